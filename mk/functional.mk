@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Functional tests run the built programs. test/functional/build.mk sets
+#   FUNCTIONAL          test programs; <test>_SRCS lists the sources of each, relative to the directory
+#   FUNCTIONAL_SCRIPTS  test scripts of that directory, run as they are
+#   FUNCTIONAL_SRCS     helper sources linked into every test program
+#   FUNCTIONAL_TSAN     tests and scripts that also run under ThreadSanitizer
+#   FUNCTIONAL_NO_SAN   tests and scripts that make no sense under sanitizers
+#   <test>_DEADLINE     seconds (default 120); <test>_LIBS, <test>_CFLAGS
+# A test finds the programs in $BH_BUILD/bin and may write below $BH_TMP only.
+# `make functional-ft_xxx` builds and runs one, `make check-functional` all.
+
+FUNCTIONAL :=
+FUNCTIONAL_SCRIPTS :=
+FUNCTIONAL_SRCS :=
+FUNCTIONAL_TSAN :=
+FUNCTIONAL_NO_SAN :=
+FUNCTIONAL_DEADLINE := 120
+-include $(wildcard test/functional/build.mk)
+
+FUNCTIONAL_OBJS := $(patsubst %.c,$(B)/obj/test/functional/%.o,$(FUNCTIONAL_SRCS))
+ALL_OBJS += $(FUNCTIONAL_OBJS)
+$(FUNCTIONAL_OBJS): COMPONENT_CFLAGS = -Itest/functional
+
+$(foreach p,$(FUNCTIONAL),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
+$(addprefix $(B)/test/functional/,$(FUNCTIONAL)): $(FUNCTIONAL_OBJS)
+
+functional_path = $(if $(filter $1,$(FUNCTIONAL_SCRIPTS)),test/functional/$1,$(B)/test/functional/$1)
+functional_specs = $(foreach t,$1,$(call functional_path,$t)=$(or $($t_DEADLINE),$(FUNCTIONAL_DEADLINE)))
+
+FUNCTIONAL_BINS := $(addprefix $(B)/test/functional/,$(FUNCTIONAL))
+FUNCTIONAL_RUN := $(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS)
+ifneq ($(SAN),)
+FUNCTIONAL_RUN := $(filter-out $(FUNCTIONAL_NO_SAN),$(FUNCTIONAL_RUN))
+endif
+
+.PHONY: functional-tests check-functional $(addprefix functional-,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS))
+functional-tests: $(FUNCTIONAL_BINS)
+check-functional: all $(FUNCTIONAL_BINS)
+	$(call run_tests,functional) $(call functional_specs,$(FUNCTIONAL_RUN))
+
+define functional_one
+functional-$1: all $(if $(filter $1,$(FUNCTIONAL)),$(B)/test/functional/$1)
+	$$(call run_tests,functional) $$(call functional_specs,$1)
+endef
+$(foreach t,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS),$(eval $(call functional_one,$t)))
+
+FUNCTIONAL_TSAN_SPECS := $(call functional_specs,$(FUNCTIONAL_TSAN))

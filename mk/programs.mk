@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Programs. app/build.mk sets APPS := bh-tgt ..., and for each one <app>_SRCS (relative to app/) and,
+# if need be, <app>_LIBS and <app>_CFLAGS; test/bench/build.mk the same with BENCHES. Two programs may
+# share a source. They land in bin/.
+
+APPS :=
+BENCHES :=
+BENCH_SCRIPTS :=
+-include $(wildcard app/build.mk test/bench/build.mk)
+
+# $1 program, $2 source directory, $3 executable
+define program_rules
+$1_OBJS := $$(patsubst %.c,$(B)/obj/$2/%.o,$$($1_SRCS))
+ALL_OBJS += $$($1_OBJS)
+$$(call stamp,$(B)/obj/$2/.$1.list,$$($1_OBJS) $$($1_LIBS) $$($1_CFLAGS))
+$$($1_OBJS): COMPONENT_CFLAGS = -I$2 $$($1_CFLAGS)
+$3: PROGRAM_LIBS = $$($1_LIBS)
+$3: $$($1_OBJS) $(LIBBELLHOP) $(FLAGS_STAMP) $(B)/obj/$2/.$1.list
+	$$(link)
+endef
+
+define link
+$(call say,LINK,$@)
+@mkdir -p $(@D)
+$(Q)$(CC) $(LINK_FLAGS) $(LDFLAGS) -o $@.new $(filter %.o,$^) \
+	-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PROGRAM_LIBS) $(LIBS) && mv -f $@.new $@
+endef
+
+$(foreach p,$(APPS),$(eval $(call program_rules,$p,app,$(B)/bin/$p)))
+$(foreach p,$(BENCHES),$(eval $(call program_rules,$p,test/bench,$(B)/bin/$p)))
+
+APP_BINS := $(addprefix $(B)/bin/,$(APPS))
+BENCH_BINS := $(addprefix $(B)/bin/,$(BENCHES))
+PROGRAM_BINS := $(APP_BINS) $(BENCH_BINS)
+
+# `make bh-tgt` builds one program.
+.PHONY: $(APPS) $(BENCHES)
+$(foreach p,$(APPS) $(BENCHES),$(eval $p: $(B)/bin/$p))
+
+# `make bench` runs each benchmark with <bench>_ARGS, `make bench-quick` with <bench>_QUICK_ARGS, then
+# the scripts in BENCH_SCRIPTS (relative to test/bench; --quick is their only argument).
+.PHONY: bench bench-quick
+bench: all
+	@set -e; $(foreach p,$(BENCHES),echo "== $p $($p_ARGS)"; $(B)/bin/$p $($p_ARGS);) \
+	$(foreach s,$(BENCH_SCRIPTS),echo "== $s"; BH_BUILD=$(abspath $(B)) test/bench/$s;) :
+bench-quick: all
+	@set -e; $(foreach p,$(BENCHES),echo "== $p $($p_QUICK_ARGS)"; $(B)/bin/$p $($p_QUICK_ARGS);) \
+	$(foreach s,$(BENCH_SCRIPTS),echo "== $s"; BH_BUILD=$(abspath $(B)) test/bench/$s --quick;) :
