@@ -57,7 +57,7 @@ $(B)/obj/%.o: %.c $(FLAGS_STAMP)
 define archive
 $(call say,AR,$@)
 @mkdir -p $(@D)
-$(Q)rm -f $@.new && $(AR) rcs $@.new $(filter %.o,$^) && mv -f $@.new $@
+$(Q)rm -f $@.new && $(AR) qcs $@.new $(filter %.o,$^) && mv -f $@.new $@
 endef
 
 $(COMPONENT_LIBS):

@@ -71,7 +71,7 @@ OPT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-reco
 LINK_OPT := -fsanitize=$(SAN)
 endif
 ifneq ($(LTO),0)
-OPT_FLAGS += -flto
+OPT_FLAGS += -flto -ffat-lto-objects
 LINK_OPT += -flto=auto
 endif
 
