@@ -71,6 +71,9 @@ OPT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-reco
 LINK_OPT := -fsanitize=$(SAN)
 endif
 ifneq ($(LTO),0)
+ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
+$(error LTO=1 works with gcc only: archives of clang's objects need another ar)
+endif
 OPT_FLAGS += -flto -ffat-lto-objects
 LINK_OPT += -flto=auto
 endif
