@@ -56,6 +56,7 @@ check-headers: $(HEADER_CHECKS)
 	@echo "check-headers: $(words $(PUBLIC_HEADERS)) headers, as C11 and as C++17"
 
 check-shell:
+	@scripts/run-tests --self-test
 	@scripts=$$(grep -rlE --exclude-dir=build '^#! ?(/usr)?/bin/(env )?(ba)?sh' scripts .ci test) && \
 		shellcheck -x $$scripts && echo "check-shell: $$(echo $$scripts | wc -w) scripts"
 

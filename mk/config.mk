@@ -91,6 +91,12 @@ NUMA_LIBS := $(or $(shell $(PKG_CONFIG) --libs numa 2>/dev/null),-lnuma)
 JANSSON_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
+ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson cunit 2>/dev/null && echo yes),yes)
+$(warning DPDK, libnuma, jansson or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
+endif
+endif
+
 # Libraries come after the archive; --as-needed drops the ones a program does not use.
 LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS))
 LINK_FLAGS := -pthread $(LINK_OPT)
