@@ -28,5 +28,5 @@ install: all man $(B)/bellhop.pc
 	install -m 644 $(LIBBELLHOP) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 $(B)/bellhop.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/bellhop/
-	$(foreach m,$(MAN_BUILT),install -D -m 644 $m \
-		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m) &&) :
+	$(if $(MAN_BUILT),$(foreach m,$(MAN_BUILT),install -D -m 644 $m \
+		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m) &&) true)
