@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Block stores: what an emulated controller keeps its data in.
+ *
+ * Component: lib/blk
+ *
+ * A `bh_blk` is shared and thread-safe. A `bh_blk_chan` belongs to one thread, which submits to it and reaps from it; a
+ * store that completes on a thread of its own enters completions through the channel's queue (bh_blk_chan_complete) and its
+ * eventfd wakes a sleeping owner.
+ *
+ * A submission is DONE (0, or -errno) when it returns, or QUEUED (BH_BLK_QUEUED) and reaped later with its cookie.
+ *
+ * Buffers: a store with BH_BLK_CAP_CANCEL_SYNC is given client memory itself and must be able to let go of it: when cancel()
+ * returns the buffer of that request is not touched any more (it still completes, with -ECANCELED or whatever it came to). A
+ * store without it never sees client memory: the controller gives it memory of its own, which stays until the completion.
+ */
+#ifndef BELLHOP_BLK_H
+#define BELLHOP_BLK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <bellhop/log.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bh_blk;
+struct bh_blk_chan;
+
+enum bh_blk_op {
+	BH_BLK_READ,
+	BH_BLK_WRITE,
+	BH_BLK_FLUSH,
+	BH_BLK_WRITE_ZEROES,
+	BH_BLK_DEALLOCATE,
+	BH_BLK_COMPARE, /* -EILSEQ: differs */
+};
+
+#define BH_BLK_CAP_WRITE (1u << 0)	  /* not read-only */
+#define BH_BLK_CAP_FLUSH (1u << 1)	  /* has a volatile cache: flush and FUA mean something */
+#define BH_BLK_CAP_WRITE_ZEROES (1u << 2)
+#define BH_BLK_CAP_DEALLOCATE (1u << 3)	  /* deallocated blocks read zeros */
+#define BH_BLK_CAP_COMPARE (1u << 4)	  /* the controller compares by reading otherwise */
+#define BH_BLK_CAP_CANCEL_SYNC (1u << 5)
+#define BH_BLK_CAP_SYNC (1u << 6)	  /* every submission is DONE at once */
+
+#define BH_BLK_FLAG_FUA (1u << 0)	  /* durable before it completes */
+#define BH_BLK_FLAG_DEALLOCATE (1u << 1)  /* with write zeroes: may deallocate */
+
+#define BH_BLK_QUEUED 1
+
+/* One request. iov (and md_iov) stay the caller's until completion; lba and blocks are in blocks of the store. */
+struct bh_blk_io {
+	uint8_t op;
+	uint8_t flags;
+	uint16_t iovcnt;
+	uint32_t blocks;
+	uint64_t lba;
+	const struct iovec *iov;
+	const struct iovec *md_iov; /* separate metadata; NULL: none */
+	void *cookie;
+};
+
+struct bh_blk_done {
+	void *cookie;
+	int status; /* 0; -EIO, -ENOSPC, -ENODATA (unreadable), -EROFS, -EILSEQ (compare), -ECANCELED, -EOPNOTSUPP */
+};
+
+struct bh_blk_info {
+	const char *name;    /* as created, e.g. "ram:1G" */
+	uint32_t block_size; /* 512 or 4096 */
+	uint64_t blocks;
+	uint32_t caps;
+	uint8_t uuid[16];    /* all zeros: none given */
+};
+
+/*
+ * The inline path: what a synchronous store without side effects may be reduced to, so that a controller's hot loop needs no
+ * call at all. `base` is the store's memory; valid while the bh_blk lives and its size does not change.
+ */
+enum bh_blk_inline {
+	BH_BLK_INLINE_NONE,
+	BH_BLK_INLINE_NULL,   /* reads leave the buffer alone, writes go nowhere */
+	BH_BLK_INLINE_MEMORY, /* reads and writes are copies from and to base + lba * block_size */
+};
+
+struct bh_blk_ops {
+	const char *type;
+	void (*destroy)(struct bh_blk *blk);
+	/* A channel of `chan_size` bytes is allocated zeroed by the library; these set up and tear down. May be NULL. */
+	size_t chan_size;
+	int (*chan_init)(struct bh_blk *blk, struct bh_blk_chan *chan);
+	void (*chan_fini)(struct bh_blk_chan *chan);
+	int (*submit)(struct bh_blk_chan *chan, const struct bh_blk_io *io);
+	/* Polls the store itself (io_uring, say) for completions on the owner's thread. May be NULL. */
+	unsigned int (*reap)(struct bh_blk_chan *chan, struct bh_blk_done *out, unsigned int n);
+	/* Owner's thread. See above; for stores without CANCEL_SYNC it only hurries the request. May be NULL. */
+	void (*cancel)(struct bh_blk_chan *chan, void *cookie);
+	/* Client memory comes and goes, inside quiesce: for fixed buffers. May be NULL. */
+	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len);
+	void (*mem_del)(struct bh_blk_chan *chan, void *va, size_t len);
+};
+
+/* What every store embeds as its first member. */
+struct bh_blk {
+	const struct bh_blk_ops *ops;
+	struct bh_blk_info info;
+	enum bh_blk_inline inline_kind;
+	uint8_t *inline_base;
+	const struct bh_log *log;
+	uint32_t refs;	   /* __atomic: holders and channels */
+	char name[256];
+	struct bh_blk_listener *listeners;
+	void *lock; /* of listeners; the library's */
+};
+
+/* What every channel embeds as its first member. */
+struct bh_blk_chan {
+	struct bh_blk *blk;
+	void *foreign; /* queue of completions from other threads; the library's */
+};
+
+/* For stores. */
+int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *name, uint32_t block_size, uint64_t blocks,
+		uint32_t caps, const struct bh_log *log);
+/* A queued request is complete. Any thread. cookie as submitted. Needs no memory: see blk.c for how. */
+void bh_blk_chan_complete(struct bh_blk_chan *chan, void *cookie, int status);
+/* The size changed: tells the listeners. Any thread. */
+void bh_blk_resized(struct bh_blk *blk, uint64_t blocks);
+
+/* For users of stores. */
+struct bh_blk *bh_blk_get(struct bh_blk *blk);
+void bh_blk_put(struct bh_blk *blk); /* destroys with the last reference. NULL is accepted */
+static inline const struct bh_blk_info *
+bh_blk_info(const struct bh_blk *blk)
+{
+	return &blk->info;
+}
+
+struct bh_blk_listener {
+	void (*resized)(struct bh_blk_listener *listener, uint64_t blocks); /* on the resizer's thread */
+	struct bh_blk_listener *next;
+};
+void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
+void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener);
+
+int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out); /* on the thread that will own it, or before it runs */
+/*
+ * Nothing may be outstanding but requests of stores without CANCEL_SYNC, which are waited for in the background: the channel
+ * and its store live on until they have completed (their cookies are not touched). NULL is accepted.
+ */
+void bh_blk_chan_close(struct bh_blk_chan *chan);
+
+/* DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try after a reap. */
+static inline int
+bh_blk_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
+{
+	return chan->blk->ops->submit(chan, io);
+}
+
+unsigned int bh_blk_reap(struct bh_blk_chan *chan, struct bh_blk_done *out, unsigned int n);
+void bh_blk_cancel(struct bh_blk_chan *chan, void *cookie);
+/* Readable when something is to be reaped, once armed; -1 for stores that never queue. */
+int bh_blk_chan_fd(const struct bh_blk_chan *chan);
+/* 0: armed; -EAGAIN: something is there to reap. */
+int bh_blk_chan_arm(struct bh_blk_chan *chan);
+unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan);
+
+/* ---- types of stores ---- */
+
+/* STORE of the command line: TYPE ':' ARG, with the trailing :KEY=VALUE options parsed. */
+struct bh_blk_spec {
+	const char *arg;      /* after "TYPE:", opaque to the grammar */
+	uint64_t bytes;	      /* size given in ARG where the type takes one, else 0 */
+	uint32_t block_size;  /* bs=, default 512 */
+	bool has_uuid;
+	uint8_t uuid[16];
+};
+
+struct bh_blk_type {
+	const char *name; /* "ram" */
+	/* *why (static or in buf of 256 bytes): what was wrong with the spec, for the user. */
+	int (*create)(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log, char why[256],
+		      struct bh_blk **out);
+};
+
+/* null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). */
+extern const struct bh_blk_type bh_blk_null_type;
+extern const struct bh_blk_type bh_blk_ram_type;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Client memory: what a device side may reach of its client (a guest, a driver), by iova.
+ *
+ * Component: lib/cmem
+ *
+ * A region came with DMA_MAP and is reached in one of three modes: mapped into this process, by pread/pwrite on its fd, or
+ * by messages to the client. The fast path asks bh_cmem_ptr() for a pointer and gets NULL for all but the first.
+ * bh_cmem_read/write() reach every region; they are always asynchronous.
+ *
+ * The table is immutable once published: it is replaced under quiesce, when no thread holds a pointer from it (the server
+ * guarantees that), so readers take no lock. Regions that the client truncates under us are caught by the fault guard: the
+ * range reads zeros from then on, its flag is set and *bh_cmem_faults() grows; a user that sees the counter change before it
+ * posts a completion asks bh_cmem_failed() for the buffer at hand.
+ */
+#ifndef BELLHOP_CMEM_H
+#define BELLHOP_CMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bellhop/fault.h>
+#include <bellhop/log.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BH_CMEM_PROT_READ 1u  /* the device may read it */
+#define BH_CMEM_PROT_WRITE 2u /* the device may write it */
+
+enum bh_cmem_mode {
+	BH_CMEM_MAPPED,
+	BH_CMEM_FILE,
+	BH_CMEM_MESSAGE,
+};
+
+struct bh_cmem_region {
+	uint64_t iova;
+	uint64_t len;
+	uint8_t *va; /* of iova, NULL unless mapped */
+	uint32_t prot;
+	enum bh_cmem_mode mode;
+	int fd;		    /* owned; -1 in message mode */
+	uint64_t fd_offset; /* of iova */
+	void *map_base;	    /* what was mmapped: page aligned around va */
+	size_t map_len;
+	struct bh_fault_range guard;
+};
+
+struct bh_cmem_table {
+	size_t count;
+	struct bh_cmem_region **region; /* sorted by iova */
+};
+
+struct bh_cmem {
+	struct bh_cmem_table *table; /* __atomic; never NULL */
+	uint32_t faults;	     /* grows when a mapped region of ours faults */
+	/* ---- private to lib/cmem ---- */
+	const struct bh_cmem_ops *ops;
+	void *ops_ctx;
+	size_t max_regions;
+	const struct bh_log *log;
+};
+
+/* done(arg, status): 0, or -EFAULT (not mapped, or vanished), -EPERM (protection), -EIO, -ENODEV (client gone). */
+typedef void (*bh_cmem_done)(void *arg, int status);
+
+/* How message regions are reached, and on which thread file access runs: given by the server. */
+struct bh_cmem_ops {
+	/* Moves len bytes between buf and the client's iova by DMA_READ/DMA_WRITE; calls done exactly once. Any thread. */
+	void (*message)(void *ctx, bool write, uint64_t iova, void *buf, size_t len, bh_cmem_done done, void *arg);
+	/* The client's memory was written: where dirty logging attaches. May be NULL. */
+	void (*dirty)(void *ctx, uint64_t iova, uint64_t len);
+};
+
+int bh_cmem_init(struct bh_cmem *cm, const struct bh_cmem_ops *ops, void *ops_ctx, size_t max_regions,
+		 const struct bh_log *log);
+void bh_cmem_fini(struct bh_cmem *cm); /* removes everything */
+
+/*
+ * Adds a region. fd is taken over on success and on failure (it is closed then); -1 for message mode. Mapped mode demands a
+ * regular file at least offset + len long. Control thread, under quiesce (or before any reader).
+ * -EINVAL: empty, wraps, unmappable or odd fd, file too short, mode without fd. -EEXIST: overlaps. -ENOSPC: too many
+ * regions. -EACCES: fd not open for what prot says. -ENOMEM.
+ */
+int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot, enum bh_cmem_mode mode, int fd,
+		uint64_t fd_offset);
+
+/*
+ * Removes every region that lies wholly inside [iova, iova + len). len 0 with iova 0 removes all (never fails).
+ * -ENOENT: none there. -EINVAL: one straddles the edge (nothing is removed then). Control thread, under quiesce.
+ */
+int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
+
+/* A reader's last hit. Zero it to begin; zero it again after each quiesce that changed the table. */
+struct bh_cmem_cache {
+	uint64_t iova;
+	uint64_t len;
+	uint8_t *va;
+	uint32_t prot;
+};
+
+/* Out of line: finds and caches. NULL: not mapped, not allowed, or not within one mapped region. */
+void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint64_t iova, uint64_t len, uint32_t prot);
+
+/* A pointer to [iova, iova + len), valid until the next quiesce, or NULL. Any thread. */
+static inline void *
+bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint64_t iova, uint64_t len, uint32_t prot)
+{
+	uint64_t off = iova - cache->iova;
+
+	if (__builtin_expect(len <= cache->len && off <= cache->len - len && (cache->prot & prot) == prot, 1))
+		return cache->va + off;
+	return bh_cmem_lookup(cm, cache, iova, len, prot);
+}
+
+/* The region that holds iova, or NULL. */
+const struct bh_cmem_region *bh_cmem_find(const struct bh_cmem *cm, uint64_t iova);
+
+/* Has [iova, iova + len) been lost to a fault? (Also true when it is mapped nowhere.) Any thread. */
+bool bh_cmem_failed(const struct bh_cmem *cm, uint64_t iova, uint64_t len);
+
+static inline uint32_t
+bh_cmem_faults(const struct bh_cmem *cm)
+{
+	return __atomic_load_n(&cm->faults, __ATOMIC_ACQUIRE);
+}
+
+/* Our stores into client memory go through here (or are followed by bh_cmem_dirty). dst came from bh_cmem_ptr. */
+static inline void
+bh_cmem_store(const struct bh_cmem *cm, uint64_t iova, void *dst, const void *src, size_t len)
+{
+	__builtin_memcpy(dst, src, len);
+	if (__builtin_expect(cm->ops && cm->ops->dirty, 0))
+		cm->ops->dirty(cm->ops_ctx, iova, len);
+}
+
+/* Reports a write done for us (by io_uring, a device) after it is complete, before its completion is posted. */
+static inline void
+bh_cmem_dirty(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
+{
+	if (__builtin_expect(cm->ops && cm->ops->dirty, 0))
+		cm->ops->dirty(cm->ops_ctx, iova, len);
+}
+
+/*
+ * Copies between buf and client memory in any mode, across adjacent regions. `done` may run before these return (mapped and
+ * file mode) or later on the server's thread (messages); buf must stay until then. Any thread; may make system calls.
+ */
+void bh_cmem_read(struct bh_cmem *cm, uint64_t iova, void *buf, size_t len, bh_cmem_done done, void *arg);
+void bh_cmem_write(struct bh_cmem *cm, uint64_t iova, const void *buf, size_t len, bh_cmem_done done, void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The environment: DPDK EAL started in one profile, or an application's own EAL adopted. Gives cores and NUMA knowledge,
+ * registers packet threads, and announces DMA pools to EAL for packet memory.
+ *
+ * Component: lib/env
+ *
+ * NVMe and the vfio-user target do not need EAL; packet code does. One per process: EAL can be initialised once only.
+ */
+#ifndef BELLHOP_ENV_H
+#define BELLHOP_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bellhop/dma.h>
+#include <bellhop/log.h>
+#include <bellhop/parse.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bh_env;
+
+struct bh_env_opts {
+	size_t size;
+	const char *name; /* EAL's argv[0] and log prefix; default "bellhop" */
+	const struct bh_log *log;
+};
+
+void bh_env_opts_init(struct bh_env_opts *opts);
+
+/*
+ * Starts EAL (--no-pci --no-huge --no-shconf --no-telemetry --iova-mode=va -m 64, one lcore over the caller's CPU mask)
+ * or, after an earlier close, goes on with the running one. The caller's affinity is what it was when this returns.
+ * EAL's runtime directory is private to the process and removed at close and at exit.
+ * -EBUSY: one is open already. -EALREADY: the application runs an EAL of its own: adopt it. -EIO: EAL refused, logged.
+ */
+int bh_env_open(const struct bh_env_opts *opts, struct bh_env **out);
+
+/* Takes over an EAL the application has initialised; close leaves it running. -EBUSY, -ENODEV: there is none. */
+int bh_env_adopt(const struct bh_env_opts *opts, struct bh_env **out);
+
+/* Announced pools must have been withdrawn; any left are withdrawn. NULL is accepted. */
+void bh_env_close(struct bh_env *env);
+
+const char *bh_env_dpdk_version(void);
+
+/* NUMA node of a CPU, or of the PCI-less caller: -1 when unknown or the machine has one node only. */
+int bh_env_cpu_node(const struct bh_env *env, unsigned int cpu);
+unsigned int bh_env_node_count(const struct bh_env *env);
+
+/* The caller's CPU mask at open, less `polling`; the whole mask when that would leave nothing: for control threads. */
+void bh_env_control_cpus(const struct bh_env *env, const struct bh_cpuset *polling, struct bh_cpuset *out);
+
+/* Gives the calling thread an lcore id, hence mempool caches. Pair per thread. -ENOMEM: no lcore id left. */
+int bh_env_thread_register(struct bh_env *env);
+void bh_env_thread_unregister(struct bh_env *env);
+
+/* Makes a pool usable for mbuf data (rte_extmem_register). -EEXIST: announced already. Idempotent withdraw. */
+int bh_env_pool_announce(struct bh_env *env, struct bh_pool *pool);
+void bh_env_pool_withdraw(struct bh_env *env, struct bh_pool *pool);
+
+/*
+ * An EAL heap on ordinary memory for mbuf headers, rings and caches (EAL's own 64 MiB never grows). The socket id to
+ * give to rte_mempool_create and friends goes to *socket_id. -EEXIST: the name is taken; -ENOMEM.
+ */
+int bh_env_heap_create(struct bh_env *env, const char *name, size_t bytes, int *socket_id);
+int bh_env_heap_destroy(struct bh_env *env, const char *name); /* -ENOENT; -EBUSY: something still lives there */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
