@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+io_SRCS := device.c region.c irq.c
