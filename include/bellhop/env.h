@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <bellhop/dma.h>
 #include <bellhop/log.h>
 #include <bellhop/parse.h>
 
@@ -59,9 +58,12 @@ void bh_env_control_cpus(const struct bh_env *env, const struct bh_cpuset *polli
 int bh_env_thread_register(struct bh_env *env);
 void bh_env_thread_unregister(struct bh_env *env);
 
-/* Makes a pool usable for mbuf data (rte_extmem_register). -EEXIST: announced already. Idempotent withdraw. */
-int bh_env_pool_announce(struct bh_env *env, struct bh_pool *pool);
-void bh_env_pool_withdraw(struct bh_env *env, struct bh_pool *pool);
+/*
+ * Makes a DMA pool's memory (bh_pool_mem(): va, len, page_size) usable for mbuf data (rte_extmem_register). lib/dma knows
+ * no EAL and this library no pools, so the caller passes one's facts to the other. -EEXIST: announced already; -EINVAL.
+ */
+int bh_env_memory_announce(struct bh_env *env, void *va, size_t len, size_t page_size);
+void bh_env_memory_withdraw(struct bh_env *env, void *va, size_t len); /* idempotent */
 
 /*
  * An EAL heap on ordinary memory for mbuf headers, rings and caches (EAL's own 64 MiB never grows). The socket id to
