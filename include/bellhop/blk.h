@@ -17,6 +17,7 @@
 #ifndef BELLHOP_BLK_H
 #define BELLHOP_BLK_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -118,16 +119,33 @@ struct bh_blk {
 	void *lock; /* of listeners; the library's */
 };
 
-/* What every channel embeds as its first member. */
+/* What every channel embeds as its first member. The library's, all of it. */
 struct bh_blk_chan {
 	struct bh_blk *blk;
-	void *foreign; /* queue of completions from other threads; the library's */
+	void *foreign; /* queue of completions from other threads; NULL for stores that never queue */
+	uint32_t outstanding; /* queued and not reaped; the owner's */
+	uint32_t limit;	      /* at most so many: BH_BLK_CHAN_LIMIT */
 };
 
-/* For stores. */
+/* Requests one channel can have queued; its queue of foreign completions has room for all of them. */
+#define BH_BLK_CHAN_LIMIT 8192u
+
+/*
+ * For stores. One that queues completes by bh_blk_chan_complete() or out of its own reap(); requests that may outlive their
+ * channel (no CANCEL_SYNC) only by the former.
+ *
+ * init gives the caller the first reference. block_size 512 or 4096; name is copied (truncated at 255). -EINVAL, -ENOMEM.
+ */
 int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *name, uint32_t block_size, uint64_t blocks,
 		uint32_t caps, const struct bh_log *log);
-/* A queued request is complete. Any thread. cookie as submitted. Needs no memory: see blk.c for how. */
+/* For destroy() of stores that did not get as far as being somebody's. */
+void bh_blk_fini(struct bh_blk *blk);
+/* Does the request lie inside the store? 0 or -EINVAL. */
+int bh_blk_check(const struct bh_blk *blk, const struct bh_blk_io *io);
+/*
+ * A queued request is complete. Any thread. cookie as submitted. Needs no memory: see blk.c for how. The store may be gone
+ * when this returns if it was the last request of a closed channel (ops->destroy then runs inside, on this thread).
+ */
 void bh_blk_chan_complete(struct bh_blk_chan *chan, void *cookie, int status);
 /* The size changed: tells the listeners. Any thread. */
 void bh_blk_resized(struct bh_blk *blk, uint64_t blocks);
@@ -154,12 +172,27 @@ int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out); /* on the th
  * and its store live on until they have completed (their cookies are not touched). NULL is accepted.
  */
 void bh_blk_chan_close(struct bh_blk_chan *chan);
+/*
+ * As close; left(cookie) is called once for every request still outstanding when the store has let go of its buffers, on
+ * whatever thread that happens (inside this call for those already complete). left NULL: as close. Owner's thread.
+ */
+void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie));
 
-/* DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try after a reap. */
+/*
+ * DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try after a reap.
+ * -EOPNOTSUPP: capability missing. -EROFS. Owner's thread.
+ */
 static inline int
 bh_blk_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 {
-	return chan->blk->ops->submit(chan, io);
+	int rc;
+
+	if (chan->outstanding >= chan->limit)
+		return -EAGAIN;
+	rc = chan->blk->ops->submit(chan, io);
+	if (rc == BH_BLK_QUEUED)
+		chan->outstanding++;
+	return rc;
 }
 
 unsigned int bh_blk_reap(struct bh_blk_chan *chan, struct bh_blk_done *out, unsigned int n);
@@ -168,7 +201,11 @@ void bh_blk_cancel(struct bh_blk_chan *chan, void *cookie);
 int bh_blk_chan_fd(const struct bh_blk_chan *chan);
 /* 0: armed; -EAGAIN: something is there to reap. */
 int bh_blk_chan_arm(struct bh_blk_chan *chan);
-unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan);
+static inline unsigned int
+bh_blk_outstanding(const struct bh_blk_chan *chan)
+{
+	return chan->outstanding;
+}
 
 /* ---- types of stores ---- */
 
@@ -188,7 +225,10 @@ struct bh_blk_type {
 		      struct bh_blk **out);
 };
 
-/* null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). */
+/* The size a spec gives (bytes, or all of arg), checked: 0, or -EINVAL with *why. For types whose argument is a size. */
+int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256], uint64_t *bytes);
+
+/* null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). create: -EINVAL with *why, -ENOMEM. */
 extern const struct bh_blk_type bh_blk_null_type;
 extern const struct bh_blk_type bh_blk_ram_type;
 

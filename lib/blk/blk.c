@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Block stores: references, names, listeners. Channels are in chan.c.
+ *
+ * A store lives as long as somebody holds a reference: those who use it, and each open channel. The
+ * last one to let go destroys it, on whatever thread that is; with requests that outlive their
+ * channel it is the thread that completes the last of them.
+ *
+ * Listeners are told of a new size under the store's lock, so none is called after
+ * bh_blk_unlisten() returned.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bellhop/blk.h>
+#include <bellhop/parse.h>
+
+int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *name,
+		uint32_t block_size, uint64_t blocks, uint32_t caps, const struct bh_log *log)
+{
+	pthread_mutex_t *lock;
+
+	if ((block_size != 512 && block_size != 4096) || !blocks ||
+	    blocks > UINT64_MAX / block_size || ops->chan_size < sizeof(struct bh_blk_chan))
+		return -EINVAL;
+	lock = malloc(sizeof(*lock));
+	if (!lock)
+		return -ENOMEM;
+	pthread_mutex_init(lock, NULL);
+	blk->lock = lock;
+	blk->ops = ops;
+	blk->log = log;
+	blk->refs = 1;
+	blk->listeners = NULL;
+	snprintf(blk->name, sizeof(blk->name), "%s", name);
+	blk->info.name = blk->name;
+	blk->info.block_size = block_size;
+	blk->info.blocks = blocks;
+	blk->info.caps = caps;
+	return 0;
+}
+
+void bh_blk_fini(struct bh_blk *blk)
+{
+	if (!blk->lock)
+		return;
+	pthread_mutex_destroy(blk->lock);
+	free(blk->lock);
+	blk->lock = NULL;
+}
+
+int bh_blk_check(const struct bh_blk *blk, const struct bh_blk_io *io)
+{
+	uint64_t blocks = __atomic_load_n(&blk->info.blocks, __ATOMIC_RELAXED);
+
+	if (io->op == BH_BLK_FLUSH)
+		return 0;
+	return io->blocks <= blocks && io->lba <= blocks - io->blocks ? 0 : -EINVAL;
+}
+
+struct bh_blk *bh_blk_get(struct bh_blk *blk)
+{
+	__atomic_fetch_add(&blk->refs, 1, __ATOMIC_RELAXED);
+	return blk;
+}
+
+void bh_blk_put(struct bh_blk *blk)
+{
+	/* Release what this holder did to the store, acquire what the others did, before it goes. */
+	if (!blk || __atomic_sub_fetch(&blk->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	bh_blk_fini(blk);
+	blk->ops->destroy(blk);
+}
+
+void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener)
+{
+	pthread_mutex_lock(blk->lock);
+	listener->next = blk->listeners;
+	blk->listeners = listener;
+	pthread_mutex_unlock(blk->lock);
+}
+
+void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener)
+{
+	struct bh_blk_listener **at;
+
+	pthread_mutex_lock(blk->lock);
+	for (at = &blk->listeners; *at; at = &(*at)->next) {
+		if (*at == listener) {
+			*at = listener->next;
+			break;
+		}
+	}
+	pthread_mutex_unlock(blk->lock);
+}
+
+void bh_blk_resized(struct bh_blk *blk, uint64_t blocks)
+{
+	struct bh_blk_listener *listener;
+
+	pthread_mutex_lock(blk->lock);
+	__atomic_store_n(&blk->info.blocks, blocks, __ATOMIC_RELAXED);
+	for (listener = blk->listeners; listener; listener = listener->next)
+		listener->resized(listener, blocks);
+	pthread_mutex_unlock(blk->lock);
+}
+
+int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256],
+		      uint64_t *bytes)
+{
+	uint64_t n = spec->bytes;
+
+	if (!n && (!arg || bh_parse_size(arg, &n))) {
+		snprintf(why, 256, "'%s' is not a size", arg ? arg : "");
+		return -EINVAL;
+	}
+	if (!n || n % spec->block_size || n > INT64_MAX) {
+		snprintf(why, 256, "the size must be a multiple of the block size (%u)",
+			 spec->block_size);
+		return -EINVAL;
+	}
+	*bytes = n;
+	return 0;
+}
