@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The target: stores and controllers of one process, created, listed and destroyed by name.
+ *
+ * Component: lib/tgt
+ *
+ * A target has one control reactor and one poll reactor per CPU it was given. Everything that can be created from the command
+ * line is created here; a program only hands the words over. Objects are destroyed in any order: a controller holds its stores.
+ *
+ * Threads: create and destroy calls come from one thread (the program's main thread), before or after bh_tgt_start(); they
+ * are carried out on the control thread and return when done.
+ */
+#ifndef BELLHOP_TGT_H
+#define BELLHOP_TGT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bellhop/blk.h>
+#include <bellhop/log.h>
+#include <bellhop/parse.h>
+#include <bellhop/target_nvme.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bh_tgt;
+
+#define BH_TGT_WHY 256 /* bytes of a reason for the user */
+
+struct bh_tgt_opts {
+	size_t size;
+	struct bh_cpuset cpus; /* of the poll reactors; empty: the lowest allowed CPU */
+	/* Rows ended by NULL: the store types on offer. NULL: null and ram. */
+	const struct bh_blk_type *const *store_types;
+	uint64_t idle_ns; /* reactors spin this long before they sleep; default 100 us */
+	const struct bh_log *log;
+};
+
+void bh_tgt_opts_init(struct bh_tgt_opts *opts);
+
+/* -EINVAL: a CPU the process may not use (logged). -ENOMEM, -EMFILE. */
+int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out);
+int bh_tgt_start(struct bh_tgt *tgt); /* runs the reactors */
+/* Disconnects clients, removes sockets, stops the reactors, frees everything. NULL is accepted. */
+void bh_tgt_destroy(struct bh_tgt *tgt);
+
+/* ---- SPECs of the command line (DESIGN section 6, doc/specs.md) ---- */
+
+#define BH_TGT_SPEC_NS 64
+
+enum bh_tgt_spec_kind {
+	BH_TGT_SPEC_STORE,
+	BH_TGT_SPEC_NVME,
+};
+
+struct bh_tgt_store_spec {
+	char *type;	     /* "ram"; NULL for a reference @NAME */
+	char *arg;	     /* what follows the type, quotes removed; the NAME of a reference */
+	uint64_t bytes;	     /* size in arg, where the type has one */
+	uint32_t block_size; /* 512 or 4096 */
+	bool has_uuid;
+	uint8_t uuid[16];
+	uint32_t nsid; /* 0: the lowest free */
+};
+
+struct bh_tgt_spec {
+	enum bh_tgt_spec_kind kind;
+	char *name; /* the store's NAME, the controller's socket */
+	struct bh_tgt_store_spec store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
+	unsigned int num_stores;
+	/* controller keys; 0 or NULL where not given */
+	char *serial, *model;
+	unsigned int queues, depth, dstrd;
+	enum bh_target_doorbells doorbells;
+	uint64_t mdts;
+	struct bh_cpuset cores;
+};
+
+/*
+ * Parses one SPEC word. -EINVAL with the reason in why: grammar, unknown key, bad value. -ENOTSUP with the reason: a key or
+ * type of the contract that this build does not have. bh_tgt_spec_fini() in every case.
+ */
+int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
+void bh_tgt_spec_fini(struct bh_tgt_spec *spec);
+
+/* Creates what a SPEC says. Errors as below; the reason is in why. */
+int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
+
+/* ---- objects ---- */
+
+/* A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type says. */
+int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY]);
+int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT; -EBUSY: a controller uses it */
+
+/* The controller of a SPEC. -EEXIST: the socket is one of ours already; -EADDRINUSE: of another process. */
+int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
+int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT */
+
+typedef void (*bh_tgt_controller_fn)(void *ctx, const char *name, struct bh_target_nvme *ctrl);
+void bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

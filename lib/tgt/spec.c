@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * SPECs: what users type to describe stores and controllers.
+ *
+ * A word is split at `,` into fields; a field is KEY=VALUE. A store value loses its longest trailing run of `:KEY=VALUE`
+ * options first, so what is left, TYPE:ARG, may contain colons of its own (PCI addresses, URIs). A backslash makes one of
+ * `\ , : ?` literal; quotes are looked at while splitting and removed last, field by field. doc/specs.md has examples,
+ * test/unit/tgt/test_spec.c runs them.
+ *
+ * The contract knows more keys and types than a build may have. Those are refused by name (-ENOTSUP), never ignored.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bellhop/tgt.h>
+
+static int __attribute__((format(printf, 3, 4)))
+fail(char *why, int error, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, BH_TGT_WHY, fmt, args);
+	va_end(args);
+	return error;
+}
+
+static bool
+is_quotable(char c)
+{
+	return c == '\\' || c == ',' || c == ':' || c == '?';
+}
+
+/* Index of the next unquoted `c` at or after `from`, or of the terminating NUL. */
+static size_t
+find(const char *text, size_t from, char c)
+{
+	size_t i = from;
+
+	while (text[i] != '\0' && text[i] != c)
+		i += text[i] == '\\' && is_quotable(text[i + 1]) ? 2 : 1;
+	return i;
+}
+
+/* Removes the backslashes that quote something, in place. */
+static void
+unquote(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from != '\0'; from++) {
+		if (*from == '\\' && is_quotable(from[1]))
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
+/* Cuts the next field off *rest; NULL when there is none. */
+static char *
+next_field(char **rest)
+{
+	char *field = *rest;
+
+	if (!field)
+		return NULL;
+	size_t end = find(field, 0, ',');
+	*rest = field[end] == ',' ? field + end + 1 : NULL;
+	field[end] = '\0';
+	return field;
+}
+
+static const char *const store_keys[] = {"bs", "ms", "pi", "zoned", "uuid", "nsid"};
+
+static bool
+is_store_option(const char *text)
+{
+	for (size_t i = 0; i < sizeof(store_keys) / sizeof(*store_keys); i++) {
+		size_t len = strlen(store_keys[i]);
+
+		if (strncmp(text, store_keys[i], len) == 0 && text[len] == '=')
+			return true;
+	}
+	return false;
+}
+
+/* Where the longest trailing run of unquoted ":KEY=VALUE" begins (at a ':'), or the end of the text. */
+static size_t
+options_begin(const char *text)
+{
+	size_t begin = strlen(text);
+
+	for (size_t i = find(text, 0, ':'); text[i] != '\0'; i = find(text, i + 1, ':')) {
+		bool option = is_store_option(text + i + 1);
+
+		if (!option)
+			begin = strlen(text);
+		else if (text[begin] == '\0')
+			begin = i;
+	}
+	return begin;
+}
+
+static int
+parse_uuid(const char *text, uint8_t uuid[16])
+{
+	unsigned int digits = 0;
+
+	for (const char *c = text; *c != '\0'; c++) {
+		const char *hex = "0123456789abcdef";
+		const char *at = strchr(hex, *c >= 'A' && *c <= 'F' ? *c + 32 : *c);
+		bool dash_here = digits == 8 || digits == 12 || digits == 16 || digits == 20;
+
+		if (*c == '-' && dash_here && c[-1] != '-')
+			continue;
+		if (!at || digits == 32)
+			return -EINVAL;
+		uint8_t nibble = (uint8_t)(at - hex);
+		uuid[digits / 2] = digits % 2 ? (uint8_t)(uuid[digits / 2] | nibble) : (uint8_t)(nibble << 4);
+		digits++;
+	}
+	return digits == 32 ? 0 : -EINVAL;
+}
+
+static int
+parse_store_option(char *key, char *value, struct bh_tgt_store_spec *store, char *why)
+{
+	uint64_t number = 0;
+
+	unquote(value);
+	if (strcmp(key, "bs") == 0) {
+		if (bh_parse_size(value, &number) != 0 || (number != 512 && number != 4096))
+			return fail(why, -EINVAL, "bs=%s: a block has 512 or 4096 bytes", value);
+		store->block_size = (uint32_t)number;
+	} else if (strcmp(key, "nsid") == 0) {
+		if (bh_parse_u64(value, 1, BH_TARGET_NVME_MAX_NS, &number) != 0)
+			return fail(why, -EINVAL, "nsid=%s: a namespace id is 1 to %u", value,
+				    BH_TARGET_NVME_MAX_NS);
+		store->nsid = (uint32_t)number;
+	} else if (strcmp(key, "uuid") == 0) {
+		if (parse_uuid(value, store->uuid) != 0)
+			return fail(why, -EINVAL, "uuid=%s: not a UUID (32 hexadecimal digits)", value);
+		store->has_uuid = true;
+	} else {
+		return fail(why, -ENOTSUP, "%s=%s: not part of this build (metadata, protection information and zones)",
+			    key, value);
+	}
+	return 0;
+}
+
+static int
+parse_store_options(char *options, struct bh_tgt_store_spec *store, char *why)
+{
+	while (*options == ':') {
+		char *key = options + 1;
+		size_t end = find(key, 0, ':');
+		char *next = key + end;
+		bool more = *next == ':';
+
+		*next = '\0';
+		char *value = strchr(key, '=');
+		*value++ = '\0';
+		int error = parse_store_option(key, value, store, why);
+		if (error)
+			return error;
+		if (!more)
+			break;
+		*next = ':';
+		options = next;
+	}
+	return 0;
+}
+
+/* For `file`: cuts a last unquoted ":SIZE" off ARG. */
+static void
+cut_file_size(char *arg, uint64_t *bytes)
+{
+	char *last = NULL;
+
+	for (size_t i = find(arg, 0, ':'); arg[i] != '\0'; i = find(arg, i + 1, ':'))
+		last = arg + i;
+	if (last && last[1] >= '0' && last[1] <= '9' && bh_parse_size(last + 1, bytes) == 0)
+		*last = '\0';
+}
+
+static bool
+is_nbd_uri(const char *text)
+{
+	return strncmp(text, "nbd://", 6) == 0 || strncmp(text, "nbds://", 7) == 0 ||
+	       strncmp(text, "nbd+unix://", 11) == 0;
+}
+
+/* TYPE:ARG, the options gone. */
+static int
+parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
+{
+	if (is_nbd_uri(text)) {
+		store->type = strdup("nbd");
+		store->arg = strdup(text);
+		return store->type && store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+	}
+	size_t colon = find(text, 0, ':');
+	if (text[colon] == '\0' || colon == 0)
+		return fail(why, -EINVAL, "store '%s': expected TYPE:ARGUMENT, such as ram:1G", text);
+	text[colon] = '\0';
+	char *arg = text + colon + 1;
+	if (strcmp(text, "file") == 0)
+		cut_file_size(arg, &store->bytes);
+	unquote(arg);
+	if (arg[0] == '\0')
+		return fail(why, -EINVAL, "store '%s:': the argument is missing", text);
+	if (strcmp(text, "null") == 0 || strcmp(text, "ram") == 0) {
+		if (bh_parse_size(arg, &store->bytes) != 0 || store->bytes == 0)
+			return fail(why, -EINVAL, "store '%s:%s': '%s' is not a size (such as 512M or 1T)", text, arg,
+				    arg);
+	}
+	store->type = strdup(text);
+	store->arg = strdup(arg);
+	return store->type && store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+}
+
+static int
+parse_store(char *text, bool reference_allowed, struct bh_tgt_store_spec *store, char *why)
+{
+	size_t begin = options_begin(text);
+
+	store->block_size = 512;
+	if (text[begin] != '\0') {
+		char *options = strdup(text + begin);
+		if (!options)
+			return fail(why, -ENOMEM, "out of memory");
+		int error = parse_store_options(options, store, why);
+		bool only_nsid = strncmp(options, ":nsid", 5) == 0 && !strchr(options + 1, ':');
+		free(options);
+		if (error)
+			return error;
+		if (text[0] == '@' && !only_nsid)
+			return fail(why, -EINVAL, "%s: only nsid= goes with a shared store", text);
+		text[begin] = '\0';
+	}
+	if (text[0] != '@')
+		return parse_store_type(text, store, why);
+	if (!reference_allowed)
+		return fail(why, -EINVAL, "%s: a shared store cannot be another one's name", text);
+	unquote(text);
+	store->arg = strdup(text + 1);
+	return store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+}
+
+static int
+parse_number(const char *key, const char *value, uint64_t min, uint64_t max, unsigned int *out, char *why)
+{
+	uint64_t number = 0;
+
+	if (bh_parse_u64(value, min, max, &number) != 0)
+		return fail(why, -EINVAL, "%s=%s: expected a number from %llu to %llu", key, value,
+			    (unsigned long long)min, (unsigned long long)max);
+	*out = (unsigned int)number;
+	return 0;
+}
+
+static int
+parse_text(const char *key, const char *value, size_t max, char **out, char *why)
+{
+	if (value[0] == '\0' || strlen(value) > max)
+		return fail(why, -EINVAL, "%s=%s: expected 1 to %zu characters", key, value, max);
+	for (const char *c = value; *c != '\0'; c++) {
+		if (*c < 0x20 || *c > 0x7e)
+			return fail(why, -EINVAL, "%s: ASCII characters only", key);
+	}
+	free(*out);
+	*out = strdup(value);
+	return *out ? 0 : fail(why, -ENOMEM, "out of memory");
+}
+
+static int
+parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
+{
+	uint64_t bytes = 0;
+
+	if (bh_parse_size(value, &bytes) != 0 || bytes < 4096 || bytes > (64u << 20) || (bytes & (bytes - 1)) != 0)
+		return fail(why, -EINVAL, "mdts=%s: expected a power of two from 4K to 64M", value);
+	spec->mdts = bytes;
+	return 0;
+}
+
+static int
+parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
+{
+	if (strcmp(value, "mapped") == 0)
+		spec->doorbells = BH_DOORBELLS_MAPPED;
+	else if (strcmp(value, "trapped") == 0)
+		spec->doorbells = BH_DOORBELLS_TRAPPED;
+	else
+		return fail(why, -EINVAL, "doorbells=%s: expected mapped or trapped", value);
+	return 0;
+}
+
+static int
+parse_controller_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
+{
+	unquote(value);
+	if (strcmp(key, "serial") == 0)
+		return parse_text(key, value, 20, &spec->serial, why);
+	if (strcmp(key, "model") == 0)
+		return parse_text(key, value, 40, &spec->model, why);
+	if (strcmp(key, "queues") == 0)
+		return parse_number(key, value, 1, BH_TARGET_NVME_MAX_QUEUES, &spec->queues, why);
+	if (strcmp(key, "depth") == 0)
+		return parse_number(key, value, 2, BH_TARGET_NVME_MAX_DEPTH, &spec->depth, why);
+	if (strcmp(key, "dstrd") == 0)
+		return parse_number(key, value, 0, 10, &spec->dstrd, why);
+	if (strcmp(key, "mdts") == 0)
+		return parse_mdts(value, spec, why);
+	if (strcmp(key, "doorbells") == 0)
+		return parse_doorbells(value, spec, why);
+	if (strcmp(key, "cores") == 0) {
+		if (bh_parse_cpus(value, '+', &spec->cores) != 0)
+			return fail(why, -EINVAL, "cores=%s: expected CPUs such as 0+2-3", value);
+		return 0;
+	}
+	if (strcmp(key, "subsys") == 0 || strcmp(key, "cmb") == 0)
+		return fail(why, -ENOTSUP, "%s=: not part of this build", key);
+	return fail(why, -EINVAL,
+		    "unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, doorbells or mdts)", key);
+}
+
+static int
+parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
+{
+	char *field = next_field(&rest);
+
+	unquote(field);
+	if (field[0] == '\0')
+		return fail(why, -EINVAL, "nvme: the socket's path is missing");
+	spec->name = strdup(field);
+	if (!spec->name)
+		return fail(why, -ENOMEM, "out of memory");
+	while ((field = next_field(&rest)) != NULL) {
+		char *value = strchr(field, '=');
+		int error;
+
+		if (!value)
+			return fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
+		*value++ = '\0';
+		if (strcmp(field, "ns") != 0)
+			error = parse_controller_key(field, value, spec, why);
+		else if (spec->num_stores == BH_TGT_SPEC_NS)
+			error = fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
+		else
+			error = parse_store(value, true, &spec->store[spec->num_stores++], why);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int
+parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
+{
+	char *field = next_field(&rest);
+	char *value = strchr(field, '=');
+
+	if (rest)
+		return fail(why, -EINVAL, "store: one NAME=STORE only (quote a comma as \\,)");
+	if (!value || value == field)
+		return fail(why, -EINVAL, "store:%s: expected NAME=STORE", field);
+	*value++ = '\0';
+	unquote(field);
+	spec->name = strdup(field);
+	if (!spec->name)
+		return fail(why, -ENOMEM, "out of memory");
+	spec->num_stores = 1;
+	int error = parse_store(value, false, &spec->store[0], why);
+	if (!error && spec->store[0].nsid != 0)
+		return fail(why, -EINVAL, "nsid=%u: belongs to the attachment (ns=@%s:nsid=%u)", spec->store[0].nsid,
+			    spec->name, spec->store[0].nsid);
+	return error;
+}
+
+int
+bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
+{
+	int error;
+
+	memset(spec, 0, sizeof(*spec));
+	why[0] = '\0';
+	char *copy = strdup(text);
+	if (!copy)
+		return fail(why, -ENOMEM, "out of memory");
+	if (strncmp(copy, "nvme:", 5) == 0) {
+		spec->kind = BH_TGT_SPEC_NVME;
+		error = parse_controller(copy + 5, spec, why);
+	} else if (strncmp(copy, "store:", 6) == 0) {
+		spec->kind = BH_TGT_SPEC_STORE;
+		error = parse_shared_store(copy + 6, spec, why);
+	} else if (strncmp(copy, "net:", 4) == 0 || strncmp(copy, "subsys:", 7) == 0) {
+		error = fail(why, -ENOTSUP, "'%.*s': not part of this build", (int)strcspn(copy, ":"), copy);
+	} else {
+		error = fail(why, -EINVAL, "'%s': expected nvme:SOCKET,ns=STORE or store:NAME=STORE", text);
+	}
+	free(copy);
+	return error;
+}
+
+void
+bh_tgt_spec_fini(struct bh_tgt_spec *spec)
+{
+	if (!spec)
+		return;
+	for (unsigned int i = 0; i < spec->num_stores; i++) {
+		free(spec->store[i].type);
+		free(spec->store[i].arg);
+	}
+	free(spec->name);
+	free(spec->serial);
+	free(spec->model);
+	memset(spec, 0, sizeof(*spec));
+}
