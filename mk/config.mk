@@ -89,16 +89,18 @@ DPDK_LIBS := $(shell $(PKG_CONFIG) --libs-only-L libdpdk 2>/dev/null) \
 	-lrte_eal -lrte_mempool -lrte_mbuf -lrte_ring
 NUMA_LIBS := $(or $(shell $(PKG_CONFIG) --libs numa 2>/dev/null),-lnuma)
 JANSSON_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
+UUID_LIBS := $(or $(shell $(PKG_CONFIG) --libs uuid 2>/dev/null),-luuid)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
 ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
-ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson cunit 2>/dev/null && echo yes),yes)
-$(warning DPDK, libnuma, jansson or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
+ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid cunit 2>/dev/null && echo yes),yes)
+$(warning DPDK, libnuma, jansson, libuuid or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
 endif
 endif
 
 # Libraries come after the archive; --as-needed drops the ones a program does not use.
-LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS))
+LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS)) \
+	$(strip $(UUID_LIBS))
 LINK_FLAGS := -pthread $(LINK_OPT)
 
 # What objects and links depend on: rewritten only when it differs.
