@@ -123,7 +123,7 @@ int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf
 int bh_nvme_admin_sync(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len, struct bh_nvme_cpl *cpl);
 
 /* The usual ones, waiting: status field or -errno. */
-int bh_nvme_identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, uint8_t csi, uint16_t cntid, void buf[4096]);
+int bh_nvme_identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, uint8_t csi, uint16_t cntid, void *buf);
 int bh_nvme_get_log(struct bh_nvme *nvme, uint8_t lid, uint32_t nsid, uint64_t offset, void *buf, size_t len);
 int bh_nvme_get_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32_t cdw11, void *buf, size_t len,
 			uint32_t *result);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bh-tgt: serves emulated NVMe controllers on vfio-user sockets.
+ *
+ * Everything is created from the SPECs of the command line before the reactors start; then this thread only waits for a signal.
+ * Nothing is left behind: a failed start undoes what it did, SIGTERM and SIGINT end with status 0.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bellhop/fault.h>
+#include <bellhop/tgt.h>
+
+#include "bh-tgt.h"
+#include "common.h"
+
+static const char help[] =
+	"usage: bh-tgt [-c CPUS] [-v] SPEC...\n"
+	"\n"
+	"Serves emulated NVMe controllers on vfio-user sockets, to virtual machines and to Bellhop's own driver.\n"
+	"\n"
+	"  -c CPUS      poll on these CPUs: a list (0,2-3) or a mask (0x..); default: the lowest allowed one\n"
+	"  -v           say more (twice: everything)\n"
+	"  --help       this text\n"
+	"  --version    the version\n"
+	"\n"
+	"SPEC is one of\n"
+	"  nvme:SOCKET,ns=STORE[,ns=STORE...][,KEY=VALUE...]   a controller\n"
+	"      serial=TEXT model=TEXT queues=1..256 depth=2..4096 cores=0+2-3 dstrd=0..10\n"
+	"      doorbells=mapped|trapped mdts=SIZE\n"
+	"  store:NAME=STORE                                    a store to be shared as ns=@NAME[:nsid=N]\n"
+	"STORE is null:SIZE or ram:SIZE, then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
+	"A backslash before \\ , : ? makes it literal.\n"
+	"\n"
+	"examples:\n"
+	"  bh-tgt nvme:/tmp/nvme0.sock,ns=ram:1G\n"
+	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
+	"\n"
+	"Prints 'bh-tgt: ready' when every socket listens. SIGTERM or SIGINT: ends, sockets removed.\n";
+
+/* Options of the contract that come with later parts: refused by name. */
+static const char *const later[] = {"mem", "rpc", "state", "plugin", "user", "sandbox"};
+
+enum {
+	OPT_HELP = 256,
+	OPT_VERSION,
+	OPT_LATER,
+};
+
+static const struct option options[] = {
+	{"help", no_argument, NULL, OPT_HELP},
+	{"version", no_argument, NULL, OPT_VERSION},
+	{"mem", required_argument, NULL, OPT_LATER},
+	{"rpc", required_argument, NULL, OPT_LATER + 1},
+	{"state", required_argument, NULL, OPT_LATER + 2},
+	{"plugin", required_argument, NULL, OPT_LATER + 3},
+	{"user", required_argument, NULL, OPT_LATER + 4},
+	{"sandbox", no_argument, NULL, OPT_LATER + 5},
+	{NULL, 0, NULL, 0},
+};
+
+/* -1: go on; else the exit code. */
+static int
+parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
+{
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":c:v", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
+				return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5", optarg);
+			break;
+		case 'v':
+			app_verbose(app);
+			break;
+		case OPT_HELP:
+			fputs(help, stdout);
+			return 0;
+		case OPT_VERSION:
+			app_version(app);
+			return 0;
+		case ':':
+			return app_usage(app, "%s: its value is missing", argv[optind - 1]);
+		case '?':
+			return app_usage(app, "unknown option '%s'", argv[optind - 1]);
+		default:
+			return app_usage(app, "--%s: not part of this build", later[c - OPT_LATER]);
+		}
+	}
+	if (optind == argc)
+		return app_usage(app, "nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
+	return -1;
+}
+
+/* Grammar first, all of it: nothing is created for a command line with a slip in its last word. */
+static int
+check_specs(struct app *app, char **words)
+{
+	for (; *words; words++) {
+		struct bh_tgt_spec spec;
+		char why[BH_TGT_WHY];
+		int error = bh_tgt_spec_parse(*words, &spec, why);
+
+		if (!error && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0)
+			error = snprintf(why, sizeof(why), "no namespace (give ns=STORE)") < 0 ? 0 : -EINVAL;
+		bh_tgt_spec_fini(&spec);
+		if (error)
+			return app_usage(app, "%s: %s", *words, why);
+	}
+	return 0;
+}
+
+static int
+apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
+{
+	for (; *words; words++) {
+		struct bh_tgt_spec spec;
+		char why[BH_TGT_WHY];
+		int error = bh_tgt_spec_parse(*words, &spec, why);
+
+		if (!error)
+			error = bh_tgt_apply(tgt, &spec, why);
+		bh_tgt_spec_fini(&spec);
+		if (error)
+			return app_fail_unsaid(app, 1, "%s: %s", *words, why);
+	}
+	return 0;
+}
+
+/* Serves until a signal of `until` comes. */
+static int
+serve(struct app *app, const struct bh_tgt_opts *opts, char **words, const sigset_t *until)
+{
+	struct bh_tgt *tgt = NULL;
+	int number, code;
+
+	int error = bh_tgt_create(opts, &tgt);
+	if (error)
+		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	code = apply_specs(app, tgt, words);
+	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
+		code = app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code == 0) {
+		puts("bh-tgt: ready");
+		fflush(stdout);
+		sigwait(until, &number);
+	}
+	bh_tgt_destroy(tgt);
+	return code;
+}
+
+int
+bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
+{
+	struct bh_tgt_opts opts;
+	struct app app;
+	sigset_t until;
+
+	app_init(&app, "bh-tgt");
+	bh_tgt_opts_init(&opts);
+	opts.store_types = store_types;
+	opts.log = &app.log;
+	int code = parse_options(&app, argc, argv, &opts);
+	if (code < 0)
+		code = check_specs(&app, argv + optind);
+	else
+		return code;
+	if (code != 0)
+		return code;
+
+	/* Blocked before any thread starts, so that every thread inherits it and sigwait alone sees them. */
+	sigemptyset(&until);
+	sigaddset(&until, SIGTERM);
+	sigaddset(&until, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &until, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	int error = bh_fault_install();
+	if (error)
+		return app_fail(&app, 1, "cannot install the fault guard: %s", strerror(-error));
+	return serve(&app, &opts, argv + optind, &until);
+}
