@@ -4,14 +4,17 @@
  *
  * Component: lib/cmem
  *
- * A region came with DMA_MAP and is reached in one of three modes: mapped into this process, by pread/pwrite on its fd, or
- * by messages to the client. The fast path asks bh_cmem_ptr() for a pointer and gets NULL for all but the first.
- * bh_cmem_read/write() reach every region; they are always asynchronous.
+ * A region came with DMA_MAP and is reached in one of three modes: mapped into this process, by
+ * pread/pwrite on its fd, or by messages to the client. The fast path asks bh_cmem_ptr() for a
+ * pointer and gets NULL for all but the first. bh_cmem_read/write() reach every region; they are
+ * always asynchronous.
  *
- * The table is immutable once published: it is replaced under quiesce, when no thread holds a pointer from it (the server
- * guarantees that), so readers take no lock. Regions that the client truncates under us are caught by the fault guard: the
- * range reads zeros from then on, its flag is set and *bh_cmem_faults() grows; a user that sees the counter change before it
- * posts a completion asks bh_cmem_failed() for the buffer at hand.
+ * The table is immutable once published: it is replaced under quiesce, when no thread holds a
+ * pointer from it (the server guarantees that), so readers take no lock. Regions that the client
+ * truncates under us are caught by the fault guard: the range reads zeros from then on, its flag is
+ * set and *bh_cmem_faults() grows; a user that sees the counter change before it posts a completion
+ * asks bh_cmem_failed() for the buffer at hand. A lost region is not looked up again: who zeroes
+ * its cache gets NULL for it.
  */
 #ifndef BELLHOP_CMEM_H
 #define BELLHOP_CMEM_H
@@ -52,6 +55,7 @@ struct bh_cmem_region {
 struct bh_cmem_table {
 	size_t count;
 	struct bh_cmem_region **region; /* sorted by iova */
+	size_t capacity;		/* private to lib/cmem */
 };
 
 struct bh_cmem {
@@ -62,35 +66,52 @@ struct bh_cmem {
 	void *ops_ctx;
 	size_t max_regions;
 	const struct bh_log *log;
+	struct bh_cmem_table *spare; /* the next table: removing needs no memory */
 };
 
-/* done(arg, status): 0, or -EFAULT (not mapped, or vanished), -EPERM (protection), -EIO, -ENODEV (client gone). */
+/*
+ * done(arg, status): 0, or -EFAULT (not mapped, or vanished), -EPERM (protection), -EIO, -ENODEV
+ * (client gone, or it cannot be sent messages), -ENOMEM.
+ */
 typedef void (*bh_cmem_done)(void *arg, int status);
 
 /* How message regions are reached, and on which thread file access runs: given by the server. */
 struct bh_cmem_ops {
-	/* Moves len bytes between buf and the client's iova by DMA_READ/DMA_WRITE; calls done exactly once. Any thread. */
-	void (*message)(void *ctx, bool write, uint64_t iova, void *buf, size_t len, bh_cmem_done done, void *arg);
+	/*
+	 * Moves len bytes between buf and the client's iova by DMA_READ/DMA_WRITE; calls done
+	 * exactly once, perhaps before it returns. Any thread. NULL: message regions are -ENODEV.
+	 */
+	void (*message)(void *ctx, bool write, uint64_t iova, void *buf, size_t len,
+			bh_cmem_done done, void *arg);
 	/* The client's memory was written: where dirty logging attaches. May be NULL. */
 	void (*dirty)(void *ctx, uint64_t iova, uint64_t len);
 };
 
-int bh_cmem_init(struct bh_cmem *cm, const struct bh_cmem_ops *ops, void *ops_ctx, size_t max_regions,
-		 const struct bh_log *log);
-void bh_cmem_fini(struct bh_cmem *cm); /* removes everything */
-
 /*
- * Adds a region. fd is taken over on success and on failure (it is closed then); -1 for message mode. Mapped mode demands a
- * regular file at least offset + len long. Control thread, under quiesce (or before any reader).
- * -EINVAL: empty, wraps, unmappable or odd fd, file too short, mode without fd. -EEXIST: overlaps. -ENOSPC: too many
- * regions. -EACCES: fd not open for what prot says. -ENOMEM.
+ * ops may be NULL, and stays the caller's, as do ops_ctx and log. cm must stay where it is until
+ * bh_cmem_fini(). -ENOMEM.
  */
-int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot, enum bh_cmem_mode mode, int fd,
-		uint64_t fd_offset);
+int bh_cmem_init(struct bh_cmem *cm, const struct bh_cmem_ops *ops, void *ops_ctx,
+		 size_t max_regions, const struct bh_log *log);
+/* Removes everything. A zeroed cm is accepted, and this may be called twice. */
+void bh_cmem_fini(struct bh_cmem *cm);
 
 /*
- * Removes every region that lies wholly inside [iova, iova + len). len 0 with iova 0 removes all (never fails).
- * -ENOENT: none there. -EINVAL: one straddles the edge (nothing is removed then). Control thread, under quiesce.
+ * Adds a region. fd is taken over on success and on failure (it is closed then); -1 for message
+ * mode. Mapped mode demands a regular file at least fd_offset + len long. Control thread, under
+ * quiesce (or before any reader).
+ *
+ * -EINVAL: empty, wraps, unknown prot or mode, unmappable or odd fd, file too short, mode without
+ * fd, message mode with one. -EEXIST: overlaps. -ENOSPC: too many regions. -EACCES: fd not open for
+ * what prot says. -ENOMEM.
+ */
+int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
+		enum bh_cmem_mode mode, int fd, uint64_t fd_offset);
+
+/*
+ * Removes every region that lies wholly inside [iova, iova + len). len 0 with iova 0 removes all
+ * (never fails). -ENOENT: none there. -EINVAL: one straddles the edge (nothing is removed then),
+ * len is 0 or wraps. Control thread, under quiesce.
  */
 int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
@@ -102,55 +123,75 @@ struct bh_cmem_cache {
 	uint32_t prot;
 };
 
-/* Out of line: finds and caches. NULL: not mapped, not allowed, or not within one mapped region. */
-void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint64_t iova, uint64_t len, uint32_t prot);
+/*
+ * Out of line: finds and caches. NULL: not mapped, not allowed, lost to a fault, or not within one
+ * mapped region.
+ */
+void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint64_t iova,
+		     uint64_t len, uint32_t prot);
 
-/* A pointer to [iova, iova + len), valid until the next quiesce, or NULL. Any thread. */
-static inline void *
-bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint64_t iova, uint64_t len, uint32_t prot)
+/*
+ * A pointer to [iova, iova + len), valid until the next quiesce, or NULL. prot is what will be done
+ * with it, at least one of BH_CMEM_PROT_*. Any thread.
+ */
+static inline void *bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *cache,
+				uint64_t iova, uint64_t len, uint32_t prot)
 {
 	uint64_t off = iova - cache->iova;
 
-	if (__builtin_expect(len <= cache->len && off <= cache->len - len && (cache->prot & prot) == prot, 1))
+	if (__builtin_expect(len <= cache->len && off <= cache->len - len &&
+				     (cache->prot & prot) == prot,
+			     1))
 		return cache->va + off;
 	return bh_cmem_lookup(cm, cache, iova, len, prot);
 }
 
-/* The region that holds iova, or NULL. */
+/* The region that holds iova, or NULL. Any thread. */
 const struct bh_cmem_region *bh_cmem_find(const struct bh_cmem *cm, uint64_t iova);
 
-/* Has [iova, iova + len) been lost to a fault? (Also true when it is mapped nowhere.) Any thread. */
+/*
+ * Has [iova, iova + len) been lost to a fault? Also true when part of it is mapped nowhere. Any
+ * thread.
+ */
 bool bh_cmem_failed(const struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
-static inline uint32_t
-bh_cmem_faults(const struct bh_cmem *cm)
+static inline uint32_t bh_cmem_faults(const struct bh_cmem *cm)
 {
 	return __atomic_load_n(&cm->faults, __ATOMIC_ACQUIRE);
 }
 
-/* Our stores into client memory go through here (or are followed by bh_cmem_dirty). dst came from bh_cmem_ptr. */
-static inline void
-bh_cmem_store(const struct bh_cmem *cm, uint64_t iova, void *dst, const void *src, size_t len)
+/*
+ * Our stores into client memory go through here (or are followed by bh_cmem_dirty). dst came from
+ * bh_cmem_ptr.
+ */
+static inline void bh_cmem_store(const struct bh_cmem *cm, uint64_t iova, void *dst,
+				 const void *src, size_t len)
 {
 	__builtin_memcpy(dst, src, len);
 	if (__builtin_expect(cm->ops && cm->ops->dirty, 0))
 		cm->ops->dirty(cm->ops_ctx, iova, len);
 }
 
-/* Reports a write done for us (by io_uring, a device) after it is complete, before its completion is posted. */
-static inline void
-bh_cmem_dirty(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
+/*
+ * Reports a write done for us (by io_uring, a device) after it is complete, before its completion
+ * is posted.
+ */
+static inline void bh_cmem_dirty(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
 {
 	if (__builtin_expect(cm->ops && cm->ops->dirty, 0))
 		cm->ops->dirty(cm->ops_ctx, iova, len);
 }
 
 /*
- * Copies between buf and client memory in any mode, across adjacent regions. `done` may run before these return (mapped and
- * file mode) or later on the server's thread (messages); buf must stay until then. Any thread; may make system calls.
+ * Copies between buf and client memory in any mode, across adjacent regions. All of the range is
+ * checked before any of it is moved. `done` may run before these return (mapped and file mode) or
+ * later on the server's thread (messages); buf must stay until then. Any thread; may make system
+ * calls.
  */
-void bh_cmem_read(struct bh_cmem *cm, uint64_t iova, void *buf, size_t len, bh_cmem_done done, void *arg);
-void bh_cmem_write(struct bh_cmem *cm, uint64_t iova, const void *buf, size_t len, bh_cmem_done done, void *arg);
+void bh_cmem_read(struct bh_cmem *cm, uint64_t iova, void *buf, size_t len, bh_cmem_done done,
+		  void *arg);
+void bh_cmem_write(struct bh_cmem *cm, uint64_t iova, const void *buf, size_t len,
+		   bh_cmem_done done, void *arg);
 
 #ifdef __cplusplus
 }

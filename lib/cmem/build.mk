@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+cmem_SRCS := access.c map.c table.c
