@@ -115,7 +115,7 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
  */
 int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
-/* A reader's last hit. Zero it to begin; zero it again after each quiesce that changed the table. */
+/* A reader's last hit. Zero it to begin, and again after each quiesce that changed the table. */
 struct bh_cmem_cache {
 	uint64_t iova;
 	uint64_t len;

@@ -3,8 +3,8 @@
  * Copies to and from client memory in any mode: the way of everything that is not fast.
  *
  * A copy is a run of segments, one per region. All of them are checked before the first byte moves,
- * so that a bad range has no effect. Without message regions it is a loop, done when the caller gets
- * the thread back. With them it is a small heap object that goes from segment to segment: each
+ * so that a bad range has no effect. Without message regions it is a loop, done when the caller
+ * gets the thread back. With them it is a small heap object that goes from segment to segment: each
  * message's completion takes up the loop where it stopped, with the table as it is then, since the
  * region may have gone while the client was thinking.
  */
@@ -62,8 +62,8 @@ static int copy_file(const struct copy *c, const struct bh_cmem_region *r, size_
 	if (c->write && !inside_file(r->fd, offset, len))
 		return -EFAULT;
 	while (len > 0) {
-		ssize_t n = c->write ? pwrite(r->fd, buf, len, (off_t)offset) :
-				       pread(r->fd, buf, len, (off_t)offset);
+		ssize_t n = c->write ? pwrite(r->fd, buf, len, (off_t)offset)
+				     : pread(r->fd, buf, len, (off_t)offset);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -2,10 +2,10 @@
 /*
  * One region: is its fd what the client says it is, and its mapping.
  *
- * The fd comes from a peer that may be wrong or hostile. It may be anything; it may be open for less
- * than the region promises; it may change its size later. The first two are refused here by name,
- * because mmap's own errors do not tell them apart and pread's come too late; the last one is what
- * the fault guard is for.
+ * The fd comes from a peer that may be wrong or hostile. It may be anything; it may be open for
+ * less than the region promises; it may change its size later. The first two are refused here by
+ * name, because mmap's own errors do not tell them apart and pread's come too late; the last one is
+ * what the fault guard is for.
  */
 #include <errno.h>
 #include <fcntl.h>

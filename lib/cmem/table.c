@@ -25,7 +25,7 @@ static struct bh_cmem_table *table_of(const struct bh_cmem *cm)
 	return __atomic_load_n(&cm->table, __ATOMIC_ACQUIRE);
 }
 
-/* A table for up to `capacity` regions, made of `old` (which may be NULL); NULL: old is unchanged. */
+/* A table for up to `capacity` regions, made of `old` (may be NULL); NULL: old is unchanged. */
 static struct bh_cmem_table *table_sized(struct bh_cmem_table *old, size_t capacity)
 {
 	struct bh_cmem_table *t;
@@ -95,8 +95,8 @@ void bh_cmem_fini(struct bh_cmem *cm)
 static int check_args(const struct bh_cmem *cm, const struct bh_cmem_region *r)
 {
 	const struct bh_cmem_table *t = table_of(cm);
-	bool known = r->mode == BH_CMEM_MAPPED || r->mode == BH_CMEM_FILE ||
-		     r->mode == BH_CMEM_MESSAGE;
+	bool known =
+		r->mode == BH_CMEM_MAPPED || r->mode == BH_CMEM_FILE || r->mode == BH_CMEM_MESSAGE;
 	size_t at;
 
 	if (!bh_range_valid(r->iova, r->len) || !known ||
@@ -167,7 +167,9 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
 	insert(cm, r);
 	bh_log(cm->log, BH_LOG_DEBUG, "cmem", "%#llx + %#llx, prot %u, by %s",
 	       (unsigned long long)iova, (unsigned long long)len, prot,
-	       mode == BH_CMEM_MAPPED ? "mapping" : mode == BH_CMEM_FILE ? "file" : "message");
+	       mode == BH_CMEM_MAPPED ? "mapping"
+	       : mode == BH_CMEM_FILE ? "file"
+				      : "message");
 	return 0;
 }
 
@@ -179,8 +181,7 @@ static void cut(struct bh_cmem *cm, size_t from, size_t to)
 	if (from == to)
 		return;
 	memcpy(next->region, old->region, from * sizeof(old->region[0]));
-	memcpy(&next->region[from], &old->region[to],
-	       (old->count - to) * sizeof(old->region[0]));
+	memcpy(&next->region[from], &old->region[to], (old->count - to) * sizeof(old->region[0]));
 	next->count = old->count - (to - from);
 	publish_spare(cm);
 	for (size_t i = from; i < to; i++) {

@@ -135,8 +135,7 @@ int bh_iova_map_del(struct bh_iova_map *map, const void *va, size_t len)
 		if (!t)
 			return -ENOMEM;
 		memcpy(t->entry, old->entry, at * sizeof(t->entry[0]));
-		memcpy(&t->entry[at], &old->entry[at + 1],
-		       (t->count - at) * sizeof(t->entry[0]));
+		memcpy(&t->entry[at], &old->entry[at + 1], (t->count - at) * sizeof(t->entry[0]));
 		if (publish(map, old, t))
 			return 0;
 		free(t);

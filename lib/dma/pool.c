@@ -8,9 +8,9 @@
  * memory has to come up here, as -ENOMEM. Touching the pages would raise just that signal;
  * MADV_POPULATE_WRITE, or fallocate() on kernels before 5.14, tells instead.
  *
- * Pages are tried from the largest down. The counters in /sys only decide what is worth trying; mmap
- * takes a hugetlb reservation and populating proves it, and either may fail (a node, a control group
- * or another process may be in the way), which means the next smaller size.
+ * Pages are tried from the largest down. The counters in /sys only decide what is worth trying;
+ * mmap takes a hugetlb reservation and populating proves it, and either may fail (a node, a control
+ * group or another process may be in the way), which means the next smaller size.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,8 @@
  * What /proc and /sys say about memory: how much there is, and what a mapping is a mapping of.
  *
  * All of it is advice that may be out of date when it is acted upon. It keeps a request that cannot
- * be met from being tried at all, because trying may call the OOM killer, and makes messages useful.
+ * be met from being tried at all, because trying may call the OOM killer, and makes messages
+ * useful.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -72,7 +73,8 @@ static bool sum_fields(const char *path, const char *const names[], size_t count
 	if (!f)
 		return false;
 	while (fgets(line, sizeof(line), f)) {
-		char *at = strncmp(line, "Node ", 5) == 0 ? line + 5 + strcspn(line + 5, " ") : line;
+		bool node = strncmp(line, "Node ", 5) == 0;
+		char *at = node ? line + 5 + strcspn(line + 5, " ") : line;
 		char name[64];
 		unsigned long long n;
 
@@ -183,8 +185,8 @@ static int find_vma(uintptr_t addr, struct vma *vma)
  */
 static int probe_vma(int fd, uint64_t fd_offset, size_t page_size, struct vma *vma)
 {
-	void *probe = mmap(NULL, page_size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd,
-			   (off_t)fd_offset);
+	void *probe =
+		mmap(NULL, page_size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)fd_offset);
 	int rc;
 
 	if (probe == MAP_FAILED)
@@ -204,8 +206,8 @@ int bh__mapping_is(const void *va, size_t len, int fd, uint64_t fd_offset, size_
 		rc = find_vma(at, &have);
 		if (rc != 1)
 			break;
-		if (have.perms[3] != 's' || have.inode != want.inode ||
-		    have.major != want.major || have.minor != want.minor ||
+		if (have.perms[3] != 's' || have.inode != want.inode || have.major != want.major ||
+		    have.minor != want.minor ||
 		    have.offset + (at - have.start) != fd_offset + (at - (uintptr_t)va))
 			return 0;
 		at = have.end;
