@@ -143,6 +143,7 @@ app_nvme_close(struct app_nvme *n)
 	bh_nvme_detach(n->nvme);
 	bh_device_close(n->dev);
 	bh_dma_space_destroy(n->space);
+	bh_pool_destroy(n->data);
 	bh_pool_destroy(n->pool);
 	memset(n, 0, sizeof(*n));
 }

@@ -35,6 +35,7 @@ struct app_nvme {
 	struct bh_address address;
 	const char *text; /* the address as typed */
 	struct bh_pool *pool;
+	struct bh_pool *data; /* a second one, if the program added it to the space */
 	struct bh_dma_space *space;
 	struct bh_device *dev;
 	struct bh_nvme *nvme;

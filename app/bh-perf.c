@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bh-perf: measures NVMe controllers with Bellhop's driver.
+ *
+ * The workers poll on their cores; this thread sleeps, looks after the controllers ten times a second, draws the progress line
+ * and ends the run. Ctrl-C ends it early with a report of what was measured.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bellhop/fault.h>
+
+#include "perf.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* True while some controller still works. */
+static bool
+look_after(struct perf *perf)
+{
+	bool alive = false;
+
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		alive |= bh_nvme_poll(perf->device[i].nvme) >= 0;
+	return alive;
+}
+
+static void
+wait_for_end(struct perf *perf)
+{
+	const struct timespec tick = {.tv_nsec = 100 * 1000 * 1000};
+	bool live = isatty(STDOUT_FILENO) && !perf->opts->json;
+	uint64_t begin = bh_now_ns(), last_ios = 0;
+	unsigned int shown = 0;
+
+	while (!interrupted && look_after(perf)) {
+		uint64_t elapsed = bh_now_ns() - begin;
+
+		if (elapsed >= perf->opts->seconds * 1000000000ull)
+			break;
+		nanosleep(&tick, NULL);
+		if (live && (bh_now_ns() - begin) / 1000000000ull > shown)
+			perf_progress(perf, ++shown, &last_ios);
+	}
+	if (live && shown > 0)
+		printf("\r%80s\r", "");
+}
+
+static int
+measure(struct perf *perf)
+{
+	unsigned int started = 0;
+	int error = 0;
+
+	pthread_barrier_init(&perf->start, NULL, perf->num_workers);
+	while (!error && started < perf->num_workers) {
+		error = pthread_create(&perf->workers[started].thread, NULL, perf_worker_run,
+				       &perf->workers[started]);
+		started += !error;
+	}
+	if (error) /* those that run wait at the barrier for the rest: nothing to report, and nobody to join */
+		return app_fail(perf->app, 1, "cannot start a worker: %s", strerror(error));
+	wait_for_end(perf);
+	__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < started; i++)
+		pthread_join(perf->workers[i].thread, NULL);
+	pthread_barrier_destroy(&perf->start);
+	perf_report(perf);
+	for (unsigned int i = 0; i < perf->num_lanes; i++) {
+		if (perf->lanes[i].errors != 0)
+			return 1;
+	}
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct perf perf;
+	struct perf_options opts;
+	struct app app;
+
+	app_init(&app, "bh-perf");
+	int code = perf_options_parse(&app, argc, argv, &opts);
+	if (code >= 0)
+		return code;
+	const struct sigaction action = {.sa_handler = on_signal};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	bh_fault_install();
+	code = perf_open(&perf, &app, &opts);
+	if (code == 0)
+		code = measure(&perf);
+	perf_close(&perf);
+	return code;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bh-perf's parts. Options say what was asked; set-up opens devices, creates queues and deals them out to workers; each
+ * worker drives its queues on its own core and counts; the report adds up.
+ *
+ * A lane is one queue pair on one namespace on one core: it has a single owner from start to end, so nothing is locked or
+ * shared while the clock runs but the counters that the progress line peeks at.
+ */
+#ifndef APP_PERF_H
+#define APP_PERF_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <bellhop/clock.h>
+#include <bellhop/histogram.h>
+#include <bellhop/parse.h>
+
+#include "common.h"
+
+#define PERF_MAX_DEVICES 64
+#define PERF_REAP 64 /* completions taken at a time */
+
+struct perf_options {
+	unsigned int depth;
+	uint32_t bytes;
+	bool random;
+	unsigned int read_percent;
+	unsigned int seconds;
+	struct bh_cpuset cpus;
+	unsigned int queues; /* per core and namespace */
+	bool json;
+	bool histogram;
+	bool write_data; /* writing to a pci: device is meant */
+	char **addresses;
+	unsigned int num_addresses;
+};
+
+/* -1: go on; else the exit code. */
+int perf_options_parse(struct app *app, int argc, char **argv, struct perf_options *opts);
+
+struct perf_stats {
+	uint64_t ios;
+	uint64_t errors;
+	struct bh_histogram latency; /* ns */
+};
+
+struct perf_lane {
+	/* hot */
+	struct bh_nvme_queue *q;
+	struct bh_nvme_ns *ns;
+	uint64_t *started;  /* ticks, by slot */
+	uint8_t *data;	    /* depth buffers of `bytes`, in the pool */
+	uint32_t blocks;    /* per request */
+	uint32_t in_flight;
+	uint64_t slots;	    /* of `blocks` in the namespace */
+	uint64_t next;	    /* sequential position, in slots */
+	uint64_t random;    /* generator's state */
+	uint64_t read_below; /* a random 32-bit number below this means read */
+	uint64_t ios, errors; /* __atomic: the progress line reads them */
+	/* cold */
+	uint64_t counted; /* ios when time was up: what rates are made of */
+	bool lost;	  /* the controller is gone */
+	uint16_t first_error;
+	struct bh_histogram latency;
+	unsigned int device; /* index */
+	unsigned int cpu;
+	struct perf_lane *next_of_worker;
+};
+
+struct perf_worker {
+	pthread_t thread;
+	unsigned int cpu;
+	const struct perf *perf;
+	struct perf_lane *lanes;
+	uint64_t elapsed_ns; /* from the common start to this worker's stop */
+};
+
+struct perf {
+	struct app *app;
+	const struct perf_options *opts;
+	struct bh_clock clock;
+	struct app_nvme device[PERF_MAX_DEVICES];
+	unsigned int num_devices;
+	struct perf_lane *lanes;
+	unsigned int num_lanes;
+	struct perf_worker *workers;
+	unsigned int num_workers;
+	pthread_barrier_t start;
+	uint32_t stop; /* __atomic: set by the main thread */
+};
+
+/* Opens everything. 0 or an exit code, said on stderr. perf_close() in every case. */
+int perf_open(struct perf *perf, struct app *app, const struct perf_options *opts);
+void perf_close(struct perf *perf);
+
+void *perf_worker_run(void *worker);
+
+/* Once a second on a terminal. */
+void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios);
+void perf_report(const struct perf *perf);
+
+#endif

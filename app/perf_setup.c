@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Opening: devices, then one lane per core, namespace and -P, dealt to the workers. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "perf.h"
+
+#define QUEUE_OVERHEAD (64u << 10) /* rings and alignment of one queue, beyond its PRP lists */
+
+/* Namespaces that an address means. */
+static unsigned int
+count_namespaces(const struct app_nvme *n)
+{
+	unsigned int count = 0;
+
+	for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns; ns = bh_nvme_ns_next(ns))
+		count += n->address.nsid == 0 || bh_nvme_ns_id(ns) == n->address.nsid;
+	return count;
+}
+
+/*
+ * Room for every queue this device may get. The number of namespaces is not known before it is opened, so memory for the data
+ * comes in a second pool, added while the device is open.
+ */
+static int
+open_device(struct perf *perf, unsigned int i)
+{
+	const struct perf_options *opts = perf->opts;
+	struct bh_nvme_opts nvme_opts;
+
+	bh_nvme_opts_init(&nvme_opts);
+	nvme_opts.log = &perf->app->log;
+	if (app_nvme_open(perf->app, opts->addresses[i], 4u << 20, &nvme_opts, &perf->device[i]) != 0)
+		return 1;
+	perf->num_devices = i + 1;
+	return 0;
+}
+
+static int
+check_namespace(struct perf *perf, const struct app_nvme *n, struct bh_nvme_ns *ns)
+{
+	uint32_t block = bh_nvme_ns_block_size(ns);
+
+	if (perf->opts->bytes % block != 0)
+		return app_fail(perf->app, EXIT_USAGE, "-o %u: %s namespace %u has blocks of %u bytes", perf->opts->bytes,
+				n->text, bh_nvme_ns_id(ns), block);
+	if (bh_nvme_ns_blocks(ns) < perf->opts->bytes / block)
+		return app_fail(perf->app, EXIT_USAGE, "-o %u: %s namespace %u is smaller than one request",
+				perf->opts->bytes, n->text, bh_nvme_ns_id(ns));
+	return 0;
+}
+
+static int
+check_device(struct perf *perf, const struct app_nvme *n, unsigned int cores)
+{
+	unsigned int namespaces = count_namespaces(n);
+	unsigned int queues = cores * namespaces * perf->opts->queues;
+
+	if (namespaces == 0)
+		return n->address.nsid ? app_fail(perf->app, 1, "%s: no active namespace %u", n->text,
+						  n->address.nsid) :
+					 app_fail(perf->app, 1, "%s: no active namespace", n->text);
+	if (queues > bh_nvme_max_queues(n->nvme))
+		return app_fail(perf->app, EXIT_USAGE,
+				"%s: %u cores x %u namespaces x -P %u needs %u queues, the controller gives %u", n->text,
+				cores, namespaces, perf->opts->queues, queues, bh_nvme_max_queues(n->nvme));
+	if (perf->opts->depth + 1 > bh_nvme_max_depth(n->nvme))
+		return app_fail(perf->app, EXIT_USAGE, "-q %u: %s takes at most %u commands in a queue",
+				perf->opts->depth, n->text, bh_nvme_max_depth(n->nvme) - 1);
+	return 0;
+}
+
+static size_t
+lane_bytes(const struct perf_options *opts)
+{
+	size_t data = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
+	size_t lists = 4096 + ((size_t)opts->bytes / 4096) * 8;
+
+	return (size_t)opts->depth * (data + lists + 64 + 16) + QUEUE_OVERHEAD;
+}
+
+static int
+add_memory(struct perf *perf, struct app_nvme *n, unsigned int lanes)
+{
+	struct bh_pool_opts pool_opts;
+
+	bh_pool_opts_init(&pool_opts);
+	pool_opts.name = "bh-perf-data";
+	pool_opts.bytes = lanes * lane_bytes(perf->opts);
+	pool_opts.log = &perf->app->log;
+	int error = bh_pool_create(&pool_opts, &n->data);
+	if (!error)
+		error = bh_dma_space_add(n->space, n->data);
+	if (error)
+		return app_fail_unsaid(perf->app, 1, "%s: no %zu MiB of memory for buffers: %s", n->text,
+				       pool_opts.bytes >> 20, strerror(-error));
+	return 0;
+}
+
+static void
+fill(uint8_t *data, size_t bytes, uint64_t seed)
+{
+	uint64_t *words = (uint64_t *)(void *)data;
+
+	for (size_t i = 0; i < bytes / sizeof(*words); i++) {
+		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+		words[i] = seed;
+	}
+}
+
+static int
+open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme *n, struct bh_nvme_ns *ns, struct perf_worker *worker)
+{
+	const struct perf_options *opts = perf->opts;
+	size_t stride = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
+	struct bh_nvme_queue_opts queue_opts;
+
+	bh_nvme_queue_opts_init(&queue_opts);
+	queue_opts.depth = opts->depth;
+	lane->ns = ns;
+	lane->device = (unsigned int)(n - perf->device);
+	lane->cpu = worker->cpu;
+	lane->blocks = opts->bytes / bh_nvme_ns_block_size(ns);
+	lane->slots = bh_nvme_ns_blocks(ns) / lane->blocks;
+	lane->random = 0x9e3779b97f4a7c15ull * ((uint64_t)(lane - perf->lanes) + 1);
+	lane->next = lane->slots / perf->num_lanes * (uint64_t)(lane - perf->lanes);
+	lane->read_below = ((uint64_t)opts->read_percent << 32) / 100;
+	bh_histogram_init(&lane->latency);
+	lane->started = calloc(opts->depth, sizeof(*lane->started));
+	lane->data = bh_pool_alloc(n->data, stride * opts->depth, 4096);
+	if (!lane->started || !lane->data)
+		return app_fail(perf->app, 1, "out of memory for %u buffers of %u bytes", opts->depth, opts->bytes);
+	fill(lane->data, stride * opts->depth, lane->random);
+	int error = bh_nvme_queue_create(n->nvme, &queue_opts, &lane->q);
+	if (error)
+		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text, strerror(-error));
+	lane->next_of_worker = worker->lanes;
+	worker->lanes = lane;
+	return 0;
+}
+
+static int
+open_lanes(struct perf *perf)
+{
+	struct perf_lane *lane = perf->lanes;
+
+	for (unsigned int d = 0; d < perf->num_devices; d++) {
+		struct app_nvme *n = &perf->device[d];
+
+		for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns; ns = bh_nvme_ns_next(ns)) {
+			if (n->address.nsid != 0 && bh_nvme_ns_id(ns) != n->address.nsid)
+				continue;
+			int code = check_namespace(perf, n, ns);
+			for (unsigned int i = 0; !code && i < perf->num_workers * perf->opts->queues; i++)
+				code = open_lane(perf, lane++, n, ns, &perf->workers[i / perf->opts->queues]);
+			if (code)
+				return code;
+		}
+	}
+	return 0;
+}
+
+static int
+make_workers(struct perf *perf)
+{
+	const struct bh_cpuset *cpus = &perf->opts->cpus;
+
+	perf->workers = calloc(bh_cpuset_count(cpus), sizeof(*perf->workers));
+	if (!perf->workers)
+		return app_fail(perf->app, 1, "out of memory");
+	for (int cpu = bh_cpuset_first(cpus); cpu >= 0; cpu = bh_cpuset_next(cpus, cpu)) {
+		perf->workers[perf->num_workers].perf = perf;
+		perf->workers[perf->num_workers++].cpu = (unsigned int)cpu;
+	}
+	return 0;
+}
+
+int
+perf_open(struct perf *perf, struct app *app, const struct perf_options *opts)
+{
+	memset(perf, 0, sizeof(*perf));
+	perf->app = app;
+	perf->opts = opts;
+	bh_clock_init(&perf->clock);
+	int code = make_workers(perf);
+	for (unsigned int i = 0; !code && i < opts->num_addresses; i++)
+		code = open_device(perf, i);
+	for (unsigned int i = 0; !code && i < perf->num_devices; i++) {
+		struct app_nvme *n = &perf->device[i];
+		unsigned int lanes = perf->num_workers * opts->queues * count_namespaces(n);
+
+		code = check_device(perf, n, perf->num_workers);
+		if (!code)
+			code = add_memory(perf, n, lanes);
+		perf->num_lanes += lanes;
+	}
+	if (code)
+		return code;
+	perf->lanes = calloc(perf->num_lanes, sizeof(*perf->lanes));
+	if (!perf->lanes)
+		return app_fail(app, 1, "out of memory");
+	return open_lanes(perf);
+}
+
+void
+perf_close(struct perf *perf)
+{
+	for (unsigned int i = 0; perf->lanes && i < perf->num_lanes; i++) {
+		bh_nvme_queue_destroy(perf->lanes[i].q);
+		free(perf->lanes[i].started);
+	}
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		app_nvme_close(&perf->device[i]);
+	free(perf->lanes);
+	free(perf->workers);
+	memset(perf, 0, sizeof(*perf));
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The measuring loop: reap a batch, stamp it once, submit as many again.
+ *
+ * One time stamp serves a whole batch (the queue takes it when polled): it ends the latencies of those reaped and begins those of
+ * the requests submitted in their place. Random numbers become positions by multiply and shift. So the cost of measuring stays
+ * small beside what is measured.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include <bellhop/barrier.h>
+
+#include "perf.h"
+
+#define DRAIN_NS (30ull * 1000 * 1000 * 1000)
+#define CLOCK_EVERY 256 /* passes between looks at the stop flag */
+
+static inline uint64_t
+next_random(struct perf_lane *lane)
+{
+	/* xorshift64*: fast, and good enough to spread addresses. */
+	lane->random ^= lane->random >> 12;
+	lane->random ^= lane->random << 25;
+	lane->random ^= lane->random >> 27;
+	return lane->random * 2685821657736338717ull;
+}
+
+static inline uint64_t
+next_slot(struct perf_lane *lane, bool random, uint64_t number)
+{
+	if (random)
+		return (uint64_t)(((unsigned __int128)number * lane->slots) >> 64);
+	uint64_t slot = lane->next++;
+	if (lane->next == lane->slots)
+		lane->next = 0;
+	return slot;
+}
+
+/* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is gone). */
+static inline bool
+submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride, uintptr_t slot, uint64_t now)
+{
+	uint64_t number = next_random(lane);
+	uint64_t lba = next_slot(lane, opts->random, number) * lane->blocks;
+	void *buf = lane->data + slot * stride;
+	int error;
+
+	if ((uint32_t)(number * 0x9e3779b1u) < lane->read_below)
+		error = bh_nvme_read(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL, (void *)slot);
+	else
+		error = bh_nvme_write(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL, (void *)slot);
+	if (__builtin_expect(error != 0, 0))
+		return false;
+	lane->started[slot] = now;
+	lane->in_flight++;
+	return true;
+}
+
+static __attribute__((noinline)) void
+count_error(struct perf_lane *lane, uint16_t status)
+{
+	if (lane->errors == 0)
+		lane->first_error = status;
+	__atomic_store_n(&lane->errors, lane->errors + 1, __ATOMIC_RELAXED);
+}
+
+/* Reaps what is there; submits in its place while `go`. */
+static inline void
+step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
+{
+	struct bh_nvme_result done[PERF_REAP];
+	int n = bh_nvme_queue_reap(lane->q, done, PERF_REAP);
+
+	if (__builtin_expect(n < 0, 0)) {
+		if (!lane->lost)
+			count_error(lane, BH_NVME_SC_INTERNAL_PATH_ERROR);
+		lane->lost = true;
+		return;
+	}
+	uint64_t now = bh_nvme_queue_ticks(lane->q);
+	for (int i = 0; i < n; i++) {
+		uintptr_t slot = (uintptr_t)done[i].arg;
+
+		lane->in_flight--;
+		if (__builtin_expect(done[i].status != BH_NVME_SC_SUCCESS, 0))
+			count_error(lane, done[i].status);
+		bh_histogram_add(&lane->latency, bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
+		if (go && !submit(lane, perf->opts, stride, slot, now))
+			count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
+	}
+	if (n > 0) {
+		__atomic_store_n(&lane->ios, lane->ios + (uint64_t)n, __ATOMIC_RELAXED);
+		bh_nvme_queue_flush(lane->q);
+	}
+}
+
+static void
+pin(unsigned int cpu)
+{
+	cpu_set_t *set = CPU_ALLOC(BH_CPU_MAX);
+	size_t bytes = CPU_ALLOC_SIZE(BH_CPU_MAX);
+
+	if (!set)
+		return;
+	CPU_ZERO_S(bytes, set);
+	CPU_SET_S(cpu, bytes, set);
+	sched_setaffinity(0, bytes, set);
+	CPU_FREE(set);
+}
+
+static bool
+any_alive(const struct perf_worker *worker)
+{
+	for (const struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+		if (!l->lost)
+			return true;
+	}
+	return false;
+}
+
+static void
+run(struct perf_worker *worker, size_t stride)
+{
+	const struct perf *perf = worker->perf;
+
+	while (!__atomic_load_n(&perf->stop, __ATOMIC_RELAXED) && any_alive(worker)) {
+		for (unsigned int pass = 0; pass < CLOCK_EVERY; pass++) {
+			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+				step(l, perf, stride, true);
+		}
+	}
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+		l->counted = l->ios;
+}
+
+/* What is in flight when time is up counts in latencies and errors, not in rates. */
+static void
+drain(struct perf_worker *worker, size_t stride)
+{
+	uint64_t deadline = bh_now_ns() + DRAIN_NS;
+
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline)
+			step(l, worker->perf, stride, false);
+		if (l->in_flight > 0)
+			count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
+	}
+}
+
+void *
+perf_worker_run(void *arg)
+{
+	struct perf_worker *worker = arg;
+	const struct perf *perf = worker->perf;
+	size_t stride = ((size_t)perf->opts->bytes + 4095) & ~(size_t)4095;
+
+	pin(worker->cpu);
+	pthread_barrier_wait((pthread_barrier_t *)&perf->start);
+	uint64_t begin = bh_now_ns();
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+		for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {
+			if (!submit(l, perf->opts, stride, slot, bh_ticks()))
+				count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
+		}
+		bh_nvme_queue_flush(l->q);
+	}
+	run(worker, stride);
+	worker->elapsed_ns = bh_now_ns() - begin;
+	drain(worker, stride);
+	return NULL;
+}
