@@ -5,14 +5,14 @@
  * Component: lib/nvme_spec
  *
  * After NVM Express Base 2.0, NVM Command Set 1.0, Zoned Namespace Command Set 1.1 and NVMe over
- * PCIe Transport 1.0. Shared by the driver and by the emulated controller, so it takes neither side.
+ * PCIe Transport 1.0. Shared by the driver and the emulated controller, so it takes neither side.
  *
- * Conventions: everything is little-endian, as is the host. There are no bit-fields: a field of
- * a register or dword F has F_SHIFT and F_MASK, the mask applying after the shift right, to be used
- * with BH_NVME_GET and BH_NVME_SET; flags are single-bit constants in place. Where the specification
- * puts a 16-bit field at an odd offset, it is an array of two bytes. 128-bit counters are uint64_t[2],
- * low half first. Fields are named as in the specification, in lower case. "0's based" counts are
- * one less than what they count.
+ * Conventions: everything is little-endian, as is the host. There are no bit-fields: a field F of a
+ * register or dword has F_SHIFT and F_MASK, the mask applying after the shift right, to be used
+ * with BH_NVME_GET and BH_NVME_SET; flags are single-bit constants in place. Where the
+ * specification puts a 16-bit field at an odd offset, it is an array of two bytes. 128-bit counters
+ * are uint64_t[2], low half first. Fields are named as in the specification, in lower case. "0's
+ * based" counts are one less than what they count.
  */
 #ifndef BELLHOP_NVME_SPEC_H
 #define BELLHOP_NVME_SPEC_H
@@ -29,7 +29,7 @@ extern "C" {
 #error "Bellhop needs a little-endian host"
 #endif
 
-/* BH_NVME_GET(cap, CAP_MQES) takes a field out; BH_NVME_SET(CAP_MQES, 63) places one, to be ORed. */
+/* BH_NVME_GET(cap, CAP_MQES) takes a field out, BH_NVME_SET(CAP_MQES, 63) puts one in place. */
 #define BH_NVME_GET(value, field) \
 	(((uint64_t)(value) >> BH_NVME_##field##_SHIFT) & (uint64_t)BH_NVME_##field##_MASK)
 #define BH_NVME_SET(field, x) \
@@ -144,7 +144,7 @@ extern "C" {
 #define BH_NVME_CC_SHN_NONE 0u
 #define BH_NVME_CC_SHN_NORMAL 1u
 #define BH_NVME_CC_SHN_ABRUPT 2u
-/* Entry sizes of the NVM command set, log2: values of CC.IOSQES and CC.IOCQES, halves of SQES, CQES. */
+/* Sizes of queue entries, log2: values of CC.IOSQES and IOCQES, halves of SQES and CQES. */
 #define BH_NVME_SQE_SHIFT 6
 #define BH_NVME_CQE_SHIFT 4
 
@@ -224,17 +224,20 @@ extern "C" {
 #define BH_NVME_CMBSTS_CBAI_SHIFT 0
 #define BH_NVME_CMBSTS_CBAI_MASK 0x1u
 
-/* Doorbell offsets in BAR 0 (PCIe transport 3.1.2); dstrd is CAP.DSTRD, 0 to 15. */
-static inline uint32_t
+/*
+ * Doorbell offsets in BAR 0 (PCIe transport 3.1.2); dstrd is CAP.DSTRD, 0 to 15. 64 bits because the
+ * device chooses the stride: the last doorbells of the widest do not fit in 32.
+ */
+static inline uint64_t
 bh_nvme_sq_doorbell(uint16_t qid, unsigned int dstrd)
 {
-	return BH_NVME_REG_DOORBELLS + (2u * qid) * (4u << dstrd);
+	return BH_NVME_REG_DOORBELLS + 2 * (uint64_t)qid * ((uint64_t)4 << dstrd);
 }
 
-static inline uint32_t
+static inline uint64_t
 bh_nvme_cq_doorbell(uint16_t qid, unsigned int dstrd)
 {
-	return BH_NVME_REG_DOORBELLS + (2u * qid + 1u) * (4u << dstrd);
+	return BH_NVME_REG_DOORBELLS + (2 * (uint64_t)qid + 1) * ((uint64_t)4 << dstrd);
 }
 
 /* Scatter gather list descriptor (base 4.1.2). */
@@ -316,8 +319,8 @@ static_assert(offsetof(struct bh_nvme_cpl, status) == 14, "status");
 #define BH_NVME_CPL_PHASE 0x1u
 
 /*
- * A status field "sf" is 15 bits, cpl.status without the phase: SC 7:0, SCT 10:8, CRD 12:11, More 13,
- * DNR 14. sf & BH_NVME_STATUS_SC_MASK compares with BH_NVME_SC_*; sf is 0 on success, More apart.
+ * A status field "sf" is 15 bits, cpl.status without the phase: SC 7:0, SCT 10:8, CRD 12:11, More
+ * 13, DNR 14. sf & BH_NVME_STATUS_SC_MASK is one of BH_NVME_SC_*, or a number without a name.
  */
 #define BH_NVME_STATUS_SC_MASK 0x7ffu
 #define BH_NVME_STATUS_SCT_SHIFT 8
@@ -341,7 +344,7 @@ bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_SCT_VENDOR 0x7u
 
 /*
- * Status codes, SCT << 8 | SC (base 3.3.3.2.1, NVM 3.1.2, ZNS 3.1). Those of fabrics commands are
+ * Status codes, SCT << 8 | SC (base 3.3.3.2.1, NVM 3, ZNS 3). Those of fabrics commands are
  * left out: they share numbers with the I/O command sets and do not occur over PCIe.
  */
 #define BH_NVME_SC_SUCCESS 0x000u
@@ -469,7 +472,7 @@ bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_SC_HOST_PATH_ERROR 0x370u
 #define BH_NVME_SC_ABORTED_BY_HOST 0x371u
 
-/* Admin commands (base 5, figure 138). */
+/* Admin commands (base 5). */
 #define BH_NVME_ADMIN_DELETE_SQ 0x00u
 #define BH_NVME_ADMIN_CREATE_SQ 0x01u
 #define BH_NVME_ADMIN_GET_LOG_PAGE 0x02u
@@ -502,7 +505,7 @@ bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_ADMIN_GET_LBA_STATUS 0x86u
 #define BH_NVME_ADMIN_VENDOR_FIRST 0xc0u
 
-/* I/O commands (base 7, NVM 3.2, ZNS 3.2). */
+/* I/O commands (base 7, NVM 3, ZNS 3). */
 #define BH_NVME_CMD_FLUSH 0x00u
 #define BH_NVME_CMD_WRITE 0x01u
 #define BH_NVME_CMD_READ 0x02u
@@ -676,7 +679,7 @@ static_assert(sizeof(struct bh_nvme_copy_range1) == 40, "copy range, format 1");
 static_assert(offsetof(struct bh_nvme_copy_range1, elbt) == 26, "ELBT");
 static_assert(offsetof(struct bh_nvme_copy_range1, elbat) == 36, "ELBAT");
 
-/* Identify: what CNS names (base figure 273), and command set identifiers. */
+/* Identify: values of CNS (base 5.17.1), and command set identifiers. */
 #define BH_NVME_CNS_NS 0x00u
 #define BH_NVME_CNS_CTRL 0x01u
 #define BH_NVME_CNS_ACTIVE_NS_LIST 0x02u
@@ -730,7 +733,7 @@ static_assert(offsetof(struct bh_nvme_psd, actp) == 20, "ACTP");
 #define BH_NVME_PSD_MXPS (1u << 0) /* MP is in units of 0.0001 W, not 0.01 W */
 #define BH_NVME_PSD_NOPS (1u << 1)
 
-/* Identify controller, CNS 01h (base 5.17.2.1). Strings are padded with spaces, subnqn with zeros. */
+/* Identify controller, CNS 01h (base 5.17.2.1). Strings end in spaces, subnqn in zeros. */
 struct bh_nvme_id_ctrl {
 	uint16_t vid;
 	uint16_t ssvid;
@@ -929,7 +932,7 @@ static_assert(offsetof(struct bh_nvme_id_ctrl, vs) == 3072, "VS");
 #define BH_NVME_SGLS_OFFSET (1u << 20)
 #define BH_NVME_SGLS_TRANSPORT (1u << 21)
 
-/* OAES in identify controller and Asynchronous Event Configuration (feature 0Bh) share these bits. */
+/* Bits of OAES in identify controller, and of Asynchronous Event Configuration (feature 0Bh). */
 #define BH_NVME_OAES_NS_ATTR (1u << 8)
 #define BH_NVME_OAES_FW_ACTIVATION (1u << 9)
 #define BH_NVME_OAES_TELEMETRY (1u << 10) /* in the feature only */
@@ -1040,7 +1043,7 @@ bh_nvme_flbas_index(uint8_t flbas)
 #define BH_NVME_RESCAP_EXCLUSIVE_ACCESS_AR (1u << 6)
 #define BH_NVME_RESCAP_IEKEY_13 (1u << 7)
 
-/* Head of one namespace identification descriptor, CNS 03h; nidl bytes follow. nidl 0 ends the list. */
+/* Head of a namespace identification descriptor, CNS 03h; nidl bytes follow, 0 ends the list. */
 struct bh_nvme_ns_id_desc {
 	uint8_t nidt;
 	uint8_t nidl;
@@ -1496,7 +1499,7 @@ struct bh_nvme_resv_release {
 };
 static_assert(sizeof(struct bh_nvme_resv_release) == 8, "reservation release");
 
-/* Head of the status, regctl entries follow: bh_nvme_resv_ctrl, or with EDS bh_nvme_resv_ctrl_ext. */
+/* Followed by regctl times bh_nvme_resv_ctrl, or with EDS (all of it) bh_nvme_resv_ctrl_ext. */
 struct bh_nvme_resv_status {
 	uint32_t gen;
 	uint8_t rtype;
@@ -1535,8 +1538,8 @@ static_assert(sizeof(struct bh_nvme_resv_ctrl_ext) == 64, "registered controller
 static_assert(offsetof(struct bh_nvme_resv_ctrl_ext, hostid) == 16, "HOSTID");
 
 /*
- * Names, all static text, never NULL ("Unknown ..." or "Vendor Specific" for numbers without a name);
- * any thread. Upper bits of a status field (CRD, More, DNR) are ignored.
+ * Names, all static text, never NULL: numbers without a name are "Vendor Specific ..." or
+ * "Unknown ...". Any thread. Of a status field CRD, More and DNR are ignored.
  */
 const char *bh_nvme_status_str(uint16_t sf);
 const char *bh_nvme_admin_str(uint8_t opc);
@@ -1547,9 +1550,9 @@ const char *bh_nvme_log_str(uint8_t lid);
 #define BH_NVME_STATUS_FMT_MAX 128 /* bytes: enough for any status */
 
 /*
- * "Invalid Field in Command (sct 0, sc 02h, DNR)": name, type and code, then CRD, More and DNR where
- * set. Writes at most `len` bytes, terminator included (len 0: nothing, buf may be NULL); cut short
- * where there is no room. Returns buf.
+ * "Invalid Field in Command (sct 0, sc 02h, DNR)": name, type and code, then CRD, More and DNR
+ * where set. Writes at most `len` bytes, terminator included (len 0: nothing, buf may be NULL), and
+ * cuts short what has no room. Returns buf. Any thread.
  */
 char *bh_nvme_status_fmt(uint16_t sf, char *buf, size_t len);
 
