@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #include "base/fd.h"
 
@@ -118,6 +119,8 @@ static void *thread_main(void *arg)
 
 	__atomic_store_n(&reactor->owner, (uintptr_t)pthread_self(), __ATOMIC_RELAXED);
 	pthread_setname_np(pthread_self(), reactor->name);
+	/* The default of 50 us is a large part of the milliseconds pollers ask for. */
+	prctl(PR_SET_TIMERSLACK, 1L, 0L, 0L, 0L);
 	if (reactor->opts.thread_init)
 		rc = reactor->opts.thread_init(reactor->opts.thread_ctx);
 	reactor->init_rc = rc;
