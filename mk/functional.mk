@@ -4,6 +4,7 @@
 #   FUNCTIONAL          test programs; <test>_SRCS lists the sources of each, relative to the directory
 #   FUNCTIONAL_SCRIPTS  test scripts of that directory, run as they are
 #   FUNCTIONAL_SRCS     helper sources linked into every test program
+#   FUNCTIONAL_HELPERS  programs the tests run; <helper>_SRCS as above
 #   FUNCTIONAL_TSAN     tests and scripts that also run under ThreadSanitizer
 #   FUNCTIONAL_NO_SAN   tests and scripts that make no sense under sanitizers
 #   <test>_DEADLINE     seconds (default 120); <test>_LIBS, <test>_CFLAGS
@@ -13,6 +14,7 @@
 FUNCTIONAL :=
 FUNCTIONAL_SCRIPTS :=
 FUNCTIONAL_SRCS :=
+FUNCTIONAL_HELPERS :=
 FUNCTIONAL_TSAN :=
 FUNCTIONAL_NO_SAN :=
 FUNCTIONAL_DEADLINE := 120
@@ -24,11 +26,13 @@ $(FUNCTIONAL_OBJS): COMPONENT_CFLAGS = -Itest/functional
 
 $(foreach p,$(FUNCTIONAL),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
 $(addprefix $(B)/test/functional/,$(FUNCTIONAL)): $(FUNCTIONAL_OBJS)
+$(foreach p,$(FUNCTIONAL_HELPERS),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
 
 functional_path = $(if $(filter $1,$(FUNCTIONAL_SCRIPTS)),test/functional/$1,$(B)/test/functional/$1)
 functional_specs = $(foreach t,$1,$(call functional_path,$t)=$(or $($t_DEADLINE),$(FUNCTIONAL_DEADLINE)))
 
-FUNCTIONAL_BINS := $(addprefix $(B)/test/functional/,$(FUNCTIONAL))
+FUNCTIONAL_HELPER_BINS := $(addprefix $(B)/test/functional/,$(FUNCTIONAL_HELPERS))
+FUNCTIONAL_BINS := $(addprefix $(B)/test/functional/,$(FUNCTIONAL)) $(FUNCTIONAL_HELPER_BINS)
 FUNCTIONAL_RUN := $(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS)
 ifneq ($(SAN),)
 FUNCTIONAL_RUN := $(filter-out $(FUNCTIONAL_NO_SAN),$(FUNCTIONAL_RUN))
@@ -40,7 +44,7 @@ check-functional: all $(FUNCTIONAL_BINS)
 	$(call run_tests,functional) $(call functional_specs,$(FUNCTIONAL_RUN))
 
 define functional_one
-functional-$1: all $(if $(filter $1,$(FUNCTIONAL)),$(B)/test/functional/$1)
+functional-$1: all $(if $(filter $1,$(FUNCTIONAL)),$(B)/test/functional/$1) $(FUNCTIONAL_HELPER_BINS)
 	$$(call run_tests,functional) $$(call functional_specs,$1)
 endef
 $(foreach t,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS),$(eval $(call functional_one,$t)))

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c
+
+# What the tests run: the target with a store of theirs, from the very objects of bh-tgt.
+FUNCTIONAL_HELPERS := bh-tgt-test
+bh-tgt-test_SRCS := bh-tgt-test.c
+$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o $(B)/obj/test/common/blk_late.o

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Running cases: each in a child with a deadline of its own, which reports through a pipe why it failed. */
+#include "ft.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bellhop/clock.h>
+#include <bellhop/fault.h>
+
+enum {
+	EXIT_PASS = 0,
+	EXIT_FAIL = 61,
+	EXIT_SKIP = 62,
+};
+
+static int report_fd = -1;
+
+_Noreturn void
+ft_fail(const char *file, int line, const char *fmt, ...)
+{
+	const char *base = strrchr(file, '/');
+	va_list args;
+
+	dprintf(report_fd, "%s:%d: ", base ? base + 1 : file, line);
+	va_start(args, fmt);
+	vdprintf(report_fd, fmt, args);
+	va_end(args);
+	_exit(EXIT_FAIL);
+}
+
+_Noreturn void
+ft_skip(const char *reason)
+{
+	dprintf(report_fd, "%s", reason);
+	_exit(EXIT_SKIP);
+}
+
+bool
+ft_is_sanitized(void)
+{
+	const char *san = getenv("BH_SAN");
+
+	return san && san[0] != '\0';
+}
+
+uint64_t
+ft_random(uint64_t *state)
+{
+	*state += 0x9e3779b97f4a7c15ull;
+	uint64_t z = *state;
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+const char *
+ft_path(const char *name)
+{
+	static char paths[4][108];
+	static unsigned int next;
+	const char *dir = getenv("BH_TMP");
+	char *path = paths[next++ % 4];
+
+	if (snprintf(path, sizeof(paths[0]), "%s/%s", dir ? dir : "/tmp", name) >= (int)sizeof(paths[0]))
+		ft_fail(__FILE__, __LINE__, "%s/%s is too long for a socket", dir, name);
+	return path;
+}
+
+/* The child: its own process group, so that what it leaves running can be ended with it. */
+static _Noreturn void
+run_child(const struct ft_case *c, int fd)
+{
+	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGPIPE, SIG_IGN);
+	bh_fault_install();
+	report_fd = fd;
+	c->fn();
+	exit(EXIT_PASS); /* not _exit: the leak checker runs at exit */
+}
+
+/* Waits for the child within `seconds`; its wait status, or -1 when time is up. */
+static int
+wait_child(pid_t pid, unsigned int seconds)
+{
+	uint64_t deadline = bh_now_ns() + seconds * 1000000000ull;
+	int status;
+
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (bh_now_ns() > deadline) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return -1;
+		}
+		usleep(5000);
+	}
+	return status;
+}
+
+static bool
+run_case(const struct ft_case *c)
+{
+	unsigned int seconds = (c->seconds ? c->seconds : 60) * (ft_is_sanitized() ? 4 : 1);
+	char why[512] = "";
+	int fds[2];
+
+	if (pipe(fds) != 0)
+		return false;
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0)
+		run_child(c, fds[1]);
+	close(fds[1]);
+	int status = wait_child(pid, seconds);
+	kill(-pid, SIGKILL); /* whatever it started */
+	ssize_t n = read(fds[0], why, sizeof(why) - 1);
+	why[n > 0 ? n : 0] = '\0';
+	close(fds[0]);
+	if (status == -1)
+		printf("FAIL %s: not done after %u s\n", c->name, seconds);
+	else if (WIFSIGNALED(status))
+		printf("FAIL %s: killed by signal %d (%s)\n", c->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) == EXIT_SKIP)
+		printf("SKIP %s: %s\n", c->name, why);
+	else if (WEXITSTATUS(status) != EXIT_PASS)
+		printf("FAIL %s: %s (exit code %d)\n", c->name, why, WEXITSTATUS(status));
+	else
+		printf("PASS %s\n", c->name);
+	fflush(stdout);
+	return status == 0 || (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIP);
+}
+
+int
+ft_main(const struct ft_case *cases, size_t count, int argc, char **argv)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < count; i++) {
+		bool wanted = argc < 2;
+
+		for (int a = 1; a < argc; a++)
+			wanted |= strcmp(argv[a], cases[i].name) == 0;
+		if (wanted)
+			ok &= run_case(&cases[i]);
+	}
+	return ok ? 0 : 1;
+}
