@@ -4,9 +4,9 @@
  *
  * Component: lib/base
  *
- * The only place with per-architecture code for ordering. Loads and stores of shared memory go through these helpers, so
- * that each is made exactly once and with the width written here. All shared values are little-endian; Bellhop runs on
- * little-endian hosts.
+ * The only place with per-architecture code for ordering. Loads and stores of shared memory go
+ * through these helpers, so that each is made exactly once and with the width written here. All
+ * shared values are little-endian; Bellhop runs on little-endian hosts.
  */
 #ifndef BELLHOP_BARRIER_H
 #define BELLHOP_BARRIER_H
@@ -46,8 +46,9 @@ bh_mb(void)
 }
 
 /*
- * Entry stores before, doorbell store after, both in ordinary or uncached memory. x86 keeps such stores in order; the
- * compiler is told. aarch64 needs a store barrier over the outer shareable domain.
+ * Entry stores before, doorbell store after, both in ordinary or uncached memory. x86 keeps such
+ * stores in order; the compiler is told. aarch64 needs a store barrier over the outer shareable
+ * domain.
  */
 static inline void
 bh_wmb_io(void)
@@ -59,7 +60,10 @@ bh_wmb_io(void)
 #endif
 }
 
-/* As bh_wmb_io, where the entries or the doorbell are write-combining or were streamed: x86 needs sfence. */
+/*
+ * As bh_wmb_io, where the entries or the doorbell are write-combining or were streamed: x86 needs
+ * sfence.
+ */
 static inline void
 bh_wmb_wc(void)
 {
@@ -98,7 +102,10 @@ bh_prefetch(const void *p)
 	__builtin_prefetch(p, 0, 3);
 }
 
-/* 64 bytes past the caches into write-combining memory; dst is 64-byte aligned. Order with bh_wmb_wc(). */
+/*
+ * 64 bytes past the caches into write-combining memory; dst is 64-byte aligned. Order with
+ * bh_wmb_wc().
+ */
 static inline void
 bh_stream_64(void *dst, const void *src)
 {

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The fault guard: memory somebody else can take away from under us (client memory that is truncated, a BAR whose
- * device was unplugged) raises SIGBUS. A guarded range turns that into a flag.
+ * The fault guard: memory somebody else can take away from under us (client memory that is
+ * truncated, a BAR whose device was unplugged) raises SIGBUS. A guarded range turns that into a
+ * flag.
  *
  * Component: lib/base
  *
- * Libraries register ranges; the application installs the handler once (bh_fault_install) or calls bh_fault_handle
- * from a SIGBUS handler of its own. On a fault inside a guarded range the handler maps fresh pages over the whole range
- * (zeros, or all-ones for registers), sets range->failed and adds one to *range->counter, and the faulting access
- * continues. Whoever owns the range looks at the flag before it posts a completion. This table is one of the two pieces
- * of process-wide state in Bellhop (signals are a process matter).
+ * Libraries register ranges; the application installs the handler once (bh_fault_install) or calls
+ * bh_fault_handle from a SIGBUS handler of its own. On a fault inside a guarded range the handler
+ * maps fresh pages over the whole range (zeros, or all-ones for registers), sets range->failed and
+ * adds one to *range->counter, and the faulting access continues. Whoever owns the range looks at
+ * the flag before it posts a completion. This table is one of the two pieces of process-wide state
+ * in Bellhop (signals are a process matter).
  */
 #ifndef BELLHOP_FAULT_H
 #define BELLHOP_FAULT_H
@@ -25,7 +27,7 @@ extern "C" {
 
 enum bh_fault_fill {
 	BH_FAULT_ZEROS, /* memory */
-	BH_FAULT_ONES,	/* registers: what a missing PCI device reads as */
+	BH_FAULT_ONES,	/* what registers of a missing PCI device read; takes len bytes of memory */
 };
 
 struct bh_fault_range {
@@ -36,19 +38,30 @@ struct bh_fault_range {
 	uint32_t *counter; /* optional: incremented when failed is set; outlives the registration */
 };
 
-/* Installs the SIGBUS handler (SA_SIGINFO; an earlier handler is chained to for other faults). Idempotent. -errno. */
+/*
+ * Installs the SIGBUS handler (SA_SIGINFO; an earlier handler is chained to for other faults).
+ * Idempotent: the second call does nothing, even if the application has put a handler in front of
+ * this one since. Any thread. -errno of sigaction(2).
+ */
 int bh_fault_install(void);
 
-/* For applications with a handler of their own: true when the fault was ours and is mended. Async-signal-safe. */
+/*
+ * For applications with a handler of their own: true when the fault was ours and is mended.
+ * Async-signal-safe.
+ */
 bool bh_fault_handle(const siginfo_t *info);
 
 /*
- * Registers base, len, fill, counter of *range (caller-owned, must stay put until removed). Any thread.
+ * Registers base, len, fill, counter of *range (caller-owned, must stay put until removed) and
+ * clears its failed flag. Any thread.
  * -EINVAL: unaligned or empty; -EEXIST: overlaps; -ENOSPC: table full (4096 ranges).
  */
 int bh_fault_range_add(struct bh_fault_range *range);
 
-/* Returns when no handler on another thread still uses the range. NULL and unregistered ranges are accepted. */
+/*
+ * Returns when no handler on another thread still uses the range. NULL and unregistered ranges are
+ * accepted.
+ */
 void bh_fault_range_remove(struct bh_fault_range *range);
 
 #ifdef __cplusplus

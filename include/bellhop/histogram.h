@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A log-linear histogram: 64 linear steps per power of two, so any value is known within 1.6 %, from 0 to 2^64 - 1,
- * in a fixed 30 KiB. Adding is a shift, a subtraction and an increment.
+ * A log-linear histogram: 64 linear steps per power of two, so any value is known within 1.6 %,
+ * from 0 to 2^64 - 1, in a fixed 30 KiB. Adding is a shift, a subtraction and an increment.
  *
  * Component: lib/base
  *
@@ -35,7 +35,8 @@ bh_histogram_index(uint64_t value)
 	if (value < BH_HISTOGRAM_STEPS)
 		return (unsigned int)value;
 	unsigned int shift = 63 - (unsigned int)__builtin_clzll(value) - BH_HISTOGRAM_SHIFT;
-	return (shift + 1) * BH_HISTOGRAM_STEPS + (unsigned int)((value >> shift) - BH_HISTOGRAM_STEPS);
+	/* The top bit of value >> shift is the step from shift to shift + 1. */
+	return shift * BH_HISTOGRAM_STEPS + (unsigned int)(value >> shift);
 }
 
 static inline void
@@ -53,7 +54,10 @@ bh_histogram_add(struct bh_histogram *h, uint64_t value, uint64_t times)
 void bh_histogram_init(struct bh_histogram *h);
 void bh_histogram_merge(struct bh_histogram *into, const struct bh_histogram *from);
 
-/* The value below or at which `per_100000` / 100,000 of all values lie: 50000 = median, 99900 = p99.9. 0 if empty. */
+/*
+ * The value below or at which `per_100000` / 100,000 of all values lie: 50000 = median, 99900 =
+ * p99.9. 0 if empty.
+ */
 uint64_t bh_histogram_percentile(const struct bh_histogram *h, unsigned int per_100000);
 
 /* Bounds of bucket i: [low, high], both inclusive. */

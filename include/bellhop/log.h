@@ -4,8 +4,9 @@
  *
  * Component: lib/base
  *
- * A `struct bh_log` belongs to the caller and outlives the objects it was given to. A NULL log, or a log without a
- * write function, is silent. Libraries never print by themselves. Nothing on a data path logs.
+ * A `struct bh_log` belongs to the caller and outlives the objects it was given to. A NULL log, or
+ * a log without a write function, is silent. Libraries never print by themselves. Nothing on a data
+ * path logs.
  */
 #ifndef BELLHOP_LOG_H
 #define BELLHOP_LOG_H
@@ -23,16 +24,20 @@ enum bh_log_level {
 
 struct bh_log {
 	/*
-	 * One line without a newline. May be called from any thread, at once from several: the sink serialises.
-	 * `component` is a short constant such as "dma" or "nvme".
+	 * One line without a newline. May be called from any thread, at once from several: the sink
+	 * serialises. `component` is a short constant such as "dma" or "nvme".
 	 */
 	void (*write)(void *ctx, enum bh_log_level level, const char *component, const char *line);
 	void *ctx;
 	enum bh_log_level level; /* lines above this level are dropped before they are formatted */
 };
 
-/* Formats one line (truncated at 511 bytes) and hands it to the sink. Any thread; not on a data path. */
-void bh_log(const struct bh_log *log, enum bh_log_level level, const char *component, const char *fmt, ...)
+/*
+ * Formats one line (truncated at 511 bytes, control bytes replaced) and hands it to the sink. Any
+ * thread; not on a data path.
+ */
+void bh_log(const struct bh_log *log, enum bh_log_level level, const char *component,
+	    const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 #ifdef __cplusplus

@@ -21,15 +21,18 @@ struct bh_cpuset {
 	uint64_t bits[BH_CPU_MAX / 64];
 };
 
-/* Digits with an optional K, M, G or T (either case; powers of 1024). -EINVAL: not that; -ERANGE: over 2^64 - 1. */
+/*
+ * Digits with an optional K, M, G or T (either case; powers of 1024).
+ * -EINVAL: not that; -ERANGE: over 2^64 - 1.
+ */
 int bh_parse_size(const char *text, uint64_t *value);
 
 /* Decimal, or hexadecimal with 0x, within [min, max]. -EINVAL: not a number; -ERANGE: outside. */
 int bh_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
 
 /*
- * A list "0,2-3" (items separated by `sep`, ',' or '+') or a mask "0x...". -EINVAL: neither; -ERANGE: a CPU at or
- * above BH_CPU_MAX, or a range that runs backwards; an empty set is -EINVAL.
+ * A list "0,2-3" (items separated by `sep`, ',' or '+') or a mask "0x...". -EINVAL: neither;
+ * -ERANGE: a CPU at or above BH_CPU_MAX, or a range that runs backwards; an empty set is -EINVAL.
  */
 int bh_parse_cpus(const char *text, char sep, struct bh_cpuset *cpus);
 

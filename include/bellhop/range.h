@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A range map: non-overlapping [base, base + len) intervals of a 64-bit space, each with a value, sorted by base.
+ * A range map: non-overlapping [base, base + len) intervals of a 64-bit space, each with a value,
+ * sorted by base.
  *
  * Component: lib/base
  *
- * Lookups are binary searches over one dense array. base + len may be exactly 2^64 and is never computed as a sum
- * that wraps. Not thread-safe: the owner serialises.
+ * Lookups are binary searches over one dense array. base + len may be exactly 2^64 and is never
+ * computed as a sum that wraps. Not thread-safe: the owner serialises.
  */
 #ifndef BELLHOP_RANGE_H
 #define BELLHOP_RANGE_H
@@ -36,13 +37,19 @@ void bh_range_map_fini(struct bh_range_map *map); /* frees the array, not the va
 /* -EINVAL: len is 0 or base + len passes 2^64. -EEXIST: overlaps a range. -ENOMEM. */
 int bh_range_map_insert(struct bh_range_map *map, uint64_t base, uint64_t len, void *value);
 
-/* Removes exactly [base, base + len); its value goes to *value unless NULL. -ENOENT: no such range. */
+/*
+ * Removes exactly [base, base + len); its value goes to *value unless NULL. -ENOENT: no such range.
+ */
 int bh_range_map_remove(struct bh_range_map *map, uint64_t base, uint64_t len, void **value);
 
 /* The range that holds all of [base, base + len), or NULL. */
-const struct bh_range *bh_range_map_find(const struct bh_range_map *map, uint64_t base, uint64_t len);
+const struct bh_range *bh_range_map_find(const struct bh_range_map *map, uint64_t base,
+					 uint64_t len);
 
-/* Index of the first range that ends after `base` (map->count if none): where a walk over an interval begins. */
+/*
+ * Index of the first range that ends after `base` (map->count if none): where a walk over an
+ * interval begins.
+ */
 size_t bh_range_map_lower(const struct bh_range_map *map, uint64_t base);
 
 /* True when [base, base + len) is non-empty and does not pass 2^64. */

@@ -62,7 +62,10 @@ int bh_cpuset_last(const struct bh_cpuset *cpus)
 
 int bh_cpuset_allowed(struct bh_cpuset *cpus)
 {
-	/* The kernel refuses a mask shorter than its own, which may be longer than glibc's 1024 bits. */
+	/*
+	 * The kernel refuses a mask shorter than its own, which may be longer than glibc's 1024
+	 * bits.
+	 */
 	cpu_set_t mask[8];
 
 	if (sched_getaffinity(0, sizeof(mask), mask) < 0)

@@ -6,17 +6,19 @@
  * none, because it may interrupt anything. Three rules make that safe:
  *
  *  - A slot's pointer is published last and cleared first; the handler counts itself in before it
- *    looks and out when it is done, and remove waits for that count to reach zero after clearing the
- *    slot. Both sides are sequentially consistent (each stores, then loads what the other stored), so
- *    a handler either does not see the range or is waited for.
+ *    looks and out when it is done, and remove waits for that count to reach zero after clearing
+ *    the slot. Both sides are sequentially consistent (each stores, then loads what the other
+ *    stored), so a handler either does not see the range or is waited for.
  *  - Threads that fault in one range at the same time take turns (slot.busy). The holder is another
- *    thread, inside its handler, making two or three system calls: it needs nothing from the waiter.
+ *    thread, inside its handler, making two or three system calls: it needs nothing from the
+ *    waiter.
  *  - The flag and the counter are set before the new pages appear: whoever reads zeros that are not
  *    the peer's finds them set.
  *
  * New pages replace the range in one step, so no thread ever sees it unmapped or, with ones, half
  * filled. Later faults in a failed range are mended the same way: a fault that raced with the first
- * mending finds its page there anyway, and an owner that mapped something new meets no endless loop.
+ * mending finds its page there anyway, and an owner that mapped something new meets no endless
+ * loop.
  */
 #include <bellhop/fault.h>
 
@@ -58,8 +60,8 @@ static bool map_ones(void *base, size_t len)
 }
 
 /*
- * The system call itself: to ThreadSanitizer mmap() is a write of every byte, and would race with the
- * readers this is made for.
+ * The system call itself: to ThreadSanitizer mmap() is a write of every byte, and would race with
+ * the readers this is made for.
  */
 static bool map_zeros(void *base, size_t len)
 {
@@ -154,7 +156,9 @@ int bh_fault_install(void)
 	int rc = 0;
 
 	pthread_mutex_lock(&table_lock);
-	/* Never twice: a handler put in front of ours in between would be chained to in a circle. */
+	/*
+	 * Never twice: a handler put in front of ours in between would be chained to in a circle.
+	 */
 	if (!installed)
 		rc = handler_install();
 	if (rc == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One dense array sorted by base. Ranges never overlap, so they are sorted by their ends as well, and
- * one binary search ("the first range that ends after X") serves insert, remove and find. The last
- * byte (base + len - 1) is what is compared: it exists even for a range that ends at 2^64.
+ * One dense array sorted by base. Ranges never overlap, so they are sorted by their ends as well,
+ * and one binary search ("the first range that ends after X") serves insert, remove and find. The
+ * last byte (base + len - 1) is what is compared: it exists even for a range that ends at 2^64.
  */
 #include <bellhop/range.h>
 

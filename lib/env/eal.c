@@ -4,8 +4,8 @@
  * configuration, one lcore that may run anywhere the caller may.
  *
  * EAL makes a runtime directory even when it shares nothing. It gets one below a fresh private
- * directory of ours, which is removed as soon as EAL is up: with --no-shconf and --no-telemetry nothing
- * is ever put there, and what is gone cannot be left behind, however the process ends.
+ * directory of ours, which is removed as soon as EAL is up: with --no-shconf and --no-telemetry
+ * nothing is ever put there, and what is gone cannot be left behind, however the process ends.
  *
  * rte_eal_init() can be called once in the life of a process, also when it fails.
  */
@@ -66,7 +66,8 @@ __attribute__((format(printf, 1, 2))) static char *text_make(const char *fmt, ..
 static int arguments_make(struct arguments *args, const char *name, const struct bh_log *log)
 {
 	static const char *const profile[] = {
-		"--no-pci", "--no-huge", "--no-shconf", "--no-telemetry", "--iova-mode=va", "-m", "64",
+		"--no-pci", "--no-huge", "--no-shconf", "--no-telemetry",
+		"--iova-mode=va", "-m", "64",
 	};
 	bool chatty = log && log->level >= BH_LOG_DEBUG;
 	char list[BH_CPU_MAX * 5];
@@ -181,7 +182,8 @@ int bh__eal_start(const char *name, const struct bh_log *log)
 	int rc;
 
 	if (refused) {
-		bh_log(log, BH_LOG_ERROR, "env", "EAL failed before in this process; it can be started once");
+		bh_log(log, BH_LOG_ERROR, "env",
+		       "EAL failed before in this process; it can be started only once");
 		return -EIO;
 	}
 	rc = start(name, log);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * EAL logs to a stdio stream; ours is a cookie stream that passes whole lines on to a bh_log. EAL keeps
- * the stream for ever, so it points at process-wide state whose log comes and goes with bh_env.
+ * EAL logs to a stdio stream; ours is a cookie stream that passes whole lines on to a bh_log. EAL
+ * keeps the stream for ever, so it points at process-wide state whose log comes and goes with
+ * bh_env.
  */
 #include "env/env.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The environment: at most one per process, because EAL is. `process` is the process-wide state of it:
- * which environment is open, and whether the EAL that runs was started here.
+ * The environment: at most one per process, because EAL is. `process` is the process-wide state of
+ * it: which environment is open, and whether the EAL that runs was started here.
  */
 #include "env/env.h"
 
@@ -151,9 +151,9 @@ void bh_env_control_cpus(const struct bh_env *env, const struct bh_cpuset *polli
 	struct bh_cpuset rest;
 
 	bh_cpuset_zero(&rest);
-	for (int cpu = bh_cpuset_first(&env->cpus); cpu >= 0; cpu = bh_cpuset_next(&env->cpus, cpu)) {
-		if (!bh_cpuset_has(polling, (unsigned int)cpu))
-			bh_cpuset_add(&rest, (unsigned int)cpu);
+	for (unsigned int cpu = 0; cpu < BH_CPU_MAX; cpu++) {
+		if (bh_cpuset_has(&env->cpus, cpu) && !bh_cpuset_has(polling, cpu))
+			bh_cpuset_add(&rest, cpu);
 	}
 	*out = bh_cpuset_count(&rest) > 0 ? rest : env->cpus;
 }

@@ -43,7 +43,10 @@ void bh__eal_log_set(const struct bh_log *log);
 /* heap.c: destroys those that nothing lives in any more; the others stay with EAL. */
 void bh__env_heaps_sweep(const struct bh_log *log);
 
-/* iova = va for every page, as everywhere in our profile of EAL. NULL: no memory; freed by the caller. */
+/*
+ * iova = va for every page, as everywhere in our profile of EAL. NULL: no memory; freed by the
+ * caller.
+ */
 uint64_t *bh__env_iova_table(const void *va, size_t len, size_t page_size);
 
 #endif /* ENV_ENV_H */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Heaps of EAL on ordinary memory, for mbuf headers, rings and caches: what a driver trusts and no
- * device reaches. They belong to EAL rather than to a bh_env, and a heap that something still lives in
- * outlasts bh_env_close; hence the list is process-wide.
+ * device reaches. They belong to EAL rather than to a bh_env, and a heap that something still lives
+ * in outlasts bh_env_close; hence the list is process-wide.
  */
 #include "env/env.h"
 
@@ -15,8 +15,10 @@
 #include <rte_malloc.h>
 #include <rte_memory.h>
 
-#define HEAP_PAGE ((size_t)2 << 20)   /* the unit EAL is told of; also lets the kernel use huge pages */
-#define HEAP_OVERHEAD ((size_t)64 << 10) /* EAL's element headers, for callers that ask to the byte */
+/* The unit EAL is told of; aligned to it, the kernel can use transparent huge pages. */
+#define HEAP_PAGE ((size_t)2 << 20)
+/* EAL's element headers, for callers that ask to the byte. */
+#define HEAP_OVERHEAD ((size_t)64 << 10)
 
 static struct {
 	pthread_mutex_t lock;
@@ -100,7 +102,8 @@ int bh_env_heap_create(struct bh_env *env, const char *name, size_t bytes, int *
 	size_t len;
 	int rc;
 
-	if (bytes == 0 || bytes > SIZE_MAX / 2 || name[0] == '\0' || strlen(name) >= HEAP_NAME_BYTES)
+	if (bytes == 0 || bytes > SIZE_MAX / 2 || name[0] == '\0' ||
+	    strlen(name) >= HEAP_NAME_BYTES)
 		return -EINVAL;
 	len = (bytes + HEAP_OVERHEAD + HEAP_PAGE - 1) & ~(HEAP_PAGE - 1);
 	pthread_mutex_lock(&heaps.lock);
@@ -156,7 +159,7 @@ void bh__env_heaps_sweep(const struct bh_log *log)
 	for (heap = SLIST_FIRST(&heaps.list); heap; heap = next) {
 		next = SLIST_NEXT(heap, link);
 		if (heap_destroy(heap) < 0)
-			bh_log(log, BH_LOG_WARN, "env", "heap %s is still in use and stays", heap->heap);
+			bh_log(log, BH_LOG_WARN, "env", "heap %s is in use and stays", heap->heap);
 	}
 	pthread_mutex_unlock(&heaps.lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory announced to EAL, so that mbufs may have their data there. EAL maps nothing for any device and
- * owns nothing: it only learns the addresses.
+ * Memory announced to EAL, so that mbufs may have their data there. EAL maps nothing for any device
+ * and owns nothing: it only learns the addresses.
  */
 #include "env/env.h"
 

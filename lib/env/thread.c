@@ -7,8 +7,9 @@
 #include <rte_lcore.h>
 
 /*
- * Did this thread get its lcore id here? One that has an id from elsewhere (EAL's own threads, the one
- * that started EAL) keeps it: registering again would leak the first id, unregistering take it away.
+ * Did this thread get its lcore id here? One that has an id from elsewhere (EAL's own threads, the
+ * one that started EAL) keeps it: registering again would leak the first id, unregistering take it
+ * away.
  */
 static _Thread_local bool registered;
 

@@ -3,15 +3,16 @@
  * The loop.
  *
  * A pass runs messages, then pollers; that is all a busy reactor does. The clock is read every
- * CLOCK_PASSES passes only, and timers, fds and the idle time are looked at when it was: a busy pass
- * is a few microseconds long at most, so they are served well within their resolution, and epoll costs
- * a system call per FDS_NS however fast the passes are. A reactor whose only fd is its own eventfd
- * makes none while it is busy, because nobody writes the eventfd of a reactor that is awake.
+ * CLOCK_PASSES passes only, and timers, fds and the idle time are looked at when it was: a busy
+ * pass is a few microseconds long at most, so they are served well within their resolution, and
+ * epoll costs a system call per FDS_NS however fast the passes are. A reactor whose only fd is its
+ * own eventfd makes none while it is busy, because nobody writes the eventfd of a reactor that is
+ * awake.
  *
  * Sleeping is: raise the flag that senders look at, look at the inbox, arm the pollers, wait. Only
  * pollers keep the loop spinning: whatever a message, an fd or a timer brings them, they find it in
- * the same pass. So a pass without work after a wake-up leads straight back to sleep, and a poller that
- * asks for a turn every millisecond costs one pass per millisecond, not idle_ns.
+ * the same pass. So a pass without work after a wake-up leads straight back to sleep, and a poller
+ * that asks for a turn every millisecond costs one pass per millisecond, not idle_ns.
  */
 #include "poll/reactor.h"
 

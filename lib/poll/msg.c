@@ -2,9 +2,10 @@
 /*
  * Messages between threads.
  *
- * The inbox is a stack: senders push with compare-and-swap, the reactor takes the whole stack with one
- * exchange and turns it around. Nothing is ever popped singly, so there is no ABA problem; the order
- * of pushes is kept, hence the order of each sender. Looking for messages costs one relaxed load.
+ * The inbox is a stack: senders push with compare-and-swap, the reactor takes the whole stack with
+ * one exchange and turns it around. Nothing is ever popped singly, so there is no ABA problem; the
+ * order of pushes is kept, hence the order of each sender. Looking for messages costs one relaxed
+ * load.
  *
  * A send makes a system call only if the reactor sleeps, or is about to:
  *
@@ -12,8 +13,9 @@
  *	push message		sleeping = 1
  *	look at sleeping	look for messages
  *
- * All four are sequentially consistent, so at least one side sees the other: either the reactor does
- * not go to sleep or the sender writes the eventfd. The one sender that takes the flag down writes.
+ * All four are sequentially consistent, so at least one side sees the other: either the reactor
+ * does not go to sleep or the sender writes the eventfd. The one sender that takes the flag down
+ * writes.
  */
 #include "poll/reactor.h"
 
@@ -60,7 +62,9 @@ static struct bh_msg *inbox_take(struct bh__inbox *inbox)
 	return list;
 }
 
-/* What is sent meanwhile waits for the next time, so that two reactors in a dialogue starve nobody. */
+/*
+ * What is sent meanwhile waits for the next time, so that two reactors in a dialogue starve nobody.
+ */
 unsigned int bh__msgs_run(struct bh_reactor *reactor)
 {
 	struct bh_msg *msg, *next;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The life of a reactor. A reactor that is not started belongs to whoever holds it; between start and
- * stop it belongs to its thread. `owner` says which thread that is, for bh_reactor_is_self only; what
- * orders the hand-over is pthread_create and pthread_join.
+ * The life of a reactor. A reactor that is not started belongs to whoever holds it; between start
+ * and stop it belongs to its thread. `owner` says which thread that is, for bh_reactor_is_self
+ * only; what orders the hand-over is pthread_create and pthread_join.
  */
 #include "poll/reactor.h"
 
@@ -154,7 +154,10 @@ static int attr_set_cpus(pthread_attr_t *attr, const struct bh_reactor_opts *opt
 
 static int attr_set_signals(pthread_attr_t *attr)
 {
-	/* Those that an instruction raises: blocked they would kill the process, fault guard or not. */
+	/*
+	 * Those that an instruction raises: blocked they would kill the process, fault guard or
+	 * not.
+	 */
 	static const int synchronous[] = { SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
 	sigset_t mask;
 

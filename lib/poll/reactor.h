@@ -2,8 +2,8 @@
 /*
  * What the files of lib/poll share.
  *
- * Everything but `inbox` belongs to the reactor's thread. Callbacks may remove any object, their own
- * included, and objects are freed at once; so no walk holds a pointer across a callback:
+ * Everything but `inbox` belongs to the reactor's thread. Callbacks may remove any object, their
+ * own included, and objects are freed at once; so no walk holds a pointer across a callback:
  *  - pollers are walked with `poller_next`, which removal moves on;
  *  - due timers are first moved to `timers_firing`, each is unlinked before its callback runs, and
  *    cancelling unlinks from whichever list it is on;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Timers: one list sorted by due time, searched from its end, where most new ones go. Reactors have a
- * handful of timers (timeouts are watched per device, not per request), so a heap would be no faster.
+ * Timers: one list sorted by due time, searched from its end, where most new ones go. Reactors have
+ * a handful of timers (timeouts are watched per device, not per request), so a heap would be no
+ * faster.
  */
 #include "poll/reactor.h"
 

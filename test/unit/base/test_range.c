@@ -100,7 +100,8 @@ static void random_operations_match_a_model(void)
 			for (unsigned int j = base; want == 0 && j < base + len; j++)
 				owner[j] = j == base ? 1 : 2;
 		} else {
-			bool exact = owner[base] == 1 && (base + len == SPACE || owner[base + len] != 2);
+			bool exact = owner[base] == 1 &&
+				     (base + len == SPACE || owner[base + len] != 2);
 
 			for (unsigned int j = base + 1; j < base + len; j++)
 				exact = exact && owner[j] == 2;
