@@ -104,7 +104,7 @@ static int
 create_reactors(struct bh_tgt *tgt, const struct bh_tgt_opts *opts)
 {
 	struct bh_cpuset allowed, polling = opts->cpus, control;
-	char name[16];
+	char name[32]; /* the kernel keeps 15 characters of it: enough for any CPU below BH_CPU_MAX */
 
 	int error = bh_cpuset_allowed(&allowed);
 	if (error)
@@ -241,7 +241,7 @@ find_type(struct bh_tgt *tgt, const char *name, const struct bh_blk_type **out, 
 static int
 create_blk(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec, char *why, struct bh_blk **out)
 {
-	const struct bh_blk_type *type;
+	const struct bh_blk_type *type = NULL;
 	struct bh_blk_spec blk_spec = {
 		.arg = spec->arg,
 		.bytes = spec->bytes,
