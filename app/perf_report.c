@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "app_json.h"
 #include "perf.h"
 
 struct summary {
@@ -99,7 +100,7 @@ report_json(const struct perf *perf, struct summary *sum)
 		json_t *row = json_object();
 
 		i = sum_row(perf, i, sum);
-		json_object_set_new(row, "address", json_string(perf->device[lane->device].text));
+		json_object_set_new(row, "address", app_json_text(perf->device[lane->device].text));
 		json_object_set_new(row, "nsid", json_integer(bh_nvme_ns_id(lane->ns)));
 		json_object_set_new(row, "core", json_integer(lane->cpu));
 		json_object_set_new(row, "queues", json_integer(sum->queues));

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bh-identify's parts: the program opens the controller, and one of two writers says what it is. What both need, the names of
+ * capability bits and the arithmetic on what a controller claims, is here, so that text and JSON cannot disagree.
+ *
+ * Everything that comes from the controller is taken with a grain of salt: shifts are bounded, products saturate, and text is
+ * printed only where it is printable.
+ */
+#ifndef APP_IDENTIFY_H
+#define APP_IDENTIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common.h"
+
+struct identify_flag {
+	uint32_t bit;
+	const char *name; /* as in JSON: lower case, words joined by - */
+};
+
+/* Tables end with a row of bit 0. */
+extern const struct identify_flag identify_oacs[];
+extern const struct identify_flag identify_oncs[];
+extern const struct identify_flag identify_sgls[];
+extern const struct identify_flag identify_lpa[];
+extern const struct identify_flag identify_oaes[];
+extern const struct identify_flag identify_nsfeat[];
+
+#define IDENTIFY_TEXT 257 /* bytes: the longest field of text, SUBNQN, and its terminator */
+#define IDENTIFY_UUID 37
+
+/* A padded field of len bytes (at most 256): trailing blanks cut, what is not printable ASCII shown as '?'. Returns out. */
+const char *identify_text(const char *field, size_t len, char out[IDENTIFY_TEXT]);
+
+/* "2.0.0" of a VS register. Returns out. */
+const char *identify_version(uint32_t vs, char out[IDENTIFY_TEXT]);
+
+/* Lower case, with dashes. Returns out, or NULL when all bytes are zero. */
+const char *identify_uuid(const uint8_t uuid[16], char out[IDENTIFY_UUID]);
+
+/* n bytes in hexadecimal. Returns out, or NULL when all are zero. */
+const char *identify_hex(const uint8_t *bytes, size_t n, char out[IDENTIFY_TEXT]);
+
+const char *identify_type(uint8_t cntrltype);
+
+uint64_t identify_mdts_bytes(const struct bh_nvme *nvme); /* 0: no limit */
+uint64_t identify_ns_bytes(const struct bh_nvme_ns *ns);
+
+/* The namespaces the address means: all active ones, or the one of ?ns=. NULL ends them. */
+struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n);
+struct bh_nvme_ns *identify_ns_next(const struct app_nvme *n, struct bh_nvme_ns *ns);
+
+void identify_print_text(const struct app_nvme *n);
+/* False: out of memory. */
+bool identify_print_json(const struct app_nvme *n);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a controller is, for people: one fact per line, the name first. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <bellhop/parse.h>
+
+#include "identify.h"
+
+static void __attribute__((format(printf, 2, 3)))
+line(const char *name, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	printf("  %-22s ", name);
+	vprintf(fmt, args);
+	putchar('\n');
+	va_end(args);
+}
+
+static void
+flags_line(const char *name, uint32_t value, const struct identify_flag *flag)
+{
+	const char *between = "";
+
+	printf("  %-22s 0x%x (", name, value);
+	for (; flag->bit != 0; flag++) {
+		if (value & flag->bit) {
+			printf("%s%s", between, flag->name);
+			between = ", ";
+		}
+	}
+	printf("%s)\n", *between ? "" : "none");
+}
+
+static void
+print_identity(const struct app_nvme *n)
+{
+	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
+	const struct bh_device_info *info = bh_device_info(n->dev);
+	uint32_t vs = bh_nvme_reg_vs(n->nvme);
+	char text[IDENTIFY_TEXT];
+
+	printf("Controller %s (%s)\n", n->text, info->backend);
+	line("model", "%s", identify_text(id->mn, sizeof(id->mn), text));
+	line("serial", "%s", identify_text(id->sn, sizeof(id->sn), text));
+	line("firmware", "%s", identify_text(id->fr, sizeof(id->fr), text));
+	line("subsystem NQN", "%s", identify_text(id->subnqn, sizeof(id->subnqn), text));
+	line("PCI", "vendor %04x, device %04x, subsystem %04x:%04x, class %06x, revision %02x", info->vendor,
+	     info->device, info->subsystem_vendor, info->subsystem, info->class_code, info->revision);
+	line("controller", "id %u, type %s", id->cntlid, identify_type(id->cntrltype));
+	line("version", "NVMe %s (VS 0x%08x)", identify_version(vs, text), vs);
+}
+
+static void
+print_registers(const struct app_nvme *n)
+{
+	uint64_t cap = bh_nvme_reg_cap(n->nvme);
+	char least[32], most[32];
+
+	bh_format_size(1ull << (12 + BH_NVME_GET(cap, CAP_MPSMIN)), least, sizeof(least));
+	bh_format_size(1ull << (12 + BH_NVME_GET(cap, CAP_MPSMAX)), most, sizeof(most));
+	line("CAP", "0x%016" PRIx64, cap);
+	line("  queue entries", "%u at most%s", (unsigned int)BH_NVME_GET(cap, CAP_MQES) + 1,
+	     BH_NVME_GET(cap, CAP_CQR) ? ", contiguous" : "");
+	line("  ready within", "%u ms", (unsigned int)BH_NVME_GET(cap, CAP_TO) * 500);
+	line("  doorbell stride", "%u bytes", 4u << BH_NVME_GET(cap, CAP_DSTRD));
+	line("  pages", "%s to %s", least, most);
+	line("  command sets", "0x%02x", (unsigned int)BH_NVME_GET(cap, CAP_CSS));
+	line("  subsystem reset", "%s", BH_NVME_GET(cap, CAP_NSSRS) ? "yes" : "no");
+}
+
+static void
+print_capabilities(const struct app_nvme *n)
+{
+	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
+	uint64_t mdts = identify_mdts_bytes(n->nvme);
+	char size[32];
+
+	bh_format_size(mdts, size, sizeof(size));
+	line("largest transfer", "%s (MDTS %u)", mdts ? size : "no limit", id->mdts);
+	flags_line("admin commands", id->oacs, identify_oacs);
+	flags_line("I/O commands", id->oncs, identify_oncs);
+	flags_line("SGLs", id->sgls, identify_sgls);
+	flags_line("log pages", id->lpa, identify_lpa);
+	flags_line("asynchronous events", id->oaes, identify_oaes);
+	line("events outstanding", "%u", id->aerl + 1u);
+	line("aborts at a time", "%u", id->acl + 1u);
+	line("write cache", "%s", id->vwc & BH_NVME_VWC_PRESENT ? "volatile" : "none");
+	line("fused compare+write", "%s", id->fuses & BH_NVME_FUSES_COMPARE_WRITE ? "yes" : "no");
+	line("namespaces", "%" PRIu32 " at most", id->nn);
+}
+
+/* What this driver made of it, on this backend. */
+static void
+print_use(const struct app_nvme *n)
+{
+	uint64_t caps = bh_device_caps(n->dev);
+
+	line("I/O queues", "%u granted, up to %u entries each", bh_nvme_max_queues(n->nvme),
+	     bh_nvme_max_depth(n->nvme));
+	line("doorbells", "%s%s", bh_nvme_doorbell_path(n->nvme),
+	     bh_nvme_has_shadow_doorbells(n->nvme) ? ", shadow doorbells in use" : "");
+	line("data pointers", "%s", bh_nvme_has_sgl(n->nvme) ? "PRPs and SGLs" : "PRPs");
+	printf("  %-22s", "backend offers");
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		if ((caps >> bit & 1) != 0 && bh_cap_str(1ull << bit) != NULL)
+			printf(" %s", bh_cap_str(1ull << bit));
+	}
+	putchar('\n');
+}
+
+static void
+print_formats(const struct bh_nvme_id_ns *id)
+{
+	for (unsigned int i = 0; i <= id->nlbaf && i < sizeof(id->lbaf) / sizeof(id->lbaf[0]); i++) {
+		const struct bh_nvme_lbaf *f = &id->lbaf[i];
+
+		if (f->lbads < 9 || f->lbads > 31)
+			continue;
+		printf("  format %-15u %u bytes", i, 1u << f->lbads);
+		if (f->ms != 0)
+			printf(" and %u bytes of metadata", f->ms);
+		puts(i == bh_nvme_flbas_index(id->flbas) ? ", in use" : "");
+	}
+}
+
+static void
+print_namespace(const struct bh_nvme_ns *ns)
+{
+	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
+	char size[32], text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
+	uint8_t uuid[16];
+
+	bh_format_size(identify_ns_bytes(ns), size, sizeof(size));
+	printf("\nNamespace %" PRIu32 "\n", bh_nvme_ns_id(ns));
+	line("size", "%s (%" PRIu64 " blocks of %" PRIu32 " bytes)", size, bh_nvme_ns_blocks(ns),
+	     bh_nvme_ns_block_size(ns));
+	line("capacity, in use", "%" PRIu64 ", %" PRIu64 " blocks", id->ncap, id->nuse);
+	flags_line("features", id->nsfeat, identify_nsfeat);
+	line("shared", "%s", id->nmic & BH_NVME_NMIC_SHARED ? "may be" : "no");
+	line("deallocated blocks", "%s", (id->dlfeat & BH_NVME_DLFEAT_READ_MASK) == BH_NVME_DLFEAT_READ_ZEROES ?
+						 "read as zeroes" :
+						 "read as not reported");
+	bh_nvme_ns_uuid(ns, uuid);
+	if (identify_uuid(uuid, uuid_text))
+		line("UUID", "%s", uuid_text);
+	if (identify_hex(id->nguid, sizeof(id->nguid), text))
+		line("NGUID", "%s", text);
+	if (identify_hex(id->eui64, sizeof(id->eui64), text))
+		line("EUI-64", "%s", text);
+	print_formats(id);
+}
+
+void
+identify_print_text(const struct app_nvme *n)
+{
+	print_identity(n);
+	print_registers(n);
+	print_capabilities(n);
+	print_use(n);
+	for (struct bh_nvme_ns *ns = identify_ns_first(n); ns; ns = identify_ns_next(n, ns))
+		print_namespace(ns);
+}
