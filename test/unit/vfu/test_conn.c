@@ -82,7 +82,8 @@ make(uint8_t *buf, uint16_t command, const void *body, size_t len)
 	};
 
 	memcpy(buf, &header, 16);
-	memcpy(buf + 16, body, len);
+	if (len > 0)
+		memcpy(buf + 16, body, len);
 	return 16 + len;
 }
 

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The gate: changes to what DMA may touch are made only while the device stands still.
+ *
+ * One question to the device is open at a time, and every question is answered exactly once,
+ * however late: an answer that came after its deadline must not be taken for the answer to a later
+ * question, or memory would go while the device still uses it. So:
+ *
+ *	IDLE  --begin-->  ASKED  --quiesced-->  apply, resume, finish  -->  IDLE
+ *			    `--deadline-->  fatal, finish(-ETIMEDOUT)  -->  LATE
+ *	LATE  --begin-->  LATE, with a waiter of its own deadline
+ *	LATE  --quiesced-->  resume  -->  IDLE, or ASKED for the waiter
+ *
+ * A disconnect has no one to fail to: past its deadline it goes on waiting, because memory that a
+ * device may still touch cannot be unmapped.
+ *
+ * Some clients (QEMU) serve DMA messages only while they wait for no reply, so a device that must
+ * finish such a transfer to quiesce could wait for a client that waits for us. After a short grace
+ * outstanding DMA messages are given up; their late replies are ignored. A client that took a twin
+ * socket serves it independently, and is waited for.
+ */
+#include <errno.h>
+
+#include <bellhop/clock.h>
+
+#include "vfu_server/server.h"
+
+static void
+set_timer(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+	uint64_t now = bh_now_ns();
+	uint64_t left = gate->deadline > now ? gate->deadline - now : 0;
+
+	if (!gate->grace_over && left > VFUS_DMA_GRACE_NS)
+		left = VFUS_DMA_GRACE_NS;
+	bh_timer_set(gate->timer, left);
+}
+
+static void
+complete(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+	const struct vfus_wait asked = gate->asked;
+	int rc = -ENODEV;
+
+	bh_timer_cancel(gate->timer);
+	/* A client that left in between does not get its change; leaving asks again for itself. */
+	if (vfus_has_client(s) || asked.reason == BH_QUIESCE_DISCONNECT)
+		rc = asked.apply(s);
+	gate->state = VFUS_GATE_IDLE;
+	s->dma.refusing = false;
+	s->ops->resume(s->ops_ctx, asked.reason);
+	asked.finish(s, rc);
+}
+
+static void
+ask(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+
+	gate->state = VFUS_GATE_ASKED;
+	gate->asking = true;
+	gate->answered = false;
+	s->ops->quiesce(s->ops_ctx, gate->asked.reason, gate->asked.iova, gate->asked.len);
+	gate->asking = false;
+	if (gate->answered)
+		complete(s);
+}
+
+void
+vfus_gate_begin(struct bh_vfu_server *s, const struct vfus_wait *wait)
+{
+	struct vfus_gate *gate = &s->gate;
+
+	gate->deadline = bh_now_ns() + s->quiesce_ns;
+	gate->grace_over = false;
+	set_timer(s);
+	if (gate->state == VFUS_GATE_LATE) {
+		gate->wanted = *wait;
+		gate->has_wanted = true;
+		return;
+	}
+	gate->asked = *wait;
+	ask(s);
+}
+
+int
+vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, uint64_t iova,
+		  uint64_t len, int (*apply)(struct bh_vfu_server *s),
+		  void (*finish)(struct bh_vfu_server *s, int rc))
+{
+	const struct vfus_wait wait = {
+		.reason = reason,
+		.iova = iova,
+		.len = len,
+		.apply = apply,
+		.finish = finish,
+	};
+
+	vfus_gate_begin(s, &wait);
+	return VFUS_PENDING;
+}
+
+void
+bh_vfu_server_quiesced(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+
+	vfus_enter(s);
+	if (gate->state == VFUS_GATE_ASKED && gate->asking) {
+		gate->answered = true;
+	} else if (gate->state == VFUS_GATE_ASKED) {
+		complete(s);
+	} else if (gate->state == VFUS_GATE_LATE) {
+		gate->state = VFUS_GATE_IDLE;
+		s->ops->resume(s->ops_ctx, gate->asked.reason);
+		if (gate->has_wanted) {
+			gate->has_wanted = false;
+			gate->asked = gate->wanted;
+			ask(s);
+		}
+	}
+	vfus_leave(s);
+}
+
+/* The deadline passed: whoever waits is told, except a disconnect, which must go on waiting. */
+static void
+expire(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+	const struct vfus_wait wait = gate->has_wanted ? gate->wanted : gate->asked;
+
+	bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: the device did not quiesce in time%s", s->path,
+	       wait.reason == BH_QUIESCE_DISCONNECT ? "; no other client until it does" : "");
+	s->ops->fatal(s->ops_ctx);
+	if (wait.reason == BH_QUIESCE_DISCONNECT)
+		return;
+	gate->has_wanted = false;
+	gate->state = VFUS_GATE_LATE;
+	s->dma.refusing = false;
+	wait.finish(s, -ETIMEDOUT);
+}
+
+static void
+on_timer(void *ctx)
+{
+	struct bh_vfu_server *s = ctx;
+	struct vfus_gate *gate = &s->gate;
+
+	vfus_enter(s);
+	if (gate->state == VFUS_GATE_ASKED || gate->has_wanted) {
+		if (bh_now_ns() >= gate->deadline) {
+			expire(s);
+		} else if (!gate->grace_over) {
+			gate->grace_over = true;
+			set_timer(s);
+			if (s->twin.fd < 0) {
+				s->dma.refusing = true;
+				vfus_dma_fail_all(s, -EIO); /* may end in bh_vfu_server_quiesced */
+			}
+		} else {
+			set_timer(s);
+		}
+	}
+	vfus_leave(s);
+}
+
+int
+vfus_gate_init(struct bh_vfu_server *s)
+{
+	return bh_timer_create(s->control, on_timer, s, &s->gate.timer);
+}
