@@ -103,6 +103,37 @@ static void registers_read_ones(void)
 	victim_drop(&v);
 }
 
+static void hugetlb_truncated_reads_zeros(void)
+{
+	enum { HUGE_BYTES = 2 << 20 };
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | 21u << MAP_HUGE_SHIFT);
+	struct bh_fault_range range = { .len = 2 * HUGE_BYTES };
+	void *va = MAP_FAILED;
+
+	if (fd >= 0 && ftruncate(fd, 2 * HUGE_BYTES) == 0)
+		va = mmap(NULL, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (va == MAP_FAILED) {
+		bh__fd_close(&fd);
+		unit_skip("needs two free hugepages of 2 MiB");
+	}
+	memset(va, 0x5a, 2 * HUGE_BYTES);
+	for (int fill = BH_FAULT_ZEROS; fill <= (int)BH_FAULT_ONES; fill++) {
+		range.base = va;
+		range.fill = (enum bh_fault_fill)fill;
+		CU_ASSERT_EQUAL_FATAL(bh_fault_range_add(&range), 0);
+		CU_ASSERT_EQUAL_FATAL(bh_fault_install(), 0);
+		CU_ASSERT_EQUAL(ftruncate(fd, 0), 0);
+		CU_ASSERT_EQUAL(((volatile unsigned char *)va)[HUGE_BYTES + 5], fill ? 0xff : 0);
+		CU_ASSERT_EQUAL(__atomic_load_n(&range.failed, __ATOMIC_ACQUIRE), 1);
+		bh_fault_range_remove(&range);
+		CU_ASSERT_EQUAL(ftruncate(fd, 2 * HUGE_BYTES), 0);
+		va = mmap(va, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+		CU_ASSERT_PTR_EQUAL_FATAL(va, range.base);
+	}
+	munmap(va, 2 * HUGE_BYTES);
+	close(fd);
+}
+
 static void add_again_begins_anew(void)
 {
 	struct victim v;
@@ -324,6 +355,7 @@ BH_SUITE("fault",
 	{ "truncated_reads_zeros", truncated_reads_zeros },
 	{ "faulting_store_is_executed_again", faulting_store_is_executed_again },
 	{ "registers_read_ones", registers_read_ones },
+	{ "hugetlb_truncated_reads_zeros", hugetlb_truncated_reads_zeros },
 	{ "add_again_begins_anew", add_again_begins_anew },
 	{ "bad_ranges_are_refused", bad_ranges_are_refused },
 	{ "table_holds_4096", table_holds_4096 },

@@ -349,7 +349,8 @@ static void heaps_are_named_and_guarded(void)
 	CU_ASSERT_EQUAL(bh_env_heap_destroy(env, "none"), -ENOENT);
 	CU_ASSERT_EQUAL(bh_env_heap_create(env, "", 1, &id), -EINVAL);
 	CU_ASSERT_EQUAL(bh_env_heap_create(env, "a", 0, &id), -EINVAL);
-	CU_ASSERT_EQUAL(bh_env_heap_create(env, "a name of thirty-two characters.", 1, &id), -EINVAL);
+	CU_ASSERT_EQUAL(bh_env_heap_create(env, "a name of thirty-two characters.", 1, &id),
+			-EINVAL);
 	CU_ASSERT_EQUAL(bh_env_heap_create(env, "a", 2 << 20, &id), 0);
 	CU_ASSERT_EQUAL(bh_env_heap_create(env, "a", 1, &other), -EEXIST);
 	CU_ASSERT_EQUAL(bh_env_heap_create(env, "b", 1, &other), 0);
