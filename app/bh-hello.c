@@ -2,70 +2,65 @@
 /*
  * bh-hello ADDRESS: the first example to read.
  *
- * Opens an NVMe controller, saves the last block of its first namespace, writes a pattern there, reads it back, compares, and
- * restores what was saved. Everything a storage application does, once: memory, device, controller, queue, commands.
+ * Opens an NVMe controller, saves the last block of its first namespace, writes a pattern there,
+ * reads it back, compares, and restores what was saved. Everything a storage application does, once:
+ * memory, device, controller, queue, commands.
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <bellhop/bellhop.h>
 #include <bellhop/nvme.h>
 
-static void
-say(void *ctx, enum bh_log_level level, const char *component, const char *line)
+static int said; /* a library has told the user what went wrong */
+
+static void say(void *ctx, enum bh_log_level level, const char *component, const char *line)
 {
-	(void)ctx;
-	(void)level;
+	*(int *)ctx |= level == BH_LOG_ERROR;
 	fprintf(stderr, "bh-hello: %s: %s\n", component, line);
 }
 
-static struct bh_log log_to_stderr = {.write = say, .level = BH_LOG_WARN};
+static struct bh_log log_to_stderr = { .write = say, .ctx = &said, .level = BH_LOG_WARN };
 
-/* A completion callback: runs inside bh_nvme_queue_poll(). Here it stores the status where the waiter looks. */
-static void
-done(void *arg, const struct bh_nvme_cpl *cpl)
+/* A completion callback: runs inside bh_nvme_queue_poll(). Stores the status where the waiter looks. */
+static void done(void *arg, const struct bh_nvme_cpl *cpl)
 {
 	*(int *)arg = bh_nvme_cpl_status(cpl);
 }
 
-/* One block, waiting: submit, then poll until the callback has run. */
-static int
-transfer(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, int write, void *buf, uint64_t lba)
+/* One block, waiting: submit, then poll until the callback has run. Nonzero: failed, and said why. */
+static int transfer(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, int write, void *buf,
+		    uint64_t lba)
 {
 	int status = -1;
-	int error = write ? bh_nvme_write(q, ns, buf, lba, 1, BH_NVME_FUA, done, &status) :
-			    bh_nvme_read(q, ns, buf, lba, 1, 0, done, &status);
+	int error = write ? bh_nvme_write(q, ns, buf, lba, 1, BH_NVME_FUA, done, &status)
+			  : bh_nvme_read(q, ns, buf, lba, 1, 0, done, &status);
 
-	while (!error && status < 0) {
-		if (bh_nvme_queue_poll(q, 0) < 0 && status < 0)
-			error = -ENODEV;
-	}
+	while (!error && status < 0)
+		error = bh_nvme_queue_poll(q, 0) < 0 && status < 0 ? -ENODEV : 0;
 	if (error || status != BH_NVME_SC_SUCCESS)
-		fprintf(stderr, "bh-hello: %s of block %llu: %s\n", write ? "write" : "read", (unsigned long long)lba,
+		fprintf(stderr, "bh-hello: %s of block %llu: %s\n", write ? "write" : "read",
+			(unsigned long long)lba,
 			error ? strerror(-error) : bh_nvme_status_str((uint16_t)status));
 	return error || status != BH_NVME_SC_SUCCESS;
 }
 
-/* Save, write, read back, compare, restore. Each buffer is one block in the pool the controller can reach. */
-static int
-hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool *pool)
+/* Save, write, read back, compare, restore. The buffers lie in the pool the controller can reach. */
+static int hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool *pool)
 {
 	size_t size = bh_nvme_ns_block_size(ns);
 	uint64_t lba = bh_nvme_ns_blocks(ns) - 1;
-	char *saved = bh_pool_zalloc(pool, size, 4096);
-	char *pattern = bh_pool_zalloc(pool, size, 4096);
-	char *back = bh_pool_zalloc(pool, size, 4096);
-	int failed = !saved || !pattern || !back;
+	char *saved = bh_pool_zalloc(pool, 3 * size, size);
+	char *pattern = saved + size, *back = pattern + size;
 
-	if (failed || transfer(q, ns, 0, saved, lba))
+	if (!saved || transfer(q, ns, 0, saved, lba))
 		return 1;
 	for (size_t i = 0; i < size; i++)
 		pattern[i] = "Hello from Bellhop! "[i % 20];
-	failed = transfer(q, ns, 1, pattern, lba) || transfer(q, ns, 0, back, lba);
+	int failed = transfer(q, ns, 1, pattern, lba) || transfer(q, ns, 0, back, lba);
 	if (!failed && memcmp(pattern, back, size) != 0) {
-		fprintf(stderr, "bh-hello: block %llu differs from what was written\n", (unsigned long long)lba);
+		fprintf(stderr, "bh-hello: the block differs from what was written to it\n");
 		failed = 1;
 	}
 	failed |= transfer(q, ns, 1, saved, lba);
@@ -75,36 +70,33 @@ hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool *pool)
 	return failed;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
-	struct bh_pool_opts pool_opts;
+	struct bh_pool_opts pool_opts; /* options have an init function: set what differs */
 	struct bh_device_opts dev_opts;
-	struct bh_nvme_opts nvme_opts;
-	struct bh_nvme_queue_opts queue_opts;
+	struct bh_address address;
 	struct bh_pool *pool = NULL;
 	struct bh_dma_space *space = NULL;
 	struct bh_device *dev = NULL;
 	struct bh_nvme *nvme = NULL;
 	struct bh_nvme_queue *q = NULL;
 	struct bh_nvme_ns *ns = NULL;
-	struct bh_address address;
 	const char *text = argv[argc - 1];
 
-	if (argc == 2 && strcmp(argv[1], "--version") == 0)
+	if (argc == 2 && strcmp(text, "--version") == 0)
 		return printf("bh-hello %s\n", bh_version()) < 0;
-	if (argc == 2 && strcmp(argv[1], "--help") == 0)
-		return printf("usage: bh-hello [-v] ADDRESS\nexample: bh-hello /tmp/nvme0.sock\n") < 0;
+	if (argc == 2 && strcmp(text, "--help") == 0)
+		return printf("usage: bh-hello [-v] ADDRESS\nexample: bh-hello /tmp/nvme0.sock\n") <
+		       0;
 	if (argc == 3 && strcmp(argv[1], "-v") == 0)
 		log_to_stderr.level = BH_LOG_INFO;
-	if (!(argc == 2 && argv[1][0] != '-') && !(argc == 3 && log_to_stderr.level == BH_LOG_INFO))
-		return fprintf(stderr, "bh-hello: expected one ADDRESS (see bh-hello --help)\n") < 0 ? 1 : 2;
-
-	bh_pool_opts_init(&pool_opts); /* memory the device may reach: queues and buffers live here */
+	if (argc - (log_to_stderr.level == BH_LOG_INFO) != 2 || text[0] == '-') {
+		fprintf(stderr, "bh-hello: expected one ADDRESS (see bh-hello --help)\n");
+		return 2;
+	}
+	bh_pool_opts_init(&pool_opts); /* what the device may reach: queues and buffers live here */
 	pool_opts.bytes = 8 << 20;
 	bh_device_opts_init(&dev_opts);
-	bh_nvme_opts_init(&nvme_opts);
-	bh_nvme_queue_opts_init(&queue_opts);
 	dev_opts.log = &log_to_stderr;
 
 	int error = bh_address_parse(text, &address, NULL);
@@ -113,12 +105,13 @@ main(int argc, char **argv)
 	error = error ? error : bh_dma_space_add(space, pool);
 	dev_opts.space = space;
 	error = error ? error : bh_open(text, &dev_opts, &dev);
-	error = error ? error : bh_nvme_attach(dev, &nvme_opts, &nvme);
-	error = error ? error : bh_nvme_queue_create(nvme, &queue_opts, &q);
+	error = error ? error : bh_nvme_attach(dev, NULL, &nvme);
+	error = error ? error : bh_nvme_queue_create(nvme, NULL, &q);
 	if (!error)
 		ns = address.nsid ? bh_nvme_ns_get(nvme, address.nsid) : bh_nvme_ns_first(nvme);
-	if (error || !ns)
-		fprintf(stderr, "bh-hello: %s: %s\n", text, error ? strerror(-error) : "no such namespace");
+	if ((error || !ns) && !said)
+		fprintf(stderr, "bh-hello: %s: %s\n", text,
+			error ? strerror(-error) : "no such namespace");
 	int failed = error || !ns || hello(q, ns, pool);
 
 	bh_nvme_queue_destroy(q); /* in the reverse order; each accepts NULL */
@@ -126,5 +119,5 @@ main(int argc, char **argv)
 	bh_device_close(dev);
 	bh_dma_space_destroy(space);
 	bh_pool_destroy(pool);
-	return failed ? 1 : 0;
+	return failed;
 }

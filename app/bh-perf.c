@@ -2,8 +2,9 @@
 /*
  * bh-perf: measures NVMe controllers with Bellhop's driver.
  *
- * The workers poll on their cores; this thread sleeps, looks after the controllers ten times a second, draws the progress line
- * and ends the run. Ctrl-C ends it early with a report of what was measured.
+ * The workers poll on their cores; this thread sleeps, looks after the controllers ten times a
+ * second, draws the progress line and ends the run. Ctrl-C ends it early with a report of what was
+ * measured.
  */
 #include <errno.h>
 #include <signal.h>
@@ -18,16 +19,14 @@
 
 static volatile sig_atomic_t interrupted;
 
-static void
-on_signal(int number)
+static void on_signal(int number)
 {
 	(void)number;
 	interrupted = 1;
 }
 
 /* True while some controller still works. */
-static bool
-look_after(struct perf *perf)
+static bool look_after(struct perf *perf)
 {
 	bool alive = false;
 
@@ -36,10 +35,9 @@ look_after(struct perf *perf)
 	return alive;
 }
 
-static void
-wait_for_end(struct perf *perf)
+static void wait_for_end(struct perf *perf)
 {
-	const struct timespec tick = {.tv_nsec = 100 * 1000 * 1000};
+	const struct timespec tick = { .tv_nsec = 100 * 1000 * 1000 };
 	bool live = isatty(STDOUT_FILENO) && !perf->opts->json;
 	uint64_t begin = bh_now_ns(), last_ios = 0;
 	unsigned int shown = 0;
@@ -57,8 +55,7 @@ wait_for_end(struct perf *perf)
 		printf("\r%80s\r", "");
 }
 
-static int
-measure(struct perf *perf)
+static int measure(struct perf *perf)
 {
 	unsigned int started = 0;
 	int error = 0;
@@ -69,7 +66,8 @@ measure(struct perf *perf)
 				       &perf->workers[started]);
 		started += !error;
 	}
-	if (error) /* those that run wait at the barrier for the rest: nothing to report, and nobody to join */
+	if (error) /* those that run wait at the barrier for the rest: nothing to report, and nobody
+		      to join */
 		return app_fail(perf->app, 1, "cannot start a worker: %s", strerror(error));
 	wait_for_end(perf);
 	__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
@@ -84,8 +82,7 @@ measure(struct perf *perf)
 	return 0;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	static struct perf perf;
 	struct perf_options opts;
@@ -95,7 +92,7 @@ main(int argc, char **argv)
 	int code = perf_options_parse(&app, argc, argv, &opts);
 	if (code >= 0)
 		return code;
-	const struct sigaction action = {.sa_handler = on_signal};
+	const struct sigaction action = { .sa_handler = on_signal };
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	signal(SIGPIPE, SIG_IGN);

@@ -2,8 +2,9 @@
 /*
  * bh-tgt: serves emulated NVMe controllers on vfio-user sockets.
  *
- * Everything is created from the SPECs of the command line before the reactors start; then this thread only waits for a signal.
- * Nothing is left behind: a failed start undoes what it did, SIGTERM and SIGINT end with status 0.
+ * Everything is created from the SPECs of the command line before the reactors start; then this
+ * thread only waits for a signal. Nothing is left behind: a failed start undoes what it did,
+ * SIGTERM and SIGINT end with status 0.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -21,9 +22,11 @@
 static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] SPEC...\n"
 	"\n"
-	"Serves emulated NVMe controllers on vfio-user sockets, to virtual machines and to Bellhop's own driver.\n"
+	"Serves emulated NVMe controllers on vfio-user sockets, to virtual machines and to "
+	"Bellhop's own driver.\n"
 	"\n"
-	"  -c CPUS      poll on these CPUs: a list (0,2-3) or a mask (0x..); default: the lowest allowed one\n"
+	"  -c CPUS      poll on these CPUs: a list (0,2-3) or a mask (0x..); default: the lowest "
+	"allowed one\n"
 	"  -v           say more (twice: everything)\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
@@ -32,18 +35,22 @@ static const char help[] =
 	"  nvme:SOCKET,ns=STORE[,ns=STORE...][,KEY=VALUE...]   a controller\n"
 	"      serial=TEXT model=TEXT queues=1..256 depth=2..4096 cores=0+2-3 dstrd=0..10\n"
 	"      doorbells=mapped|trapped mdts=SIZE\n"
-	"  store:NAME=STORE                                    a store to be shared as ns=@NAME[:nsid=N]\n"
-	"STORE is null:SIZE or ram:SIZE, then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
+	"  store:NAME=STORE                                    a store to be shared as "
+	"ns=@NAME[:nsid=N]\n"
+	"STORE is null:SIZE or ram:SIZE, then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, "
+	"T.\n"
 	"A backslash before \\ , : ? makes it literal.\n"
 	"\n"
 	"examples:\n"
 	"  bh-tgt nvme:/tmp/nvme0.sock,ns=ram:1G\n"
-	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
+	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a "
+	"nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
 	"\n"
-	"Prints 'bh-tgt: ready' when every socket listens. SIGTERM or SIGINT: ends, sockets removed.\n";
+	"Prints 'bh-tgt: ready' when every socket listens. SIGTERM or SIGINT: ends, sockets "
+	"removed.\n";
 
 /* Options of the contract that come with later parts: refused by name. */
-static const char *const later[] = {"mem", "rpc", "state", "plugin", "user", "sandbox"};
+static const char *const later[] = { "mem", "rpc", "state", "plugin", "user", "sandbox" };
 
 enum {
 	OPT_HELP = 256,
@@ -52,20 +59,19 @@ enum {
 };
 
 static const struct option options[] = {
-	{"help", no_argument, NULL, OPT_HELP},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{"mem", required_argument, NULL, OPT_LATER},
-	{"rpc", required_argument, NULL, OPT_LATER + 1},
-	{"state", required_argument, NULL, OPT_LATER + 2},
-	{"plugin", required_argument, NULL, OPT_LATER + 3},
-	{"user", required_argument, NULL, OPT_LATER + 4},
-	{"sandbox", no_argument, NULL, OPT_LATER + 5},
-	{NULL, 0, NULL, 0},
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "mem", required_argument, NULL, OPT_LATER },
+	{ "rpc", required_argument, NULL, OPT_LATER + 1 },
+	{ "state", required_argument, NULL, OPT_LATER + 2 },
+	{ "plugin", required_argument, NULL, OPT_LATER + 3 },
+	{ "user", required_argument, NULL, OPT_LATER + 4 },
+	{ "sandbox", no_argument, NULL, OPT_LATER + 5 },
+	{ NULL, 0, NULL, 0 },
 };
 
 /* -1: go on; else the exit code. */
-static int
-parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
+static int parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
 {
 	int c;
 
@@ -74,7 +80,8 @@ parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
 		switch (c) {
 		case 'c':
 			if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
-				return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5", optarg);
+				return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5",
+						 optarg);
 			break;
 		case 'v':
 			app_verbose(app);
@@ -94,13 +101,14 @@ parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
 		}
 	}
 	if (optind == argc)
-		return app_usage(app, "nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
+		return app_usage(
+			app,
+			"nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
 	return -1;
 }
 
 /* Grammar first, all of it: nothing is created for a command line with a slip in its last word. */
-static int
-check_specs(struct app *app, char **words)
+static int check_specs(struct app *app, char **words)
 {
 	for (; *words; words++) {
 		struct bh_tgt_spec spec;
@@ -108,7 +116,9 @@ check_specs(struct app *app, char **words)
 		int error = bh_tgt_spec_parse(*words, &spec, why);
 
 		if (!error && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0)
-			error = snprintf(why, sizeof(why), "no namespace (give ns=STORE)") < 0 ? 0 : -EINVAL;
+			error = snprintf(why, sizeof(why), "no namespace (give ns=STORE)") < 0
+					? 0
+					: -EINVAL;
 		bh_tgt_spec_fini(&spec);
 		if (error)
 			return app_usage(app, "%s: %s", *words, why);
@@ -116,8 +126,7 @@ check_specs(struct app *app, char **words)
 	return 0;
 }
 
-static int
-apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
+static int apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
 {
 	for (; *words; words++) {
 		struct bh_tgt_spec spec;
@@ -134,8 +143,8 @@ apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
 }
 
 /* Serves until a signal of `until` comes. */
-static int
-serve(struct app *app, const struct bh_tgt_opts *opts, char **words, const sigset_t *until)
+static int serve(struct app *app, const struct bh_tgt_opts *opts, char **words,
+		 const sigset_t *until)
 {
 	struct bh_tgt *tgt = NULL;
 	int number, code;
@@ -155,8 +164,7 @@ serve(struct app *app, const struct bh_tgt_opts *opts, char **words, const sigse
 	return code;
 }
 
-int
-bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
+int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 {
 	struct bh_tgt_opts opts;
 	struct app app;
@@ -174,7 +182,8 @@ bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 	if (code != 0)
 		return code;
 
-	/* Blocked before any thread starts, so that every thread inherits it and sigwait alone sees them. */
+	/* Blocked before any thread starts, so that every thread inherits it and sigwait alone sees
+	 * them. */
 	sigemptyset(&until);
 	sigaddset(&until, SIGTERM);
 	sigaddset(&until, SIGINT);

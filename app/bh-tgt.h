@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The target program, apart from which store types it offers: tests build it with stores of their own. */
+/* The target program, apart from which store types it offers: tests build it with stores of their
+ * own. */
 #ifndef APP_BH_TGT_H
 #define APP_BH_TGT_H
 

@@ -3,8 +3,7 @@
 
 #include "bh-tgt.h"
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	return bh_tgt_main(argc, argv, NULL);
 }

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-write_log(void *ctx, enum bh_log_level level, const char *component, const char *line)
+static void write_log(void *ctx, enum bh_log_level level, const char *component, const char *line)
 {
-	static const char *const names[] = {"error", "warning", "info", "debug"};
+	static const char *const names[] = { "error", "warning", "info", "debug" };
 	struct app *app = ctx;
 
 	if (level == BH_LOG_ERROR)
@@ -18,23 +17,20 @@ write_log(void *ctx, enum bh_log_level level, const char *component, const char 
 	fprintf(stderr, "%s: %s: %s: %s\n", app->name, names[level], component, line);
 }
 
-void
-app_init(struct app *app, const char *name)
+void app_init(struct app *app, const char *name)
 {
 	app->name = name;
 	app->errors = 0;
-	app->log = (struct bh_log){.write = write_log, .ctx = app, .level = BH_LOG_WARN};
+	app->log = (struct bh_log){ .write = write_log, .ctx = app, .level = BH_LOG_WARN };
 }
 
-void
-app_verbose(struct app *app)
+void app_verbose(struct app *app)
 {
 	if (app->log.level < BH_LOG_DEBUG)
 		app->log.level++;
 }
 
-static void
-say(const struct app *app, const char *tail, const char *fmt, va_list args)
+static void say(const struct app *app, const char *tail, const char *fmt, va_list args)
 {
 	char text[1024];
 
@@ -42,8 +38,7 @@ say(const struct app *app, const char *tail, const char *fmt, va_list args)
 	fprintf(stderr, "%s: %s%s\n", app->name, text, tail);
 }
 
-int
-app_fail(const struct app *app, int code, const char *fmt, ...)
+int app_fail(const struct app *app, int code, const char *fmt, ...)
 {
 	va_list args;
 
@@ -53,8 +48,7 @@ app_fail(const struct app *app, int code, const char *fmt, ...)
 	return code;
 }
 
-int
-app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
+int app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
 {
 	va_list args;
 
@@ -65,8 +59,7 @@ app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
 	return code;
 }
 
-int
-app_usage(const struct app *app, const char *fmt, ...)
+int app_usage(const struct app *app, const char *fmt, ...)
 {
 	char tail[64];
 	va_list args;
@@ -78,14 +71,13 @@ app_usage(const struct app *app, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-void
-app_version(const struct app *app)
+void app_version(const struct app *app)
 {
 	printf("%s %s\n", app->name, bh_version());
 }
 
-static int
-open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opts *nvme_opts, struct app_nvme *n)
+static int open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opts *nvme_opts,
+		    struct app_nvme *n)
 {
 	struct bh_pool_opts pool_opts;
 	struct bh_device_opts dev_opts;
@@ -96,7 +88,8 @@ open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opts *nvme_opt
 	pool_opts.log = &app->log;
 	int error = bh_pool_create(&pool_opts, &n->pool);
 	if (error)
-		return app_fail_unsaid(app, error, "no %zu MiB of memory for buffers: %s", pool_bytes >> 20, strerror(-error));
+		return app_fail_unsaid(app, error, "no %zu MiB of memory for buffers: %s",
+				       pool_bytes >> 20, strerror(-error));
 	error = bh_dma_space_create(&app->log, &n->space);
 	if (!error)
 		error = bh_dma_space_add(n->space, n->pool);
@@ -111,13 +104,13 @@ open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opts *nvme_opt
 		return app_fail_unsaid(app, error, "cannot open %s: %s", n->text, strerror(-error));
 	error = bh_nvme_attach(n->dev, nvme_opts, &n->nvme);
 	if (error)
-		return app_fail_unsaid(app, error, "%s: cannot start the NVMe controller: %s", n->text, strerror(-error));
+		return app_fail_unsaid(app, error, "%s: cannot start the NVMe controller: %s",
+				       n->text, strerror(-error));
 	return 0;
 }
 
-int
-app_nvme_open(struct app *app, const char *address, size_t pool_bytes, const struct bh_nvme_opts *opts,
-	      struct app_nvme *out)
+int app_nvme_open(struct app *app, const char *address, size_t pool_bytes,
+		  const struct bh_nvme_opts *opts, struct app_nvme *out)
 {
 	struct bh_nvme_opts defaults;
 	const char *why = NULL;
@@ -137,8 +130,7 @@ app_nvme_open(struct app *app, const char *address, size_t pool_bytes, const str
 	return error;
 }
 
-void
-app_nvme_close(struct app_nvme *n)
+void app_nvme_close(struct app_nvme *n)
 {
 	bh_nvme_detach(n->nvme);
 	bh_device_close(n->dev);

@@ -14,7 +14,7 @@
 
 struct app {
 	const char *name;
-	struct bh_log log; /* to stderr; -v raises its level */
+	struct bh_log log;   /* to stderr; -v raises its level */
 	unsigned int errors; /* error lines so far; __atomic */
 };
 
@@ -23,9 +23,11 @@ void app_init(struct app *app, const char *name);
 void app_verbose(struct app *app); /* one -v: info; two: debug */
 
 /* "NAME: text" on stderr; returns code, to be returned by main. */
-int app_fail(const struct app *app, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int app_fail(const struct app *app, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* The same unless a library has logged an error already: one failure, one line. */
-int app_fail_unsaid(const struct app *app, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* As app_fail with "see NAME --help" behind it; returns EXIT_USAGE. */
 int app_usage(const struct app *app, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void app_version(const struct app *app);
@@ -42,11 +44,12 @@ struct app_nvme {
 };
 
 /*
- * Makes a pool of pool_bytes and a space, opens the device and attaches the driver. opts may be NULL. On failure says why on
- * stderr (libraries log; this adds the rest), leaves nothing behind and returns -errno.
+ * Makes a pool of pool_bytes and a space, opens the device and attaches the driver. opts may be
+ * NULL. On failure says why on stderr (libraries log; this adds the rest), leaves nothing behind
+ * and returns -errno.
  */
-int app_nvme_open(struct app *app, const char *address, size_t pool_bytes, const struct bh_nvme_opts *opts,
-		  struct app_nvme *out);
+int app_nvme_open(struct app *app, const char *address, size_t pool_bytes,
+		  const struct bh_nvme_opts *opts, struct app_nvme *out);
 void app_nvme_close(struct app_nvme *n); /* also a partly opened or zeroed one */
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-perf's parts. Options say what was asked; set-up opens devices, creates queues and deals them out to workers; each
- * worker drives its queues on its own core and counts; the report adds up.
+ * bh-perf's parts. Options say what was asked; set-up opens devices, creates queues and deals them
+ * out to workers; each worker drives its queues on its own core and counts; the report adds up.
  *
- * A lane is one queue pair on one namespace on one core: it has a single owner from start to end, so nothing is locked or
- * shared while the clock runs but the counters that the progress line peeks at.
+ * A lane is one queue pair on one namespace on one core: it has a single owner from start to end,
+ * so nothing is locked or shared while the clock runs but the counters that the progress line peeks
+ * at.
  */
 #ifndef APP_PERF_H
 #define APP_PERF_H
@@ -50,14 +51,14 @@ struct perf_lane {
 	/* hot */
 	struct bh_nvme_queue *q;
 	struct bh_nvme_ns *ns;
-	uint64_t *started;  /* ticks, by slot */
-	uint8_t *data;	    /* depth buffers of `bytes`, in the pool */
-	uint32_t blocks;    /* per request */
+	uint64_t *started; /* ticks, by slot */
+	uint8_t *data;	   /* depth buffers of `bytes`, in the pool */
+	uint32_t blocks;   /* per request */
 	uint32_t in_flight;
-	uint64_t slots;	    /* of `blocks` in the namespace */
-	uint64_t next;	    /* sequential position, in slots */
-	uint64_t random;    /* generator's state */
-	uint64_t read_below; /* a random 32-bit number below this means read */
+	uint64_t slots;	      /* of `blocks` in the namespace */
+	uint64_t next;	      /* sequential position, in slots */
+	uint64_t random;      /* generator's state */
+	uint64_t read_below;  /* a random 32-bit number below this means read */
 	uint64_t ios, errors; /* __atomic: the progress line reads them */
 	/* cold */
 	uint64_t counted; /* ios when time was up: what rates are made of */

@@ -7,7 +7,8 @@
 #include "perf.h"
 
 static const char help[] =
-	"usage: bh-perf [-q DEPTH] [-o BYTES] [-w WORKLOAD] [-M READ%] [-t SECONDS] [-c CPUS] [-P QUEUES] ADDRESS...\n"
+	"usage: bh-perf [-q DEPTH] [-o BYTES] [-w WORKLOAD] [-M READ%] [-t SECONDS] [-c CPUS] [-P "
+	"QUEUES] ADDRESS...\n"
 	"\n"
 	"Measures an NVMe controller with Bellhop's driver.\n"
 	"\n"
@@ -16,7 +17,8 @@ static const char help[] =
 	"  -w WORKLOAD   read write randread randwrite rw randrw (default randread)\n"
 	"  -M READ%      share of reads of rw and randrw (default 50)\n"
 	"  -t SECONDS    how long (default 5)\n"
-	"  -c CPUS       one worker per CPU: a list (0,2-3) or a mask (0x..); default: the highest allowed one\n"
+	"  -c CPUS       one worker per CPU: a list (0,2-3) or a mask (0x..); default: the highest "
+	"allowed one\n"
 	"  -P QUEUES     queue pairs per worker and namespace (default 1)\n"
 	"  --histogram   latencies as a picture in text\n"
 	"  --json        one object instead of text\n"
@@ -24,12 +26,14 @@ static const char help[] =
 	"  -v            say more (twice: everything)\n"
 	"  --help, --version\n"
 	"\n"
-	"ADDRESS is a vfio-user socket's path (or vfio-user:PATH), or a PCI address (pci:0000:01:00.0); ?ns=N behind it\n"
+	"ADDRESS is a vfio-user socket's path (or vfio-user:PATH), or a PCI address "
+	"(pci:0000:01:00.0); ?ns=N behind it\n"
 	"picks one namespace, otherwise all active ones are used.\n"
 	"\n"
 	"examples:\n"
 	"  bh-perf -q 128 -o 4096 -w randread -t 3 /tmp/nvme0.sock\n"
-	"  bh-perf -w randrw -M 70 -q 32 -c 2-3 -P 2 --json /tmp/nvme0.sock '/tmp/nvme1.sock?ns=1'\n";
+	"  bh-perf -w randrw -M 70 -q 32 -c 2-3 -P 2 --json /tmp/nvme0.sock "
+	"'/tmp/nvme1.sock?ns=1'\n";
 
 enum {
 	OPT_HELP = 256,
@@ -40,12 +44,12 @@ enum {
 };
 
 static const struct option options[] = {
-	{"help", no_argument, NULL, OPT_HELP},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{"json", no_argument, NULL, OPT_JSON},
-	{"histogram", no_argument, NULL, OPT_HISTOGRAM},
-	{"write-data", no_argument, NULL, OPT_WRITE_DATA},
-	{NULL, 0, NULL, 0},
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "histogram", no_argument, NULL, OPT_HISTOGRAM },
+	{ "write-data", no_argument, NULL, OPT_WRITE_DATA },
+	{ NULL, 0, NULL, 0 },
 };
 
 static const struct {
@@ -53,8 +57,8 @@ static const struct {
 	bool random;
 	int read_percent; /* -1: -M decides */
 } workloads[] = {
-	{"read", false, 100}, {"write", false, 0},	 {"rw", false, -1},
-	{"randread", true, 100}, {"randwrite", true, 0}, {"randrw", true, -1},
+	{ "read", false, 100 },	   { "write", false, 0 },    { "rw", false, -1 },
+	{ "randread", true, 100 }, { "randwrite", true, 0 }, { "randrw", true, -1 },
 };
 
 /* What the words alone do not decide. */
@@ -63,8 +67,8 @@ struct pending {
 	int mix; /* -1: not given */
 };
 
-static int
-parse_number(struct app *app, int option, const char *text, uint64_t min, uint64_t max, unsigned int *out)
+static int parse_number(struct app *app, int option, const char *text, uint64_t min, uint64_t max,
+			unsigned int *out)
 {
 	uint64_t value = 0;
 
@@ -75,8 +79,7 @@ parse_number(struct app *app, int option, const char *text, uint64_t min, uint64
 	return -1;
 }
 
-static int
-parse_workload(struct app *app, const char *text, struct pending *pending)
+static int parse_workload(struct app *app, const char *text, struct pending *pending)
 {
 	for (int i = 0; i < (int)(sizeof(workloads) / sizeof(*workloads)); i++) {
 		if (strcmp(workloads[i].name, text) == 0) {
@@ -84,22 +87,22 @@ parse_workload(struct app *app, const char *text, struct pending *pending)
 			return -1;
 		}
 	}
-	return app_usage(app, "-w %s: expected read, write, randread, randwrite, rw or randrw", text);
+	return app_usage(app, "-w %s: expected read, write, randread, randwrite, rw or randrw",
+			 text);
 }
 
-static int
-parse_bytes(struct app *app, const char *text, struct perf_options *opts)
+static int parse_bytes(struct app *app, const char *text, struct perf_options *opts)
 {
 	uint64_t bytes = 0;
 
-	if (bh_parse_size(text, &bytes) != 0 || bytes < 512 || bytes > (64u << 20) || bytes % 512 != 0)
+	if (bh_parse_size(text, &bytes) != 0 || bytes < 512 || bytes > (64u << 20) ||
+	    bytes % 512 != 0)
 		return app_usage(app, "-o %s: expected a multiple of 512 up to 64M", text);
 	opts->bytes = (uint32_t)bytes;
 	return -1;
 }
 
-static int
-parse_long(struct app *app, int c, struct perf_options *opts)
+static int parse_long(struct app *app, int c, struct perf_options *opts)
 {
 	switch (c) {
 	case OPT_HELP:
@@ -121,8 +124,8 @@ parse_long(struct app *app, int c, struct perf_options *opts)
 	return -1;
 }
 
-static int
-parse_one(struct app *app, int c, char **argv, struct perf_options *opts, struct pending *pending)
+static int parse_one(struct app *app, int c, char **argv, struct perf_options *opts,
+		     struct pending *pending)
 {
 	unsigned int mix = 0;
 	int code;
@@ -159,8 +162,7 @@ parse_one(struct app *app, int c, char **argv, struct perf_options *opts, struct
 }
 
 /* CPUs: those given must be allowed; none given means the highest allowed one. */
-static int
-check_cpus(struct app *app, struct perf_options *opts)
+static int check_cpus(struct app *app, struct perf_options *opts)
 {
 	struct bh_cpuset allowed;
 
@@ -169,24 +171,26 @@ check_cpus(struct app *app, struct perf_options *opts)
 		return app_fail(app, 1, "cannot learn the allowed CPUs: %s", strerror(-error));
 	if (bh_cpuset_count(&opts->cpus) == 0)
 		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_last(&allowed));
-	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0; cpu = bh_cpuset_next(&opts->cpus, cpu)) {
+	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0;
+	     cpu = bh_cpuset_next(&opts->cpus, cpu)) {
 		char text[256];
 
 		if (bh_cpuset_has(&allowed, (unsigned int)cpu))
 			continue;
 		bh_format_cpus(&allowed, text, sizeof(text));
-		return app_usage(app, "-c: CPU %d is not one this process may use (allowed: %s)", cpu, text);
+		return app_usage(app, "-c: CPU %d is not one this process may use (allowed: %s)",
+				 cpu, text);
 	}
 	return -1;
 }
 
-static int
-check_addresses(struct app *app, const struct perf_options *opts)
+static int check_addresses(struct app *app, const struct perf_options *opts)
 {
 	if (opts->num_addresses == 0)
 		return app_usage(app, "no ADDRESS: expected a socket's path or a PCI address");
 	if (opts->num_addresses > PERF_MAX_DEVICES)
-		return app_usage(app, "%u addresses: at most %d", opts->num_addresses, PERF_MAX_DEVICES);
+		return app_usage(app, "%u addresses: at most %d", opts->num_addresses,
+				 PERF_MAX_DEVICES);
 	for (unsigned int i = 0; i < opts->num_addresses; i++) {
 		struct bh_address address;
 		const char *why = NULL;
@@ -194,19 +198,20 @@ check_addresses(struct app *app, const struct perf_options *opts)
 		if (bh_address_parse(opts->addresses[i], &address, &why) != 0)
 			return app_usage(app, "address '%s': %s", opts->addresses[i], why);
 		if (address.kind == BH_ADDRESS_PCI && opts->read_percent < 100 && !opts->write_data)
-			return app_usage(app, "%s: this would overwrite a real device; --write-data if that is meant",
+			return app_usage(app,
+					 "%s: this would overwrite a real device; --write-data if "
+					 "that is meant",
 					 opts->addresses[i]);
 	}
 	return -1;
 }
 
-int
-perf_options_parse(struct app *app, int argc, char **argv, struct perf_options *opts)
+int perf_options_parse(struct app *app, int argc, char **argv, struct perf_options *opts)
 {
-	struct pending pending = {.workload = 3, .mix = -1};
+	struct pending pending = { .workload = 3, .mix = -1 };
 	int c, code;
 
-	*opts = (struct perf_options){.depth = 128, .bytes = 4096, .seconds = 5, .queues = 1};
+	*opts = (struct perf_options){ .depth = 128, .bytes = 4096, .seconds = 5, .queues = 1 };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":q:o:w:M:t:c:P:v", options, NULL)) != -1) {
 		code = parse_one(app, c, argv, opts, &pending);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What was measured: a table for people, a picture of latencies, or one JSON object (doc/json/bh-perf.json). */
+/* What was measured: a table for people, a picture of latencies, or one JSON object
+ * (doc/json/bh-perf.json). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,7 @@ struct summary {
 	struct bh_histogram latency;
 };
 
-static double
-lane_seconds(const struct perf *perf, const struct perf_lane *lane)
+static double lane_seconds(const struct perf *perf, const struct perf_lane *lane)
 {
 	for (unsigned int i = 0; i < perf->num_workers; i++) {
 		if (perf->workers[i].cpu == lane->cpu)
@@ -27,8 +27,7 @@ lane_seconds(const struct perf *perf, const struct perf_lane *lane)
 	return 0;
 }
 
-static void
-add(const struct perf *perf, struct summary *sum, const struct perf_lane *lane)
+static void add(const struct perf *perf, struct summary *sum, const struct perf_lane *lane)
 {
 	double seconds = lane_seconds(perf, lane);
 	double iops = seconds > 0 ? (double)lane->counted / seconds : 0;
@@ -43,22 +42,20 @@ add(const struct perf *perf, struct summary *sum, const struct perf_lane *lane)
 }
 
 /* Lanes of one device, namespace and core are neighbours: -P of them make one row. */
-static unsigned int
-sum_row(const struct perf *perf, unsigned int first, struct summary *sum)
+static unsigned int sum_row(const struct perf *perf, unsigned int first, struct summary *sum)
 {
 	const struct perf_lane *head = &perf->lanes[first];
 	unsigned int i = first;
 
 	memset(sum, 0, sizeof(*sum));
 	bh_histogram_init(&sum->latency);
-	while (i < perf->num_lanes && perf->lanes[i].device == head->device && perf->lanes[i].ns == head->ns &&
-	       perf->lanes[i].cpu == head->cpu)
+	while (i < perf->num_lanes && perf->lanes[i].device == head->device &&
+	       perf->lanes[i].ns == head->ns && perf->lanes[i].cpu == head->cpu)
 		add(perf, sum, &perf->lanes[i++]);
 	return i;
 }
 
-static void
-sum_total(const struct perf *perf, struct summary *sum)
+static void sum_total(const struct perf *perf, struct summary *sum)
 {
 	memset(sum, 0, sizeof(*sum));
 	bh_histogram_init(&sum->latency);
@@ -68,18 +65,21 @@ sum_total(const struct perf *perf, struct summary *sum)
 
 /* ---- JSON ---- */
 
-static void
-json_summary(json_t *to, const struct summary *sum)
+static void json_summary(json_t *to, const struct summary *sum)
 {
 	const struct bh_histogram *h = &sum->latency;
 	json_t *lat = json_object();
 
 	json_object_set_new(lat, "min", json_integer(h->count ? (json_int_t)h->min : 0));
 	json_object_set_new(lat, "avg", json_real(sum->avg));
-	json_object_set_new(lat, "p50", json_integer((json_int_t)bh_histogram_percentile(h, 50000)));
-	json_object_set_new(lat, "p90", json_integer((json_int_t)bh_histogram_percentile(h, 90000)));
-	json_object_set_new(lat, "p99", json_integer((json_int_t)bh_histogram_percentile(h, 99000)));
-	json_object_set_new(lat, "p99_9", json_integer((json_int_t)bh_histogram_percentile(h, 99900)));
+	json_object_set_new(lat, "p50",
+			    json_integer((json_int_t)bh_histogram_percentile(h, 50000)));
+	json_object_set_new(lat, "p90",
+			    json_integer((json_int_t)bh_histogram_percentile(h, 90000)));
+	json_object_set_new(lat, "p99",
+			    json_integer((json_int_t)bh_histogram_percentile(h, 99000)));
+	json_object_set_new(lat, "p99_9",
+			    json_integer((json_int_t)bh_histogram_percentile(h, 99900)));
 	json_object_set_new(lat, "max", json_integer((json_int_t)h->max));
 	json_object_set_new(to, "iops", json_real(sum->iops));
 	json_object_set_new(to, "mib_s", json_real(sum->mib_s));
@@ -88,8 +88,7 @@ json_summary(json_t *to, const struct summary *sum)
 	json_object_set_new(to, "errors", json_integer((json_int_t)sum->errors));
 }
 
-static void
-report_json(const struct perf *perf, struct summary *sum)
+static void report_json(const struct perf *perf, struct summary *sum)
 {
 	json_t *root = json_object(), *total = json_object(), *devices = json_array();
 
@@ -117,22 +116,21 @@ report_json(const struct perf *perf, struct summary *sum)
 
 /* ---- text ---- */
 
-static void
-print_row(const char *name, const struct summary *sum)
+static void print_row(const char *name, const struct summary *sum)
 {
 	const struct bh_histogram *h = &sum->latency;
 
-	printf("%-34s %12.0f %10.1f %9.2f %9.2f %9.2f %9.2f %9.2f %8" PRIu64 "\n", name, sum->iops, sum->mib_s,
-	       sum->avg / 1000, (double)bh_histogram_percentile(h, 50000) / 1000,
-	       (double)bh_histogram_percentile(h, 99000) / 1000, (double)bh_histogram_percentile(h, 99900) / 1000,
-	       (double)h->max / 1000, sum->errors);
+	printf("%-34s %12.0f %10.1f %9.2f %9.2f %9.2f %9.2f %9.2f %8" PRIu64 "\n", name, sum->iops,
+	       sum->mib_s, sum->avg / 1000, (double)bh_histogram_percentile(h, 50000) / 1000,
+	       (double)bh_histogram_percentile(h, 99000) / 1000,
+	       (double)bh_histogram_percentile(h, 99900) / 1000, (double)h->max / 1000,
+	       sum->errors);
 }
 
 /* One line per power of two with a bar as long as its share. */
-static void
-print_histogram(const struct bh_histogram *h)
+static void print_histogram(const struct bh_histogram *h)
 {
-	uint64_t count[64] = {0}, most = 1;
+	uint64_t count[64] = { 0 }, most = 1;
 
 	for (unsigned int i = 0; i < BH_HISTOGRAM_BUCKETS; i++) {
 		uint64_t low, high;
@@ -149,17 +147,17 @@ print_histogram(const struct bh_histogram *h)
 
 		if (count[p] == 0)
 			continue;
-		printf("%9.2f .. %9.2f us %12" PRIu64 " %6.2f%% |%.*s\n", (double)(1ull << p) / 1000,
-		       (double)(1ull << p) * 2 / 1000, count[p], 100.0 * (double)count[p] / (double)h->count,
-		       bar > 0 ? bar : 1, "##################################################");
+		printf("%9.2f .. %9.2f us %12" PRIu64 " %6.2f%% |%.*s\n",
+		       (double)(1ull << p) / 1000, (double)(1ull << p) * 2 / 1000, count[p],
+		       100.0 * (double)count[p] / (double)h->count, bar > 0 ? bar : 1,
+		       "##################################################");
 	}
 }
 
-static void
-report_text(const struct perf *perf, struct summary *sum)
+static void report_text(const struct perf *perf, struct summary *sum)
 {
-	printf("%-34s %12s %10s %9s %9s %9s %9s %9s %8s\n", "device (namespace, core, queues)", "IOPS", "MiB/s",
-	       "avg us", "p50 us", "p99 us", "p99.9 us", "max us", "errors");
+	printf("%-34s %12s %10s %9s %9s %9s %9s %9s %8s\n", "device (namespace, core, queues)",
+	       "IOPS", "MiB/s", "avg us", "p50 us", "p99 us", "p99.9 us", "max us", "errors");
 	for (unsigned int i = 0; i < perf->num_lanes;) {
 		const struct perf_lane *lane = &perf->lanes[i];
 		char name[160];
@@ -175,8 +173,7 @@ report_text(const struct perf *perf, struct summary *sum)
 		print_histogram(&sum->latency);
 }
 
-void
-perf_report(const struct perf *perf)
+void perf_report(const struct perf *perf)
 {
 	struct summary *sum = calloc(1, sizeof(*sum)); /* a histogram inside: not for the stack */
 
@@ -193,14 +190,15 @@ perf_report(const struct perf *perf)
 		if (lane->errors == 0)
 			continue;
 		bh_nvme_status_fmt(lane->first_error, text, sizeof(text));
-		app_fail(perf->app, 0, "%s namespace %u: %" PRIu64 " requests failed, the first with %s",
-			 perf->device[lane->device].text, bh_nvme_ns_id(lane->ns), lane->errors, text);
+		app_fail(perf->app, 0,
+			 "%s namespace %u: %" PRIu64 " requests failed, the first with %s",
+			 perf->device[lane->device].text, bh_nvme_ns_id(lane->ns), lane->errors,
+			 text);
 	}
 	free(sum);
 }
 
-void
-perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios)
+void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios)
 {
 	uint64_t ios = 0, errors = 0;
 
@@ -208,8 +206,9 @@ perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios)
 		ios += __atomic_load_n(&perf->lanes[i].ios, __ATOMIC_RELAXED);
 		errors += __atomic_load_n(&perf->lanes[i].errors, __ATOMIC_RELAXED);
 	}
-	printf("\r%4u/%u s %12" PRIu64 " IOPS %10.1f MiB/s %8" PRIu64 " errors", second, perf->opts->seconds,
-	       ios - *last_ios, (double)(ios - *last_ios) * perf->opts->bytes / (1 << 20), errors);
+	printf("\r%4u/%u s %12" PRIu64 " IOPS %10.1f MiB/s %8" PRIu64 " errors", second,
+	       perf->opts->seconds, ios - *last_ios,
+	       (double)(ios - *last_ios) * perf->opts->bytes / (1 << 20), errors);
 	fflush(stdout);
 	*last_ios = ios;
 }

@@ -9,8 +9,7 @@
 #define QUEUE_OVERHEAD (64u << 10) /* rings and alignment of one queue, beyond its PRP lists */
 
 /* Namespaces that an address means. */
-static unsigned int
-count_namespaces(const struct app_nvme *n)
+static unsigned int count_namespaces(const struct app_nvme *n)
 {
 	unsigned int count = 0;
 
@@ -20,59 +19,61 @@ count_namespaces(const struct app_nvme *n)
 }
 
 /*
- * Room for every queue this device may get. The number of namespaces is not known before it is opened, so memory for the data
- * comes in a second pool, added while the device is open.
+ * Room for every queue this device may get. The number of namespaces is not known before it is
+ * opened, so memory for the data comes in a second pool, added while the device is open.
  */
-static int
-open_device(struct perf *perf, unsigned int i)
+static int open_device(struct perf *perf, unsigned int i)
 {
 	const struct perf_options *opts = perf->opts;
 	struct bh_nvme_opts nvme_opts;
 
 	bh_nvme_opts_init(&nvme_opts);
 	nvme_opts.log = &perf->app->log;
-	if (app_nvme_open(perf->app, opts->addresses[i], 4u << 20, &nvme_opts, &perf->device[i]) != 0)
+	if (app_nvme_open(perf->app, opts->addresses[i], 4u << 20, &nvme_opts, &perf->device[i]) !=
+	    0)
 		return 1;
 	perf->num_devices = i + 1;
 	return 0;
 }
 
-static int
-check_namespace(struct perf *perf, const struct app_nvme *n, struct bh_nvme_ns *ns)
+static int check_namespace(struct perf *perf, const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	uint32_t block = bh_nvme_ns_block_size(ns);
 
 	if (perf->opts->bytes % block != 0)
-		return app_fail(perf->app, EXIT_USAGE, "-o %u: %s namespace %u has blocks of %u bytes", perf->opts->bytes,
+		return app_fail(perf->app, EXIT_USAGE,
+				"-o %u: %s namespace %u has blocks of %u bytes", perf->opts->bytes,
 				n->text, bh_nvme_ns_id(ns), block);
 	if (bh_nvme_ns_blocks(ns) < perf->opts->bytes / block)
-		return app_fail(perf->app, EXIT_USAGE, "-o %u: %s namespace %u is smaller than one request",
+		return app_fail(perf->app, EXIT_USAGE,
+				"-o %u: %s namespace %u is smaller than one request",
 				perf->opts->bytes, n->text, bh_nvme_ns_id(ns));
 	return 0;
 }
 
-static int
-check_device(struct perf *perf, const struct app_nvme *n, unsigned int cores)
+static int check_device(struct perf *perf, const struct app_nvme *n, unsigned int cores)
 {
 	unsigned int namespaces = count_namespaces(n);
 	unsigned int queues = cores * namespaces * perf->opts->queues;
 
 	if (namespaces == 0)
-		return n->address.nsid ? app_fail(perf->app, 1, "%s: no active namespace %u", n->text,
-						  n->address.nsid) :
-					 app_fail(perf->app, 1, "%s: no active namespace", n->text);
+		return n->address.nsid ? app_fail(perf->app, 1, "%s: no active namespace %u",
+						  n->text, n->address.nsid)
+				       : app_fail(perf->app, 1, "%s: no active namespace", n->text);
 	if (queues > bh_nvme_max_queues(n->nvme))
 		return app_fail(perf->app, EXIT_USAGE,
-				"%s: %u cores x %u namespaces x -P %u needs %u queues, the controller gives %u", n->text,
-				cores, namespaces, perf->opts->queues, queues, bh_nvme_max_queues(n->nvme));
+				"%s: %u cores x %u namespaces x -P %u needs %u queues, the "
+				"controller gives %u",
+				n->text, cores, namespaces, perf->opts->queues, queues,
+				bh_nvme_max_queues(n->nvme));
 	if (perf->opts->depth + 1 > bh_nvme_max_depth(n->nvme))
-		return app_fail(perf->app, EXIT_USAGE, "-q %u: %s takes at most %u commands in a queue",
-				perf->opts->depth, n->text, bh_nvme_max_depth(n->nvme) - 1);
+		return app_fail(perf->app, EXIT_USAGE,
+				"-q %u: %s takes at most %u commands in a queue", perf->opts->depth,
+				n->text, bh_nvme_max_depth(n->nvme) - 1);
 	return 0;
 }
 
-static size_t
-lane_bytes(const struct perf_options *opts)
+static size_t lane_bytes(const struct perf_options *opts)
 {
 	size_t data = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
 	size_t lists = 4096 + ((size_t)opts->bytes / 4096) * 8;
@@ -80,8 +81,7 @@ lane_bytes(const struct perf_options *opts)
 	return (size_t)opts->depth * (data + lists + 64 + 16) + QUEUE_OVERHEAD;
 }
 
-static int
-add_memory(struct perf *perf, struct app_nvme *n, unsigned int lanes)
+static int add_memory(struct perf *perf, struct app_nvme *n, unsigned int lanes)
 {
 	struct bh_pool_opts pool_opts;
 
@@ -93,13 +93,12 @@ add_memory(struct perf *perf, struct app_nvme *n, unsigned int lanes)
 	if (!error)
 		error = bh_dma_space_add(n->space, n->data);
 	if (error)
-		return app_fail_unsaid(perf->app, 1, "%s: no %zu MiB of memory for buffers: %s", n->text,
-				       pool_opts.bytes >> 20, strerror(-error));
+		return app_fail_unsaid(perf->app, 1, "%s: no %zu MiB of memory for buffers: %s",
+				       n->text, pool_opts.bytes >> 20, strerror(-error));
 	return 0;
 }
 
-static void
-fill(uint8_t *data, size_t bytes, uint64_t seed)
+static void fill(uint8_t *data, size_t bytes, uint64_t seed)
 {
 	uint64_t *words = (uint64_t *)(void *)data;
 
@@ -109,8 +108,8 @@ fill(uint8_t *data, size_t bytes, uint64_t seed)
 	}
 }
 
-static int
-open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme *n, struct bh_nvme_ns *ns, struct perf_worker *worker)
+static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme *n,
+		     struct bh_nvme_ns *ns, struct perf_worker *worker)
 {
 	const struct perf_options *opts = perf->opts;
 	size_t stride = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
@@ -130,30 +129,34 @@ open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme *n, struct 
 	lane->started = calloc(opts->depth, sizeof(*lane->started));
 	lane->data = bh_pool_alloc(n->data, stride * opts->depth, 4096);
 	if (!lane->started || !lane->data)
-		return app_fail(perf->app, 1, "out of memory for %u buffers of %u bytes", opts->depth, opts->bytes);
+		return app_fail(perf->app, 1, "out of memory for %u buffers of %u bytes",
+				opts->depth, opts->bytes);
 	fill(lane->data, stride * opts->depth, lane->random);
 	int error = bh_nvme_queue_create(n->nvme, &queue_opts, &lane->q);
 	if (error)
-		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text, strerror(-error));
+		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text,
+				       strerror(-error));
 	lane->next_of_worker = worker->lanes;
 	worker->lanes = lane;
 	return 0;
 }
 
-static int
-open_lanes(struct perf *perf)
+static int open_lanes(struct perf *perf)
 {
 	struct perf_lane *lane = perf->lanes;
 
 	for (unsigned int d = 0; d < perf->num_devices; d++) {
 		struct app_nvme *n = &perf->device[d];
 
-		for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns; ns = bh_nvme_ns_next(ns)) {
+		for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns;
+		     ns = bh_nvme_ns_next(ns)) {
 			if (n->address.nsid != 0 && bh_nvme_ns_id(ns) != n->address.nsid)
 				continue;
 			int code = check_namespace(perf, n, ns);
-			for (unsigned int i = 0; !code && i < perf->num_workers * perf->opts->queues; i++)
-				code = open_lane(perf, lane++, n, ns, &perf->workers[i / perf->opts->queues]);
+			for (unsigned int i = 0;
+			     !code && i < perf->num_workers * perf->opts->queues; i++)
+				code = open_lane(perf, lane++, n, ns,
+						 &perf->workers[i / perf->opts->queues]);
 			if (code)
 				return code;
 		}
@@ -161,8 +164,7 @@ open_lanes(struct perf *perf)
 	return 0;
 }
 
-static int
-make_workers(struct perf *perf)
+static int make_workers(struct perf *perf)
 {
 	const struct bh_cpuset *cpus = &perf->opts->cpus;
 
@@ -176,8 +178,7 @@ make_workers(struct perf *perf)
 	return 0;
 }
 
-int
-perf_open(struct perf *perf, struct app *app, const struct perf_options *opts)
+int perf_open(struct perf *perf, struct app *app, const struct perf_options *opts)
 {
 	memset(perf, 0, sizeof(*perf));
 	perf->app = app;
@@ -203,8 +204,7 @@ perf_open(struct perf *perf, struct app *app, const struct perf_options *opts)
 	return open_lanes(perf);
 }
 
-void
-perf_close(struct perf *perf)
+void perf_close(struct perf *perf)
 {
 	for (unsigned int i = 0; perf->lanes && i < perf->num_lanes; i++) {
 		bh_nvme_queue_destroy(perf->lanes[i].q);

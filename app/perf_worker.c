@@ -2,9 +2,9 @@
 /*
  * The measuring loop: reap a batch, stamp it once, submit as many again.
  *
- * One time stamp serves a whole batch (the queue takes it when polled): it ends the latencies of those reaped and begins those of
- * the requests submitted in their place. Random numbers become positions by multiply and shift. So the cost of measuring stays
- * small beside what is measured.
+ * One time stamp serves a whole batch (the queue takes it when polled): it ends the latencies of
+ * those reaped and begins those of the requests submitted in their place. Random numbers become
+ * positions by multiply and shift. So the cost of measuring stays small beside what is measured.
  */
 #include <errno.h>
 #include <sched.h>
@@ -17,8 +17,7 @@
 #define DRAIN_NS (30ull * 1000 * 1000 * 1000)
 #define CLOCK_EVERY 256 /* passes between looks at the stop flag */
 
-static inline uint64_t
-next_random(struct perf_lane *lane)
+static inline uint64_t next_random(struct perf_lane *lane)
 {
 	/* xorshift64*: fast, and good enough to spread addresses. */
 	lane->random ^= lane->random >> 12;
@@ -27,8 +26,7 @@ next_random(struct perf_lane *lane)
 	return lane->random * 2685821657736338717ull;
 }
 
-static inline uint64_t
-next_slot(struct perf_lane *lane, bool random, uint64_t number)
+static inline uint64_t next_slot(struct perf_lane *lane, bool random, uint64_t number)
 {
 	if (random)
 		return (uint64_t)(((unsigned __int128)number * lane->slots) >> 64);
@@ -38,9 +36,10 @@ next_slot(struct perf_lane *lane, bool random, uint64_t number)
 	return slot;
 }
 
-/* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is gone). */
-static inline bool
-submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride, uintptr_t slot, uint64_t now)
+/* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is
+ * gone). */
+static inline bool submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride,
+			  uintptr_t slot, uint64_t now)
 {
 	uint64_t number = next_random(lane);
 	uint64_t lba = next_slot(lane, opts->random, number) * lane->blocks;
@@ -48,9 +47,11 @@ submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride, u
 	int error;
 
 	if ((uint32_t)(number * 0x9e3779b1u) < lane->read_below)
-		error = bh_nvme_read(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL, (void *)slot);
+		error = bh_nvme_read(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL,
+				     (void *)slot);
 	else
-		error = bh_nvme_write(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL, (void *)slot);
+		error = bh_nvme_write(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL,
+				      (void *)slot);
 	if (__builtin_expect(error != 0, 0))
 		return false;
 	lane->started[slot] = now;
@@ -58,8 +59,7 @@ submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride, u
 	return true;
 }
 
-static __attribute__((noinline)) void
-count_error(struct perf_lane *lane, uint16_t status)
+static __attribute__((noinline)) void count_error(struct perf_lane *lane, uint16_t status)
 {
 	if (lane->errors == 0)
 		lane->first_error = status;
@@ -67,8 +67,7 @@ count_error(struct perf_lane *lane, uint16_t status)
 }
 
 /* Reaps what is there; submits in its place while `go`. */
-static inline void
-step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
+static inline void step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
 {
 	struct bh_nvme_result done[PERF_REAP];
 	int n = bh_nvme_queue_reap(lane->q, done, PERF_REAP);
@@ -86,7 +85,8 @@ step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
 		lane->in_flight--;
 		if (__builtin_expect(done[i].status != BH_NVME_SC_SUCCESS, 0))
 			count_error(lane, done[i].status);
-		bh_histogram_add(&lane->latency, bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
+		bh_histogram_add(&lane->latency,
+				 bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
 		if (go && !submit(lane, perf->opts, stride, slot, now))
 			count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
 	}
@@ -96,8 +96,7 @@ step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
 	}
 }
 
-static void
-pin(unsigned int cpu)
+static void pin(unsigned int cpu)
 {
 	cpu_set_t *set = CPU_ALLOC(BH_CPU_MAX);
 	size_t bytes = CPU_ALLOC_SIZE(BH_CPU_MAX);
@@ -110,8 +109,7 @@ pin(unsigned int cpu)
 	CPU_FREE(set);
 }
 
-static bool
-any_alive(const struct perf_worker *worker)
+static bool any_alive(const struct perf_worker *worker)
 {
 	for (const struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		if (!l->lost)
@@ -120,8 +118,7 @@ any_alive(const struct perf_worker *worker)
 	return false;
 }
 
-static void
-run(struct perf_worker *worker, size_t stride)
+static void run(struct perf_worker *worker, size_t stride)
 {
 	const struct perf *perf = worker->perf;
 
@@ -136,8 +133,7 @@ run(struct perf_worker *worker, size_t stride)
 }
 
 /* What is in flight when time is up counts in latencies and errors, not in rates. */
-static void
-drain(struct perf_worker *worker, size_t stride)
+static void drain(struct perf_worker *worker, size_t stride)
 {
 	uint64_t deadline = bh_now_ns() + DRAIN_NS;
 
@@ -149,8 +145,7 @@ drain(struct perf_worker *worker, size_t stride)
 	}
 }
 
-void *
-perf_worker_run(void *arg)
+void *perf_worker_run(void *arg)
 {
 	struct perf_worker *worker = arg;
 	const struct perf *perf = worker->perf;

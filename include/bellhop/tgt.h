@@ -4,11 +4,12 @@
  *
  * Component: lib/tgt
  *
- * A target has one control reactor and one poll reactor per CPU it was given. Everything that can be created from the command
- * line is created here; a program only hands the words over. Objects are destroyed in any order: a controller holds its stores.
+ * A target has one control reactor and one poll reactor per CPU it was given. Everything that can
+ * be created from the command line is created here; a program only hands the words over. Objects
+ * are destroyed in any order: a controller holds its stores.
  *
- * Threads: create and destroy calls come from one thread (the program's main thread), before or after bh_tgt_start(); they
- * are carried out on the control thread and return when done.
+ * Threads: create and destroy calls come from one thread (the program's main thread), before or
+ * after bh_tgt_start(); they are carried out on the control thread and return when done.
  */
 #ifndef BELLHOP_TGT_H
 #define BELLHOP_TGT_H
@@ -69,7 +70,8 @@ struct bh_tgt_store_spec {
 struct bh_tgt_spec {
 	enum bh_tgt_spec_kind kind;
 	char *name; /* the store's NAME, the controller's socket */
-	struct bh_tgt_store_spec store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
+	struct bh_tgt_store_spec
+		store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
 	unsigned int num_stores;
 	/* controller keys; 0 or NULL where not given */
 	char *serial, *model;
@@ -80,8 +82,9 @@ struct bh_tgt_spec {
 };
 
 /*
- * Parses one SPEC word. -EINVAL with the reason in why: grammar, unknown key, bad value. -ENOTSUP with the reason: a key or
- * type of the contract that this build does not have. bh_tgt_spec_fini() in every case.
+ * Parses one SPEC word. -EINVAL with the reason in why: grammar, unknown key, bad value. -ENOTSUP
+ * with the reason: a key or type of the contract that this build does not have. bh_tgt_spec_fini()
+ * in every case.
  */
 int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 void bh_tgt_spec_fini(struct bh_tgt_spec *spec);
@@ -91,11 +94,15 @@ int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH
 
 /* ---- objects ---- */
 
-/* A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type says. */
-int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY]);
-int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT; -EBUSY: a controller uses it */
+/* A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type
+ * says. */
+int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+			char why[BH_TGT_WHY]);
+int bh_tgt_store_destroy(struct bh_tgt *tgt,
+			 const char *name); /* -ENOENT; -EBUSY: a controller uses it */
 
-/* The controller of a SPEC. -EEXIST: the socket is one of ours already; -EADDRINUSE: of another process. */
+/* The controller of a SPEC. -EEXIST: the socket is one of ours already; -EADDRINUSE: of another
+ * process. */
 int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT */
 

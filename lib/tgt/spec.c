@@ -2,12 +2,14 @@
 /*
  * SPECs: what users type to describe stores and controllers.
  *
- * A word is split at `,` into fields; a field is KEY=VALUE. A store value loses its longest trailing run of `:KEY=VALUE`
- * options first, so what is left, TYPE:ARG, may contain colons of its own (PCI addresses, URIs). A backslash makes one of
- * `\ , : ?` literal; quotes are looked at while splitting and removed last, field by field. doc/specs.md has examples,
- * test/unit/tgt/test_spec.c runs them.
+ * A word is split at `,` into fields; a field is KEY=VALUE. A store value loses its longest
+ * trailing run of `:KEY=VALUE` options first, so what is left, TYPE:ARG, may contain colons of its
+ * own (PCI addresses, URIs). A backslash makes one of
+ * `\ , : ?` literal; quotes are looked at while splitting and removed last, field by field.
+ * doc/specs.md has examples, test/unit/tgt/test_spec.c runs them.
  *
- * The contract knows more keys and types than a build may have. Those are refused by name (-ENOTSUP), never ignored.
+ * The contract knows more keys and types than a build may have. Those are refused by name
+ * (-ENOTSUP), never ignored.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -17,8 +19,7 @@
 
 #include <bellhop/tgt.h>
 
-static int __attribute__((format(printf, 3, 4)))
-fail(char *why, int error, const char *fmt, ...)
+static int __attribute__((format(printf, 3, 4))) fail(char *why, int error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -28,15 +29,13 @@ fail(char *why, int error, const char *fmt, ...)
 	return error;
 }
 
-static bool
-is_quotable(char c)
+static bool is_quotable(char c)
 {
 	return c == '\\' || c == ',' || c == ':' || c == '?';
 }
 
 /* Index of the next unquoted `c` at or after `from`, or of the terminating NUL. */
-static size_t
-find(const char *text, size_t from, char c)
+static size_t find(const char *text, size_t from, char c)
 {
 	size_t i = from;
 
@@ -46,8 +45,7 @@ find(const char *text, size_t from, char c)
 }
 
 /* Removes the backslashes that quote something, in place. */
-static void
-unquote(char *text)
+static void unquote(char *text)
 {
 	char *to = text;
 
@@ -60,8 +58,7 @@ unquote(char *text)
 }
 
 /* Cuts the next field off *rest; NULL when there is none. */
-static char *
-next_field(char **rest)
+static char *next_field(char **rest)
 {
 	char *field = *rest;
 
@@ -73,10 +70,9 @@ next_field(char **rest)
 	return field;
 }
 
-static const char *const store_keys[] = {"bs", "ms", "pi", "zoned", "uuid", "nsid"};
+static const char *const store_keys[] = { "bs", "ms", "pi", "zoned", "uuid", "nsid" };
 
-static bool
-is_store_option(const char *text)
+static bool is_store_option(const char *text)
 {
 	for (size_t i = 0; i < sizeof(store_keys) / sizeof(*store_keys); i++) {
 		size_t len = strlen(store_keys[i]);
@@ -87,9 +83,9 @@ is_store_option(const char *text)
 	return false;
 }
 
-/* Where the longest trailing run of unquoted ":KEY=VALUE" begins (at a ':'), or the end of the text. */
-static size_t
-options_begin(const char *text)
+/* Where the longest trailing run of unquoted ":KEY=VALUE" begins (at a ':'), or the end of the
+ * text. */
+static size_t options_begin(const char *text)
 {
 	size_t begin = strlen(text);
 
@@ -104,8 +100,7 @@ options_begin(const char *text)
 	return begin;
 }
 
-static int
-parse_uuid(const char *text, uint8_t uuid[16])
+static int parse_uuid(const char *text, uint8_t uuid[16])
 {
 	unsigned int digits = 0;
 
@@ -119,14 +114,14 @@ parse_uuid(const char *text, uint8_t uuid[16])
 		if (!at || digits == 32)
 			return -EINVAL;
 		uint8_t nibble = (uint8_t)(at - hex);
-		uuid[digits / 2] = digits % 2 ? (uint8_t)(uuid[digits / 2] | nibble) : (uint8_t)(nibble << 4);
+		uuid[digits / 2] =
+			digits % 2 ? (uint8_t)(uuid[digits / 2] | nibble) : (uint8_t)(nibble << 4);
 		digits++;
 	}
 	return digits == 32 ? 0 : -EINVAL;
 }
 
-static int
-parse_store_option(char *key, char *value, struct bh_tgt_store_spec *store, char *why)
+static int parse_store_option(char *key, char *value, struct bh_tgt_store_spec *store, char *why)
 {
 	uint64_t number = 0;
 
@@ -142,17 +137,19 @@ parse_store_option(char *key, char *value, struct bh_tgt_store_spec *store, char
 		store->nsid = (uint32_t)number;
 	} else if (strcmp(key, "uuid") == 0) {
 		if (parse_uuid(value, store->uuid) != 0)
-			return fail(why, -EINVAL, "uuid=%s: not a UUID (32 hexadecimal digits)", value);
+			return fail(why, -EINVAL, "uuid=%s: not a UUID (32 hexadecimal digits)",
+				    value);
 		store->has_uuid = true;
 	} else {
-		return fail(why, -ENOTSUP, "%s=%s: not part of this build (metadata, protection information and zones)",
+		return fail(why, -ENOTSUP,
+			    "%s=%s: not part of this build (metadata, protection information and "
+			    "zones)",
 			    key, value);
 	}
 	return 0;
 }
 
-static int
-parse_store_options(char *options, struct bh_tgt_store_spec *store, char *why)
+static int parse_store_options(char *options, struct bh_tgt_store_spec *store, char *why)
 {
 	while (*options == ':') {
 		char *key = options + 1;
@@ -175,8 +172,7 @@ parse_store_options(char *options, struct bh_tgt_store_spec *store, char *why)
 }
 
 /* For `file`: cuts a last unquoted ":SIZE" off ARG. */
-static void
-cut_file_size(char *arg, uint64_t *bytes)
+static void cut_file_size(char *arg, uint64_t *bytes)
 {
 	char *last = NULL;
 
@@ -186,16 +182,14 @@ cut_file_size(char *arg, uint64_t *bytes)
 		*last = '\0';
 }
 
-static bool
-is_nbd_uri(const char *text)
+static bool is_nbd_uri(const char *text)
 {
 	return strncmp(text, "nbd://", 6) == 0 || strncmp(text, "nbds://", 7) == 0 ||
 	       strncmp(text, "nbd+unix://", 11) == 0;
 }
 
 /* TYPE:ARG, the options gone. */
-static int
-parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
+static int parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
 {
 	if (is_nbd_uri(text)) {
 		store->type = strdup("nbd");
@@ -204,7 +198,8 @@ parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
 	}
 	size_t colon = find(text, 0, ':');
 	if (text[colon] == '\0' || colon == 0)
-		return fail(why, -EINVAL, "store '%s': expected TYPE:ARGUMENT, such as ram:1G", text);
+		return fail(why, -EINVAL, "store '%s': expected TYPE:ARGUMENT, such as ram:1G",
+			    text);
 	text[colon] = '\0';
 	char *arg = text + colon + 1;
 	if (strcmp(text, "file") == 0)
@@ -214,16 +209,17 @@ parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
 		return fail(why, -EINVAL, "store '%s:': the argument is missing", text);
 	if (strcmp(text, "null") == 0 || strcmp(text, "ram") == 0) {
 		if (bh_parse_size(arg, &store->bytes) != 0 || store->bytes == 0)
-			return fail(why, -EINVAL, "store '%s:%s': '%s' is not a size (such as 512M or 1T)", text, arg,
-				    arg);
+			return fail(why, -EINVAL,
+				    "store '%s:%s': '%s' is not a size (such as 512M or 1T)", text,
+				    arg, arg);
 	}
 	store->type = strdup(text);
 	store->arg = strdup(arg);
 	return store->type && store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
 }
 
-static int
-parse_store(char *text, bool reference_allowed, struct bh_tgt_store_spec *store, char *why)
+static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_spec *store,
+		       char *why)
 {
 	size_t begin = options_begin(text);
 
@@ -250,8 +246,8 @@ parse_store(char *text, bool reference_allowed, struct bh_tgt_store_spec *store,
 	return store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
 }
 
-static int
-parse_number(const char *key, const char *value, uint64_t min, uint64_t max, unsigned int *out, char *why)
+static int parse_number(const char *key, const char *value, uint64_t min, uint64_t max,
+			unsigned int *out, char *why)
 {
 	uint64_t number = 0;
 
@@ -262,8 +258,7 @@ parse_number(const char *key, const char *value, uint64_t min, uint64_t max, uns
 	return 0;
 }
 
-static int
-parse_text(const char *key, const char *value, size_t max, char **out, char *why)
+static int parse_text(const char *key, const char *value, size_t max, char **out, char *why)
 {
 	if (value[0] == '\0' || strlen(value) > max)
 		return fail(why, -EINVAL, "%s=%s: expected 1 to %zu characters", key, value, max);
@@ -276,19 +271,18 @@ parse_text(const char *key, const char *value, size_t max, char **out, char *why
 	return *out ? 0 : fail(why, -ENOMEM, "out of memory");
 }
 
-static int
-parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
+static int parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
 {
 	uint64_t bytes = 0;
 
-	if (bh_parse_size(value, &bytes) != 0 || bytes < 4096 || bytes > (64u << 20) || (bytes & (bytes - 1)) != 0)
+	if (bh_parse_size(value, &bytes) != 0 || bytes < 4096 || bytes > (64u << 20) ||
+	    (bytes & (bytes - 1)) != 0)
 		return fail(why, -EINVAL, "mdts=%s: expected a power of two from 4K to 64M", value);
 	spec->mdts = bytes;
 	return 0;
 }
 
-static int
-parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
+static int parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(value, "mapped") == 0)
 		spec->doorbells = BH_DOORBELLS_MAPPED;
@@ -299,8 +293,7 @@ parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
 	return 0;
 }
 
-static int
-parse_controller_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
+static int parse_controller_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
 {
 	unquote(value);
 	if (strcmp(key, "serial") == 0)
@@ -325,11 +318,12 @@ parse_controller_key(const char *key, char *value, struct bh_tgt_spec *spec, cha
 	if (strcmp(key, "subsys") == 0 || strcmp(key, "cmb") == 0)
 		return fail(why, -ENOTSUP, "%s=: not part of this build", key);
 	return fail(why, -EINVAL,
-		    "unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, doorbells or mdts)", key);
+		    "unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, "
+		    "doorbells or mdts)",
+		    key);
 }
 
-static int
-parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
+static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 {
 	char *field = next_field(&rest);
 
@@ -358,8 +352,7 @@ parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 	return 0;
 }
 
-static int
-parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
+static int parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
 {
 	char *field = next_field(&rest);
 	char *value = strchr(field, '=');
@@ -376,13 +369,12 @@ parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
 	spec->num_stores = 1;
 	int error = parse_store(value, false, &spec->store[0], why);
 	if (!error && spec->store[0].nsid != 0)
-		return fail(why, -EINVAL, "nsid=%u: belongs to the attachment (ns=@%s:nsid=%u)", spec->store[0].nsid,
-			    spec->name, spec->store[0].nsid);
+		return fail(why, -EINVAL, "nsid=%u: belongs to the attachment (ns=@%s:nsid=%u)",
+			    spec->store[0].nsid, spec->name, spec->store[0].nsid);
 	return error;
 }
 
-int
-bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
+int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
 {
 	int error;
 
@@ -398,16 +390,17 @@ bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WH
 		spec->kind = BH_TGT_SPEC_STORE;
 		error = parse_shared_store(copy + 6, spec, why);
 	} else if (strncmp(copy, "net:", 4) == 0 || strncmp(copy, "subsys:", 7) == 0) {
-		error = fail(why, -ENOTSUP, "'%.*s': not part of this build", (int)strcspn(copy, ":"), copy);
+		error = fail(why, -ENOTSUP, "'%.*s': not part of this build",
+			     (int)strcspn(copy, ":"), copy);
 	} else {
-		error = fail(why, -EINVAL, "'%s': expected nvme:SOCKET,ns=STORE or store:NAME=STORE", text);
+		error = fail(why, -EINVAL,
+			     "'%s': expected nvme:SOCKET,ns=STORE or store:NAME=STORE", text);
 	}
 	free(copy);
 	return error;
 }
 
-void
-bh_tgt_spec_fini(struct bh_tgt_spec *spec)
+void bh_tgt_spec_fini(struct bh_tgt_spec *spec)
 {
 	if (!spec)
 		return;

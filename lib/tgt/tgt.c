@@ -2,11 +2,12 @@
 /*
  * The target: owns the reactors, the shared stores and the controllers, and knows them by name.
  *
- * Reactors live from create to destroy; controllers and stores come and go in between. Whatever touches a controller runs on
- * the control reactor, as a message the caller waits for: the lists here are therefore the calling thread's alone, and
- * nothing in this file is locked.
+ * Reactors live from create to destroy; controllers and stores come and go in between. Whatever
+ * touches a controller runs on the control reactor, as a message the caller waits for: the lists
+ * here are therefore the calling thread's alone, and nothing in this file is locked.
  *
- * A store is held by reference: by its name here if it is shared, and by every namespace that uses it.
+ * A store is held by reference: by its name here if it is shared, and by every namespace that uses
+ * it.
  */
 #include <errno.h>
 #include <semaphore.h>
@@ -45,13 +46,13 @@ struct bh_tgt {
 	struct controller *controllers;
 };
 
-static const struct bh_blk_type *const default_types[] = {&bh_blk_null_type, &bh_blk_ram_type, NULL};
+static const struct bh_blk_type *const default_types[] = { &bh_blk_null_type, &bh_blk_ram_type,
+							   NULL };
 
 /* What the contract names and some build may lack: told apart from a slip of the pen. */
-static const char *const contract_types[] = {"null", "ram", "file", "nvme", "rbd", "nbd"};
+static const char *const contract_types[] = { "null", "ram", "file", "nvme", "rbd", "nbd" };
 
-static int __attribute__((format(printf, 3, 4)))
-fail(char *why, int error, const char *fmt, ...)
+static int __attribute__((format(printf, 3, 4))) fail(char *why, int error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -63,8 +64,7 @@ fail(char *why, int error, const char *fmt, ...)
 
 /* ---- life ---- */
 
-void
-bh_tgt_opts_init(struct bh_tgt_opts *opts)
+void bh_tgt_opts_init(struct bh_tgt_opts *opts)
 {
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
@@ -72,8 +72,8 @@ bh_tgt_opts_init(struct bh_tgt_opts *opts)
 }
 
 /* The CPUs of the control thread: all we may use but the polling ones, if that leaves any. */
-static void
-control_cpus(const struct bh_cpuset *allowed, const struct bh_cpuset *polling, struct bh_cpuset *out)
+static void control_cpus(const struct bh_cpuset *allowed, const struct bh_cpuset *polling,
+			 struct bh_cpuset *out)
 {
 	bh_cpuset_zero(out);
 	for (int cpu = bh_cpuset_first(allowed); cpu >= 0; cpu = bh_cpuset_next(allowed, cpu)) {
@@ -84,9 +84,8 @@ control_cpus(const struct bh_cpuset *allowed, const struct bh_cpuset *polling, s
 		*out = *allowed;
 }
 
-static int
-create_reactor(struct bh_tgt *tgt, const char *name, int cpu, const struct bh_cpuset *cpus, uint64_t idle_ns,
-	       struct bh_reactor **out)
+static int create_reactor(struct bh_tgt *tgt, const char *name, int cpu,
+			  const struct bh_cpuset *cpus, uint64_t idle_ns, struct bh_reactor **out)
 {
 	struct bh_reactor_opts opts;
 
@@ -100,11 +99,11 @@ create_reactor(struct bh_tgt *tgt, const char *name, int cpu, const struct bh_cp
 	return bh_reactor_create(&opts, out);
 }
 
-static int
-create_reactors(struct bh_tgt *tgt, const struct bh_tgt_opts *opts)
+static int create_reactors(struct bh_tgt *tgt, const struct bh_tgt_opts *opts)
 {
 	struct bh_cpuset allowed, polling = opts->cpus, control;
-	char name[32]; /* the kernel keeps 15 characters of it: enough for any CPU below BH_CPU_MAX */
+	char name[32]; /* the kernel keeps 15 characters of it: enough for any CPU below BH_CPU_MAX
+			*/
 
 	int error = bh_cpuset_allowed(&allowed);
 	if (error)
@@ -118,7 +117,8 @@ create_reactors(struct bh_tgt *tgt, const struct bh_tgt_opts *opts)
 	}
 	control_cpus(&allowed, &polling, &control);
 	error = create_reactor(tgt, "bh-control", -1, &control, opts->idle_ns, &tgt->control);
-	for (int cpu = bh_cpuset_first(&polling); !error && cpu >= 0; cpu = bh_cpuset_next(&polling, cpu)) {
+	for (int cpu = bh_cpuset_first(&polling); !error && cpu >= 0;
+	     cpu = bh_cpuset_next(&polling, cpu)) {
 		if (!bh_cpuset_has(&allowed, (unsigned int)cpu)) {
 			char text[256];
 
@@ -128,15 +128,15 @@ create_reactors(struct bh_tgt *tgt, const struct bh_tgt_opts *opts)
 			return -EINVAL;
 		}
 		snprintf(name, sizeof(name), "bh-poll-%d", cpu);
-		error = create_reactor(tgt, name, cpu, NULL, opts->idle_ns, &tgt->threads[tgt->num_threads]);
+		error = create_reactor(tgt, name, cpu, NULL, opts->idle_ns,
+				       &tgt->threads[tgt->num_threads]);
 		if (!error)
 			tgt->num_threads++;
 	}
 	return error;
 }
 
-int
-bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
+int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
 {
 	struct bh_tgt *tgt = calloc(1, sizeof(*tgt));
 
@@ -153,8 +153,7 @@ bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
 	return 0;
 }
 
-int
-bh_tgt_start(struct bh_tgt *tgt)
+int bh_tgt_start(struct bh_tgt *tgt)
 {
 	int error = bh_reactor_start(tgt->control);
 
@@ -176,26 +175,23 @@ struct call {
 	sem_t done;
 };
 
-static void
-call_done(void *arg)
+static void call_done(void *arg)
 {
 	struct call *call = arg;
 
 	sem_post(&call->done);
 }
 
-static void
-destroy_on_control(void *arg)
+static void destroy_on_control(void *arg)
 {
 	struct call *call = arg;
 
 	bh_target_nvme_destroy(call->nvme, call_done, call);
 }
 
-static void
-destroy_nvme(struct bh_tgt *tgt, struct bh_target_nvme *nvme)
+static void destroy_nvme(struct bh_tgt *tgt, struct bh_target_nvme *nvme)
 {
-	struct call call = {.nvme = nvme};
+	struct call call = { .nvme = nvme };
 
 	if (!nvme)
 		return;
@@ -212,8 +208,7 @@ destroy_nvme(struct bh_tgt *tgt, struct bh_target_nvme *nvme)
 
 /* ---- stores ---- */
 
-static struct store *
-find_store(struct bh_tgt *tgt, const char *name)
+static struct store *find_store(struct bh_tgt *tgt, const char *name)
 {
 	for (struct store *s = tgt->stores; s; s = s->next) {
 		if (strcmp(s->name, name) == 0)
@@ -222,8 +217,8 @@ find_store(struct bh_tgt *tgt, const char *name)
 	return NULL;
 }
 
-static int
-find_type(struct bh_tgt *tgt, const char *name, const struct bh_blk_type **out, char *why)
+static int find_type(struct bh_tgt *tgt, const char *name, const struct bh_blk_type **out,
+		     char *why)
 {
 	for (const struct bh_blk_type *const *t = tgt->types; *t; t++) {
 		if (strcmp((*t)->name, name) == 0) {
@@ -233,13 +228,14 @@ find_type(struct bh_tgt *tgt, const char *name, const struct bh_blk_type **out, 
 	}
 	for (size_t i = 0; i < sizeof(contract_types) / sizeof(*contract_types); i++) {
 		if (strcmp(contract_types[i], name) == 0)
-			return fail(why, -ENOTSUP, "stores of type '%s' are not part of this build", name);
+			return fail(why, -ENOTSUP, "stores of type '%s' are not part of this build",
+				    name);
 	}
 	return fail(why, -EINVAL, "unknown store type '%s' (try null:SIZE or ram:SIZE)", name);
 }
 
-static int
-create_blk(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec, char *why, struct bh_blk **out)
+static int create_blk(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+		      char *why, struct bh_blk **out)
 {
 	const struct bh_blk_type *type = NULL;
 	struct bh_blk_spec blk_spec = {
@@ -259,8 +255,8 @@ create_blk(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec 
 	return error;
 }
 
-int
-bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY])
+int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+			char why[BH_TGT_WHY])
 {
 	why[0] = '\0';
 	if (find_store(tgt, name))
@@ -282,8 +278,7 @@ bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_st
 	return 0;
 }
 
-int
-bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name)
+int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name)
 {
 	for (struct store **link = &tgt->stores; *link; link = &(*link)->next) {
 		struct store *store = *link;
@@ -303,8 +298,8 @@ bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name)
 
 /* ---- controllers ---- */
 
-static int
-pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct bh_reactor **threads, unsigned int *count, char *why)
+static int pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores,
+			struct bh_reactor **threads, unsigned int *count, char *why)
 {
 	unsigned int wanted = bh_cpuset_count(cores);
 
@@ -316,14 +311,15 @@ pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct bh_reacto
 			threads[(*count)++] = tgt->threads[i];
 	}
 	if (wanted != 0 && *count != wanted)
-		return fail(why, -EINVAL, "cores=: names a CPU that is not one of the target's (-c)");
+		return fail(why, -EINVAL,
+			    "cores=: names a CPU that is not one of the target's (-c)");
 	return 0;
 }
 
-/* The store of one ns=: shared by name, or one of its own, named by place and words so that its UUID survives a restart. */
-static int
-get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_tgt_store_spec *spec, unsigned int place, char *why,
-	  struct bh_blk **out)
+/* The store of one ns=: shared by name, or one of its own, named by place and words so that its
+ * UUID survives a restart. */
+static int get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_tgt_store_spec *spec,
+		     unsigned int place, char *why, struct bh_blk **out)
 {
 	char name[sizeof(((struct bh_blk *)NULL)->name)];
 
@@ -333,7 +329,8 @@ get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_tgt_store_sp
 	}
 	struct store *store = find_store(tgt, spec->arg);
 	if (!store)
-		return fail(why, -ENOENT, "ns=@%s: no such store (give store:%s=... before it)", spec->arg, spec->arg);
+		return fail(why, -ENOENT, "ns=@%s: no such store (give store:%s=... before it)",
+			    spec->arg, spec->arg);
 	store->users++;
 	c->shared[c->num_shared++] = store;
 	*out = bh_blk_get(store->blk);
@@ -349,46 +346,48 @@ struct create {
 	int error;
 };
 
-static int
-attach_stores(struct create *create)
+static int attach_stores(struct create *create)
 {
 	const struct bh_tgt_spec *spec = create->spec;
 
 	for (unsigned int i = 0; i < spec->num_stores; i++) {
 		struct bh_blk *blk = NULL;
-		int error = get_store(create->tgt, create->controller, &spec->store[i], i, create->why, &blk);
+		int error = get_store(create->tgt, create->controller, &spec->store[i], i,
+				      create->why, &blk);
 
 		if (error)
 			return error;
-		int nsid = bh_target_nvme_ns_attach(create->controller->nvme, blk, spec->store[i].nsid);
+		int nsid = bh_target_nvme_ns_attach(create->controller->nvme, blk,
+						    spec->store[i].nsid);
 		bh_blk_put(blk);
 		if (nsid == -EEXIST)
-			return fail(create->why, nsid, "nsid=%u is given twice", spec->store[i].nsid);
+			return fail(create->why, nsid, "nsid=%u is given twice",
+				    spec->store[i].nsid);
 		if (nsid < 0)
 			return fail(create->why, nsid, "namespace %u: %s", i + 1, strerror(-nsid));
 	}
 	return 0;
 }
 
-static void
-create_on_control(void *arg)
+static void create_on_control(void *arg)
 {
 	struct create *create = arg;
 	struct controller *controller = create->controller;
 
 	create->error = bh_target_nvme_create(&create->opts, &controller->nvme);
 	if (create->error) {
-		const char *hint = create->error == -EADDRINUSE ? " (another process serves it)" :
-				   create->error == -EEXIST	? " (the path exists and is no socket)" :
-								  "";
-		fail(create->why, create->error, "%s: %s%s", controller->name, strerror(-create->error), hint);
+		const char *hint = create->error == -EADDRINUSE ? " (another process serves it)"
+				   : create->error == -EEXIST
+					   ? " (the path exists and is no socket)"
+					   : "";
+		fail(create->why, create->error, "%s: %s%s", controller->name,
+		     strerror(-create->error), hint);
 		return;
 	}
 	create->error = attach_stores(create);
 }
 
-static void
-release_controller(struct bh_tgt *tgt, struct controller *controller)
+static void release_controller(struct bh_tgt *tgt, struct controller *controller)
 {
 	destroy_nvme(tgt, controller->nvme);
 	for (unsigned int i = 0; i < controller->num_shared; i++)
@@ -397,8 +396,7 @@ release_controller(struct bh_tgt *tgt, struct controller *controller)
 	free(controller);
 }
 
-static void
-fill_opts(struct create *create, struct bh_reactor *const *threads, unsigned int count)
+static void fill_opts(struct create *create, struct bh_reactor *const *threads, unsigned int count)
 {
 	const struct bh_tgt_spec *spec = create->spec;
 	struct bh_target_nvme_opts *opts = &create->opts;
@@ -418,11 +416,10 @@ fill_opts(struct create *create, struct bh_reactor *const *threads, unsigned int
 	opts->log = create->tgt->log;
 }
 
-int
-bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
+int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
 {
 	struct bh_reactor *threads[BH_TARGET_NVME_MAX_THREADS];
-	struct create create = {.tgt = tgt, .spec = spec, .why = why};
+	struct create create = { .tgt = tgt, .spec = spec, .why = why };
 	unsigned int count;
 
 	why[0] = '\0';
@@ -449,8 +446,7 @@ bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[
 	return 0;
 }
 
-int
-bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name)
+int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name)
 {
 	for (struct controller **link = &tgt->controllers; *link; link = &(*link)->next) {
 		struct controller *controller = *link;
@@ -464,23 +460,20 @@ bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name)
 	return -ENOENT;
 }
 
-void
-bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx)
+void bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx)
 {
 	for (struct controller *c = tgt->controllers; c; c = c->next)
 		fn(ctx, c->name, c->nvme);
 }
 
-int
-bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
+int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY])
 {
 	if (spec->kind == BH_TGT_SPEC_STORE)
 		return bh_tgt_store_create(tgt, spec->name, &spec->store[0], why);
 	return bh_tgt_nvme_create(tgt, spec, why);
 }
 
-void
-bh_tgt_destroy(struct bh_tgt *tgt)
+void bh_tgt_destroy(struct bh_tgt *tgt)
 {
 	if (!tgt)
 		return;

@@ -5,10 +5,10 @@
 #include "../../app/bh-tgt.h"
 #include "../common/blk_late.h"
 
-static const struct bh_blk_type *const types[] = {&bh_blk_null_type, &bh_blk_ram_type, &blk_late_type, NULL};
+static const struct bh_blk_type *const types[] = { &bh_blk_null_type, &bh_blk_ram_type,
+						   &blk_late_type, NULL };
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	return bh_tgt_main(argc, argv, types);
 }

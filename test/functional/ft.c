@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Running cases: each in a child with a deadline of its own, which reports through a pipe why it failed. */
+/* Running cases: each in a child with a deadline of its own, which reports through a pipe why it
+ * failed. */
 #include "ft.h"
 
 #include <errno.h>
@@ -23,8 +24,7 @@ enum {
 
 static int report_fd = -1;
 
-_Noreturn void
-ft_fail(const char *file, int line, const char *fmt, ...)
+_Noreturn void ft_fail(const char *file, int line, const char *fmt, ...)
 {
 	const char *base = strrchr(file, '/');
 	va_list args;
@@ -36,23 +36,20 @@ ft_fail(const char *file, int line, const char *fmt, ...)
 	_exit(EXIT_FAIL);
 }
 
-_Noreturn void
-ft_skip(const char *reason)
+_Noreturn void ft_skip(const char *reason)
 {
 	dprintf(report_fd, "%s", reason);
 	_exit(EXIT_SKIP);
 }
 
-bool
-ft_is_sanitized(void)
+bool ft_is_sanitized(void)
 {
 	const char *san = getenv("BH_SAN");
 
 	return san && san[0] != '\0';
 }
 
-uint64_t
-ft_random(uint64_t *state)
+uint64_t ft_random(uint64_t *state)
 {
 	*state += 0x9e3779b97f4a7c15ull;
 	uint64_t z = *state;
@@ -61,22 +58,21 @@ ft_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
-const char *
-ft_path(const char *name)
+const char *ft_path(const char *name)
 {
 	static char paths[4][108];
 	static unsigned int next;
 	const char *dir = getenv("BH_TMP");
 	char *path = paths[next++ % 4];
 
-	if (snprintf(path, sizeof(paths[0]), "%s/%s", dir ? dir : "/tmp", name) >= (int)sizeof(paths[0]))
+	if (snprintf(path, sizeof(paths[0]), "%s/%s", dir ? dir : "/tmp", name) >=
+	    (int)sizeof(paths[0]))
 		ft_fail(__FILE__, __LINE__, "%s/%s is too long for a socket", dir, name);
 	return path;
 }
 
 /* The child: its own process group, so that what it leaves running can be ended with it. */
-static _Noreturn void
-run_child(const struct ft_case *c, int fd)
+static _Noreturn void run_child(const struct ft_case *c, int fd)
 {
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -88,8 +84,7 @@ run_child(const struct ft_case *c, int fd)
 }
 
 /* Waits for the child within `seconds`; its wait status, or -1 when time is up. */
-static int
-wait_child(pid_t pid, unsigned int seconds)
+static int wait_child(pid_t pid, unsigned int seconds)
 {
 	uint64_t deadline = bh_now_ns() + seconds * 1000000000ull;
 	int status;
@@ -105,8 +100,7 @@ wait_child(pid_t pid, unsigned int seconds)
 	return status;
 }
 
-static bool
-run_case(const struct ft_case *c)
+static bool run_case(const struct ft_case *c)
 {
 	unsigned int seconds = (c->seconds ? c->seconds : 60) * (ft_is_sanitized() ? 4 : 1);
 	char why[512] = "";
@@ -127,7 +121,8 @@ run_case(const struct ft_case *c)
 	if (status == -1)
 		printf("FAIL %s: not done after %u s\n", c->name, seconds);
 	else if (WIFSIGNALED(status))
-		printf("FAIL %s: killed by signal %d (%s)\n", c->name, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		printf("FAIL %s: killed by signal %d (%s)\n", c->name, WTERMSIG(status),
+		       strsignal(WTERMSIG(status)));
 	else if (WEXITSTATUS(status) == EXIT_SKIP)
 		printf("SKIP %s: %s\n", c->name, why);
 	else if (WEXITSTATUS(status) != EXIT_PASS)
@@ -135,11 +130,11 @@ run_case(const struct ft_case *c)
 	else
 		printf("PASS %s\n", c->name);
 	fflush(stdout);
-	return status == 0 || (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIP);
+	return status == 0 ||
+	       (status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIP);
 }
 
-int
-ft_main(const struct ft_case *cases, size_t count, int argc, char **argv)
+int ft_main(const struct ft_case *cases, size_t count, int argc, char **argv)
 {
 	bool ok = true;
 

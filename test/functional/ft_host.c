@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The host of a test: opened on a target's socket; commands that wait; data that can be verified. */
+/* The host of a test: opened on a target's socket; commands that wait; data that can be verified.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +10,16 @@
 
 #include "ft.h"
 
-static void
-say(void *ctx, enum bh_log_level level, const char *component, const char *line)
+static void say(void *ctx, enum bh_log_level level, const char *component, const char *line)
 {
 	(void)ctx;
-	fprintf(stderr, "host: %s: %s: %s\n", level == BH_LOG_ERROR ? "error" : "warning", component, line);
+	fprintf(stderr, "host: %s: %s: %s\n", level == BH_LOG_ERROR ? "error" : "warning",
+		component, line);
 }
 
-static const struct bh_log loud = {.write = say, .level = BH_LOG_WARN};
+static const struct bh_log loud = { .write = say, .level = BH_LOG_WARN };
 
-void
-ft_host_open(struct ft_host *host, const char *socket, const struct ft_host_opts *opts)
+void ft_host_open(struct ft_host *host, const char *socket, const struct ft_host_opts *opts)
 {
 	static const struct ft_host_opts defaults;
 	struct bh_pool_opts pool_opts;
@@ -50,8 +50,7 @@ ft_host_open(struct ft_host *host, const char *socket, const struct ft_host_opts
 	FT_CHECK(host->ns != NULL);
 }
 
-void
-ft_host_close(struct ft_host *host)
+void ft_host_close(struct ft_host *host)
 {
 	bh_nvme_detach(host->nvme);
 	bh_device_close(host->dev);
@@ -60,8 +59,7 @@ ft_host_close(struct ft_host *host)
 	memset(host, 0, sizeof(*host));
 }
 
-struct bh_nvme_queue *
-ft_queue(struct ft_host *host, unsigned int depth)
+struct bh_nvme_queue *ft_queue(struct ft_host *host, unsigned int depth)
 {
 	struct bh_nvme_queue_opts opts;
 	struct bh_nvme_queue *q = NULL;
@@ -73,14 +71,12 @@ ft_queue(struct ft_host *host, unsigned int depth)
 	return q;
 }
 
-static void
-done(void *arg, const struct bh_nvme_cpl *cpl)
+static void done(void *arg, const struct bh_nvme_cpl *cpl)
 {
 	*(int *)arg = bh_nvme_cpl_status(cpl);
 }
 
-static uint16_t
-wait_status(struct bh_nvme_queue *q, const int *status)
+static uint16_t wait_status(struct bh_nvme_queue *q, const int *status)
 {
 	uint64_t deadline = bh_now_ns() + (ft_is_sanitized() ? 40 : 10) * 1000000000ull;
 
@@ -92,8 +88,8 @@ wait_status(struct bh_nvme_queue *q, const int *status)
 	return (uint16_t)*status;
 }
 
-uint16_t
-ft_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba, uint32_t blocks)
+uint16_t ft_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
+		 uint32_t blocks)
 {
 	int status = -1;
 
@@ -101,8 +97,8 @@ ft_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 	return wait_status(q, &status);
 }
 
-uint16_t
-ft_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba, uint32_t blocks)
+uint16_t ft_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
+		  uint32_t blocks)
 {
 	int status = -1;
 
@@ -112,8 +108,7 @@ ft_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba
 
 /* ---- the model ---- */
 
-void
-ft_model_init(struct ft_model *model, const struct bh_nvme_ns *ns)
+void ft_model_init(struct ft_model *model, const struct bh_nvme_ns *ns)
 {
 	model->block = bh_nvme_ns_block_size(ns);
 	model->blocks = bh_nvme_ns_blocks(ns);
@@ -121,22 +116,19 @@ ft_model_init(struct ft_model *model, const struct bh_nvme_ns *ns)
 	FT_CHECK(model->generation != NULL);
 }
 
-void
-ft_model_fini(struct ft_model *model)
+void ft_model_fini(struct ft_model *model)
 {
 	free(model->generation);
 }
 
-static uint64_t
-word(uint64_t lba, uint32_t generation, size_t i)
+static uint64_t word(uint64_t lba, uint32_t generation, size_t i)
 {
 	uint64_t state = lba * 0x2545f4914f6cdd1dull + ((uint64_t)generation << 40) + i;
 
 	return generation == 0 ? 0 : ft_random(&state);
 }
 
-void
-ft_model_fill(struct ft_model *model, void *buf, uint64_t lba, uint32_t blocks)
+void ft_model_fill(struct ft_model *model, void *buf, uint64_t lba, uint32_t blocks)
 {
 	uint64_t *words = buf;
 
@@ -148,8 +140,7 @@ ft_model_fill(struct ft_model *model, void *buf, uint64_t lba, uint32_t blocks)
 	}
 }
 
-bool
-ft_model_check(const struct ft_model *model, const void *buf, uint64_t lba, uint32_t blocks)
+bool ft_model_check(const struct ft_model *model, const void *buf, uint64_t lba, uint32_t blocks)
 {
 	const uint64_t *words = buf;
 
@@ -159,7 +150,8 @@ ft_model_check(const struct ft_model *model, const void *buf, uint64_t lba, uint
 
 			if (*words++ == expected)
 				continue;
-			fprintf(stderr, "block %llu generation %u word %zu: %016llx, expected %016llx\n",
+			fprintf(stderr,
+				"block %llu generation %u word %zu: %016llx, expected %016llx\n",
 				(unsigned long long)(lba + b), model->generation[lba + b], i,
 				(unsigned long long)words[-1], (unsigned long long)expected);
 			return false;
@@ -187,8 +179,7 @@ struct verify {
 	uint64_t random;
 };
 
-static void
-request_done(void *arg, const struct bh_nvme_cpl *cpl)
+static void request_done(void *arg, const struct bh_nvme_cpl *cpl)
 {
 	struct request *r = arg;
 	struct verify *v = r->verify;
@@ -196,19 +187,18 @@ request_done(void *arg, const struct bh_nvme_cpl *cpl)
 
 	if (bh_nvme_cpl_status(cpl) != BH_NVME_SC_SUCCESS) {
 		bh_nvme_status_fmt(bh_nvme_cpl_status(cpl), text, sizeof(text));
-		ft_fail(__FILE__, __LINE__, "%s of %u blocks at %llu: %s", r->write ? "write" : "read", r->blocks,
-			(unsigned long long)r->lba, text);
+		ft_fail(__FILE__, __LINE__, "%s of %u blocks at %llu: %s",
+			r->write ? "write" : "read", r->blocks, (unsigned long long)r->lba, text);
 	}
 	if (!r->write && !ft_model_check(&v->model, r->buf, r->lba, r->blocks))
-		ft_fail(__FILE__, __LINE__, "read of %u blocks at %llu returned wrong data", r->blocks,
-			(unsigned long long)r->lba);
+		ft_fail(__FILE__, __LINE__, "read of %u blocks at %llu returned wrong data",
+			r->blocks, (unsigned long long)r->lba);
 	r->blocks = 0;
 	v->in_flight--;
 	v->completed++;
 }
 
-static bool
-overlaps(const struct verify *v, uint64_t lba, uint32_t blocks)
+static bool overlaps(const struct verify *v, uint64_t lba, uint32_t blocks)
 {
 	for (unsigned int i = 0; i < v->depth; i++) {
 		const struct request *r = &v->requests[i];
@@ -219,8 +209,8 @@ overlaps(const struct verify *v, uint64_t lba, uint32_t blocks)
 	return false;
 }
 
-static void
-submit(struct verify *v, struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct request *r)
+static void submit(struct verify *v, struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+		   struct request *r)
 {
 	uint32_t blocks = (uint32_t)(ft_random(&v->random) % v->max_blocks) + 1;
 	uint64_t lba = v->first + ft_random(&v->random) % (v->blocks - blocks + 1);
@@ -233,7 +223,8 @@ submit(struct verify *v, struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct 
 	r->blocks = blocks;
 	r->write = ft_random(&v->random) % 2;
 	/* An odd place in the buffer now and then: PRP1 with an offset, one more page. */
-	uint8_t *buf = r->buf + (ft_random(&v->random) % 4 == 0 ? ft_random(&v->random) % 1024 * 4 : 0);
+	uint8_t *buf =
+		r->buf + (ft_random(&v->random) % 4 == 0 ? ft_random(&v->random) % 1024 * 4 : 0);
 	r->buf = buf;
 	if (r->write) {
 		ft_model_fill(&v->model, buf, lba, blocks);
@@ -254,11 +245,15 @@ submit(struct verify *v, struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct 
 	}
 }
 
-void
-ft_verify_random(struct ft_host *host, struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t first_block,
-		 uint64_t blocks, uint32_t max_blocks, unsigned int depth, unsigned int count, uint64_t seed)
+void ft_verify_random(struct ft_host *host, struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+		      uint64_t first_block, uint64_t blocks, uint32_t max_blocks,
+		      unsigned int depth, unsigned int count, uint64_t seed)
 {
-	struct verify v = {.depth = depth, .first = first_block, .blocks = blocks, .max_blocks = max_blocks, .random = seed};
+	struct verify v = { .depth = depth,
+			    .first = first_block,
+			    .blocks = blocks,
+			    .max_blocks = max_blocks,
+			    .random = seed };
 	size_t bytes;
 	uint8_t **bases = calloc(depth, sizeof(*bases));
 
@@ -280,7 +275,8 @@ ft_verify_random(struct ft_host *host, struct bh_nvme_queue *q, struct bh_nvme_n
 		}
 		FT_CHECK(bh_nvme_queue_poll(q, 0) >= 0);
 		if (bh_now_ns() > deadline)
-			ft_fail(__FILE__, __LINE__, "%u of %u requests after the deadline, %u in flight", v.completed,
+			ft_fail(__FILE__, __LINE__,
+				"%u of %u requests after the deadline, %u in flight", v.completed,
 				count, v.in_flight);
 	}
 	for (unsigned int i = 0; i < depth; i++)

@@ -17,8 +17,7 @@
 #define START_MS 20000
 #define STOP_MS 15000
 
-void
-ft_target_init(struct ft_target *target)
+void ft_target_init(struct ft_target *target)
 {
 	memset(target, 0, sizeof(*target));
 	target->pid = -1;
@@ -30,24 +29,23 @@ ft_target_init(struct ft_target *target)
 	}
 }
 
-static _Noreturn void
-exec_target(const char *cpus, const char *const *specs, int out)
+static _Noreturn void exec_target(const char *cpus, const char *const *specs, int out)
 {
 	const char *build = getenv("BH_BUILD");
-	const char *argv[32] = {"bh-tgt-test", "-c", cpus};
+	const char *argv[32] = { "bh-tgt-test", "-c", cpus };
 	char program[512];
 	int n = 3;
 
 	while (*specs && n < 31)
 		argv[n++] = *specs++;
-	snprintf(program, sizeof(program), "%s/test/functional/bh-tgt-test", build ? build : "build");
+	snprintf(program, sizeof(program), "%s/test/functional/bh-tgt-test",
+		 build ? build : "build");
 	dup2(out, STDOUT_FILENO);
 	execv(program, (char **)argv);
 	_exit(127);
 }
 
-void
-ft_target_start(struct ft_target *target, const char *cpus, const char *const *specs)
+void ft_target_start(struct ft_target *target, const char *cpus, const char *const *specs)
 {
 	char text[64] = "";
 	size_t have = 0;
@@ -60,8 +58,10 @@ ft_target_start(struct ft_target *target, const char *cpus, const char *const *s
 		exec_target(cpus, specs, fds[1]);
 	close(fds[1]);
 	while (!strstr(text, "bh-tgt: ready\n")) {
-		struct pollfd p = {.fd = fds[0], .events = POLLIN};
-		ssize_t n = poll(&p, 1, START_MS) == 1 ? read(fds[0], text + have, sizeof(text) - 1 - have) : 0;
+		struct pollfd p = { .fd = fds[0], .events = POLLIN };
+		ssize_t n = poll(&p, 1, START_MS) == 1
+				    ? read(fds[0], text + have, sizeof(text) - 1 - have)
+				    : 0;
 
 		if (n <= 0)
 			ft_fail(__FILE__, __LINE__, "the target did not start (%s)", specs[0]);
@@ -71,19 +71,17 @@ ft_target_start(struct ft_target *target, const char *cpus, const char *const *s
 	close(fds[0]);
 }
 
-void
-ft_target_serve(struct ft_target *target, const char *rest)
+void ft_target_serve(struct ft_target *target, const char *rest)
 {
 	char spec[512];
-	const char *const specs[] = {spec, NULL};
+	const char *const specs[] = { spec, NULL };
 
 	ft_target_init(target);
 	snprintf(spec, sizeof(spec), "nvme:%s,%s", target->socket[0], rest);
 	ft_target_start(target, "0", specs);
 }
 
-static int
-wait_target(struct ft_target *target, unsigned int ms)
+static int wait_target(struct ft_target *target, unsigned int ms)
 {
 	uint64_t deadline = bh_now_ns() + ms * 1000000ull * (ft_is_sanitized() ? 4 : 1);
 	int status;
@@ -102,8 +100,7 @@ wait_target(struct ft_target *target, unsigned int ms)
 	return status;
 }
 
-void
-ft_target_stop(struct ft_target *target)
+void ft_target_stop(struct ft_target *target)
 {
 	FT_CHECK(kill(target->pid, SIGTERM) == 0);
 	int status = wait_target(target, STOP_MS);
@@ -113,23 +110,20 @@ ft_target_stop(struct ft_target *target)
 		FT_CHECK(access(target->socket[i], F_OK) != 0);
 }
 
-void
-ft_target_kill(struct ft_target *target)
+void ft_target_kill(struct ft_target *target)
 {
 	FT_CHECK(kill(target->pid, SIGKILL) == 0);
 	wait_target(target, STOP_MS);
 }
 
-bool
-ft_target_is_alive(const struct ft_target *target)
+bool ft_target_is_alive(const struct ft_target *target)
 {
 	int status;
 
 	return target->pid > 0 && waitpid(target->pid, &status, WNOHANG | WNOWAIT) == 0;
 }
 
-unsigned int
-ft_target_files(const struct ft_target *target)
+unsigned int ft_target_files(const struct ft_target *target)
 {
 	unsigned int count = 0;
 	char path[64];
@@ -143,8 +137,7 @@ ft_target_files(const struct ft_target *target)
 	return count;
 }
 
-uint64_t
-ft_target_cpu_ms(const struct ft_target *target)
+uint64_t ft_target_cpu_ms(const struct ft_target *target)
 {
 	unsigned long long user = 0, system = 0;
 	char path[64], line[1024] = "";
@@ -154,7 +147,8 @@ ft_target_cpu_ms(const struct ft_target *target)
 	FT_CHECK(file != NULL);
 	FT_CHECK(fgets(line, sizeof(line), file) != NULL);
 	fclose(file);
-	FT_CHECK(sscanf(strrchr(line, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+	FT_CHECK(sscanf(strrchr(line, ')') + 2,
+			"%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
 			&system) == 2);
 	return (user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK);
 }
