@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-hello ADDRESS: the first example to read.
- *
- * Opens an NVMe controller, saves the last block of its first namespace, writes a pattern there,
- * reads it back, compares, and restores what was saved. Everything a storage application does, once:
- * memory, device, controller, queue, commands.
+ * bh-hello ADDRESS: the first example to read. Saves the last block of a namespace, writes a pattern
+ * there, reads it back, compares, and restores what was saved. Everything a storage application does,
+ * once: memory, device, controller, queue, commands.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +12,6 @@
 #include <bellhop/nvme.h>
 
 static int said; /* a library has told the user what went wrong */
-
 static void say(void *ctx, enum bh_log_level level, const char *component, const char *line)
 {
 	*(int *)ctx |= level == BH_LOG_ERROR;
