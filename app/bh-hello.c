@@ -17,7 +17,6 @@ static void say(void *ctx, enum bh_log_level level, const char *component, const
 	*(int *)ctx |= level == BH_LOG_ERROR;
 	fprintf(stderr, "bh-hello: %s: %s\n", component, line);
 }
-
 static struct bh_log log_to_stderr = { .write = say, .ctx = &said, .level = BH_LOG_WARN };
 
 /* A completion callback: runs inside bh_nvme_queue_poll(). Stores the status where the waiter looks. */
