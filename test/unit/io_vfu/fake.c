@@ -423,6 +423,19 @@ void fake_hang_up(struct fake *fake)
 	pthread_mutex_unlock(&fake->lock);
 }
 
+void fake_wait_idle(struct fake *fake)
+{
+	bool idle = false;
+
+	while (!idle) {
+		pthread_mutex_lock(&fake->lock);
+		idle = fake->fd < 0;
+		pthread_mutex_unlock(&fake->lock);
+		if (!idle)
+			usleep(200);
+	}
+}
+
 void fake_stop(struct fake *fake)
 {
 	shutdown(fake->listen_fd, SHUT_RDWR);

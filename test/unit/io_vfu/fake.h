@@ -60,6 +60,7 @@ struct fake {
 
 int fake_start(struct fake *fake, bool (*hook)(struct fake *, struct fake_msg *));
 void fake_stop(struct fake *fake);
+void fake_wait_idle(struct fake *fake); /* until no client is connected: fields may be changed */
 void fake_hang_up(struct fake *fake); /* drops the client; any thread */
 
 unsigned int fake_seen(struct fake *fake, unsigned int command);

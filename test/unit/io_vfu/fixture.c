@@ -96,7 +96,7 @@ int fixture_teardown(void)
 
 int open_with(bool (*hook)(struct fake *, struct fake_msg *), struct bh_device **dev)
 {
-	/* No client is connected: the server's thread looks at it after accept(). */
+	fake_wait_idle(&fake);
 	fake.hook = hook;
 	return bh_io_vfu_open(fake.path, &opts, dev);
 }

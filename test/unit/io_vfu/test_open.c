@@ -147,10 +147,12 @@ static void bad_versions_are_eproto(void)
 	struct bh_device *dev;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		fake_wait_idle(&fake);
 		fake.json = bad[i];
 		CU_ASSERT_EQUAL(open_with(NULL, &dev), -EPROTO);
 	}
 	CU_ASSERT_EQUAL(log_errors(), sizeof(bad) / sizeof(bad[0]));
+	fake_wait_idle(&fake);
 	fake.json = NULL;
 	fake.minor = 3;
 	CU_ASSERT_EQUAL(open_with(NULL, &dev), -EPROTO);
@@ -202,6 +204,7 @@ static void twin_socket_is_not_offered_when_off(void)
 	CU_ASSERT_PTR_NULL(strstr(fake.offered, "twin_socket"));
 	bh_device_close(dev);
 	/* And not accepted then. */
+	fake_wait_idle(&fake);
 	fake.use_twin = true;
 	fake.json = "{\"capabilities\":{\"twin_socket\":{\"supported\":true,\"fd_index\":0}}}";
 	CU_ASSERT_EQUAL(open_with(NULL, &dev), -EPROTO);
@@ -233,12 +236,14 @@ static void nonsense_on_the_way_fails_the_open(void)
 	struct bh_device *dev;
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		victim = commands[i];
-		for (bad_answer = 0; bad_answer < 3; bad_answer++) {
+		for (unsigned int how = 0; how < 3; how++) {
 			unsigned int before = log_errors();
 
+			fake_wait_idle(&fake);
+			victim = commands[i];
+			bad_answer = how;
 			CU_ASSERT_EQUAL(open_with(answer_badly, &dev),
-					bad_answer == 2 ? -ENODEV : -EPROTO);
+					how == 2 ? -ENODEV : -EPROTO);
 			CU_ASSERT_TRUE(log_errors() > before);
 		}
 	}
@@ -298,6 +303,7 @@ static bool odd_bar(struct fake *f, struct fake_msg *m)
 
 static void bar_is(uint64_t size, uint32_t flags, int fd)
 {
+	fake_wait_idle(&fake);
 	memset(&bar, 0, sizeof(bar));
 	bar.argsz = 32;
 	bar.size = size;
@@ -423,10 +429,13 @@ static void files_that_cannot_hold_the_region(void)
 	bar_is(0x1000, 7, fake.bar_fd);
 	bar.offset = 0x3000;
 	CU_ASSERT_EQUAL(areas_of_bar(), 1);
+	fake_wait_idle(&fake);
 	bar.offset = 0x4000;
 	CU_ASSERT_EQUAL(areas_of_bar(), 0);
+	fake_wait_idle(&fake);
 	bar.offset = 0x10;
 	CU_ASSERT_EQUAL(areas_of_bar(), 0);
+	fake_wait_idle(&fake);
 	bar.offset = 0xfffffffffffff000;
 	CU_ASSERT_EQUAL(areas_of_bar(), 0);
 	bar_is(0xfffffffffffff000, 7, fake.bar_fd);
