@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+bellhop_SRCS := address.c open.c
