@@ -4,8 +4,7 @@
 
 #include "app_json.h"
 
-json_t *
-app_json_text(const char *text)
+json_t *app_json_text(const char *text)
 {
 	json_t *json = json_string(text);
 

@@ -5,7 +5,8 @@
 
 #include <jansson.h>
 
-/* A string of any bytes: JSON is UTF-8, a path need not be; if it is not, its bytes beyond ASCII become '?'. */
+/* A string of any bytes: JSON is UTF-8, a path need not be; if it is not, its bytes beyond ASCII
+ * become '?'. */
 json_t *app_json_text(const char *text);
 
 #endif

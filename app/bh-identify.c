@@ -2,8 +2,9 @@
 /*
  * bh-identify: what an NVMe controller is and has, as text or as one JSON object.
  *
- * It opens the controller as any application does, so it shows what a driver gets: not only what the controller claims, but
- * how many queues it granted and by which way its doorbells are reached here. It creates no I/O queue and touches no data.
+ * It opens the controller as any application does, so it shows what a driver gets: not only what
+ * the controller claims, but how many queues it granted and by which way its doorbells are reached
+ * here. It creates no I/O queue and touches no data.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -19,14 +20,16 @@
 static const char help[] =
 	"usage: bh-identify [--json] [-v] ADDRESS\n"
 	"\n"
-	"Shows an NVMe controller's registers, identity and capabilities, and each active namespace.\n"
+	"Shows an NVMe controller's registers, identity and capabilities, and each active "
+	"namespace.\n"
 	"\n"
 	"  --json       one object instead of text (schema: doc/json/bh-identify.json)\n"
 	"  -v           say more of what the libraries do (twice: everything)\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
 	"\n"
-	"ADDRESS is a vfio-user socket's path (or vfio-user:PATH), or a PCI address (pci:0000:01:00.0); ?ns=N behind it\n"
+	"ADDRESS is a vfio-user socket's path (or vfio-user:PATH), or a PCI address "
+	"(pci:0000:01:00.0); ?ns=N behind it\n"
 	"shows that namespace only.\n"
 	"\n"
 	"examples:\n"
@@ -42,15 +45,14 @@ enum {
 };
 
 static const struct option options[] = {
-	{"help", no_argument, NULL, OPT_HELP},
-	{"version", no_argument, NULL, OPT_VERSION},
-	{"json", no_argument, NULL, OPT_JSON},
-	{NULL, 0, NULL, 0},
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ NULL, 0, NULL, 0 },
 };
 
 /* -1: go on; else the exit code. */
-static int
-parse_options(struct app *app, int argc, char **argv, bool *json)
+static int parse_options(struct app *app, int argc, char **argv, bool *json)
 {
 	struct bh_address address;
 	const char *why = NULL;
@@ -83,22 +85,21 @@ parse_options(struct app *app, int argc, char **argv, bool *json)
 	return -1;
 }
 
-static int
-show(const struct app *app, const struct app_nvme *n, bool json)
+static int show(const struct app *app, const struct app_nvme *n, bool json)
 {
 	if (n->address.nsid != 0 && !identify_ns_first(n))
 		return app_fail(app, 1, "%s: no active namespace %u", n->text, n->address.nsid);
 	if (!json)
 		identify_print_text(n);
 	else if (!identify_print_json(n))
-		return app_fail(app, 1, "cannot write the object: out of memory, or the output is closed");
+		return app_fail(app, 1,
+				"cannot write the object: out of memory, or the output is closed");
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return app_fail(app, 1, "cannot write to the output");
 	return 0;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
 	struct app_nvme n;
 	struct app app;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-identify's parts: the program opens the controller, and one of two writers says what it is. What both need, the names of
- * capability bits and the arithmetic on what a controller claims, is here, so that text and JSON cannot disagree.
+ * bh-identify's parts: the program opens the controller, and one of two writers says what it is.
+ * What both need, the names of capability bits and the arithmetic on what a controller claims, is
+ * here, so that text and JSON cannot disagree.
  *
- * Everything that comes from the controller is taken with a grain of salt: shifts are bounded, products saturate, and text is
- * printed only where it is printable.
+ * Everything that comes from the controller is taken with a grain of salt: shifts are bounded,
+ * products saturate, and text is printed only where it is printable.
  */
 #ifndef APP_IDENTIFY_H
 #define APP_IDENTIFY_H
@@ -30,7 +31,8 @@ extern const struct identify_flag identify_nsfeat[];
 #define IDENTIFY_TEXT 257 /* bytes: the longest field of text, SUBNQN, and its terminator */
 #define IDENTIFY_UUID 37
 
-/* A padded field of len bytes (at most 256): trailing blanks cut, what is not printable ASCII shown as '?'. Returns out. */
+/* A padded field of len bytes (at most 256): trailing blanks cut, what is not printable ASCII shown
+ * as '?'. Returns out. */
 const char *identify_text(const char *field, size_t len, char out[IDENTIFY_TEXT]);
 
 /* "2.0.0" of a VS register. Returns out. */

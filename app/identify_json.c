@@ -8,8 +8,7 @@
 #include "app_json.h"
 #include "identify.h"
 
-static json_t *
-hex_number(uint64_t value, int digits)
+static json_t *hex_number(uint64_t value, int digits)
 {
 	char text[32];
 
@@ -17,8 +16,7 @@ hex_number(uint64_t value, int digits)
 	return json_string(text);
 }
 
-static json_t *
-flags(uint32_t value, const struct identify_flag *flag)
+static json_t *flags(uint32_t value, const struct identify_flag *flag)
 {
 	json_t *names = json_array(), *object = json_object();
 
@@ -31,22 +29,19 @@ flags(uint32_t value, const struct identify_flag *flag)
 	return object;
 }
 
-static json_t *
-text_or_null(const char *text)
+static json_t *text_or_null(const char *text)
 {
 	return text ? json_string(text) : json_null();
 }
 
-static void
-set_text(json_t *to, const char *key, const char *field, size_t len)
+static void set_text(json_t *to, const char *key, const char *field, size_t len)
 {
 	char text[IDENTIFY_TEXT];
 
 	json_object_set_new(to, key, json_string(identify_text(field, len, text)));
 }
 
-static json_t *
-json_pci(const struct bh_device_info *info)
+static json_t *json_pci(const struct bh_device_info *info)
 {
 	json_t *pci = json_object();
 
@@ -59,28 +54,32 @@ json_pci(const struct bh_device_info *info)
 	return pci;
 }
 
-static json_t *
-json_registers(const struct bh_nvme *nvme)
+static json_t *json_registers(const struct bh_nvme *nvme)
 {
 	uint64_t cap = bh_nvme_reg_cap(nvme);
 	json_t *regs = json_object();
 
 	json_object_set_new(regs, "cap", hex_number(cap, 16));
 	json_object_set_new(regs, "vs", hex_number(bh_nvme_reg_vs(nvme), 8));
-	json_object_set_new(regs, "max_queue_entries", json_integer((json_int_t)BH_NVME_GET(cap, CAP_MQES) + 1));
+	json_object_set_new(regs, "max_queue_entries",
+			    json_integer((json_int_t)BH_NVME_GET(cap, CAP_MQES) + 1));
 	json_object_set_new(regs, "contiguous_queues", json_boolean(BH_NVME_GET(cap, CAP_CQR)));
-	json_object_set_new(regs, "timeout_ms", json_integer((json_int_t)BH_NVME_GET(cap, CAP_TO) * 500));
-	json_object_set_new(regs, "doorbell_stride", json_integer(4ll << BH_NVME_GET(cap, CAP_DSTRD)));
-	json_object_set_new(regs, "page_size_min", json_integer(4096ll << BH_NVME_GET(cap, CAP_MPSMIN)));
-	json_object_set_new(regs, "page_size_max", json_integer(4096ll << BH_NVME_GET(cap, CAP_MPSMAX)));
-	json_object_set_new(regs, "command_sets", json_integer((json_int_t)BH_NVME_GET(cap, CAP_CSS)));
+	json_object_set_new(regs, "timeout_ms",
+			    json_integer((json_int_t)BH_NVME_GET(cap, CAP_TO) * 500));
+	json_object_set_new(regs, "doorbell_stride",
+			    json_integer(4ll << BH_NVME_GET(cap, CAP_DSTRD)));
+	json_object_set_new(regs, "page_size_min",
+			    json_integer(4096ll << BH_NVME_GET(cap, CAP_MPSMIN)));
+	json_object_set_new(regs, "page_size_max",
+			    json_integer(4096ll << BH_NVME_GET(cap, CAP_MPSMAX)));
+	json_object_set_new(regs, "command_sets",
+			    json_integer((json_int_t)BH_NVME_GET(cap, CAP_CSS)));
 	json_object_set_new(regs, "subsystem_reset", json_boolean(BH_NVME_GET(cap, CAP_NSSRS)));
 	return regs;
 }
 
 /* What the driver made of it, on this backend. */
-static json_t *
-json_use(const struct app_nvme *n)
+static json_t *json_use(const struct app_nvme *n)
 {
 	uint64_t bits = bh_device_caps(n->dev);
 	json_t *use = json_object(), *caps = json_array();
@@ -94,13 +93,13 @@ json_use(const struct app_nvme *n)
 	json_object_set_new(use, "max_transfer", json_integer(bh_nvme_max_transfer(n->nvme)));
 	json_object_set_new(use, "sgl", json_boolean(bh_nvme_has_sgl(n->nvme)));
 	json_object_set_new(use, "doorbells", json_string(bh_nvme_doorbell_path(n->nvme)));
-	json_object_set_new(use, "shadow_doorbells", json_boolean(bh_nvme_has_shadow_doorbells(n->nvme)));
+	json_object_set_new(use, "shadow_doorbells",
+			    json_boolean(bh_nvme_has_shadow_doorbells(n->nvme)));
 	json_object_set_new(use, "backend_caps", caps);
 	return use;
 }
 
-static void
-add_capabilities(json_t *c, const struct bh_nvme *nvme)
+static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(nvme);
 
@@ -113,12 +112,12 @@ add_capabilities(json_t *c, const struct bh_nvme *nvme)
 	json_object_set_new(c, "async_events", json_integer(id->aerl + 1));
 	json_object_set_new(c, "aborts", json_integer(id->acl + 1));
 	json_object_set_new(c, "volatile_write_cache", json_boolean(id->vwc & BH_NVME_VWC_PRESENT));
-	json_object_set_new(c, "fused_compare_write", json_boolean(id->fuses & BH_NVME_FUSES_COMPARE_WRITE));
+	json_object_set_new(c, "fused_compare_write",
+			    json_boolean(id->fuses & BH_NVME_FUSES_COMPARE_WRITE));
 	json_object_set_new(c, "max_namespaces", json_integer(id->nn));
 }
 
-static json_t *
-json_controller(const struct app_nvme *n)
+static json_t *json_controller(const struct app_nvme *n)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
 	const struct bh_device_info *info = bh_device_info(n->dev);
@@ -133,19 +132,20 @@ json_controller(const struct app_nvme *n)
 	json_object_set_new(c, "pci", json_pci(info));
 	json_object_set_new(c, "controller_id", json_integer(id->cntlid));
 	json_object_set_new(c, "type", json_string(identify_type(id->cntrltype)));
-	json_object_set_new(c, "version", json_string(identify_version(bh_nvme_reg_vs(n->nvme), text)));
+	json_object_set_new(c, "version",
+			    json_string(identify_version(bh_nvme_reg_vs(n->nvme), text)));
 	json_object_set_new(c, "registers", json_registers(n->nvme));
 	add_capabilities(c, n->nvme);
 	json_object_set_new(c, "in_use", json_use(n));
 	return c;
 }
 
-static json_t *
-json_formats(const struct bh_nvme_id_ns *id)
+static json_t *json_formats(const struct bh_nvme_id_ns *id)
 {
 	json_t *formats = json_array();
 
-	for (unsigned int i = 0; i <= id->nlbaf && i < sizeof(id->lbaf) / sizeof(id->lbaf[0]); i++) {
+	for (unsigned int i = 0; i <= id->nlbaf && i < sizeof(id->lbaf) / sizeof(id->lbaf[0]);
+	     i++) {
 		const struct bh_nvme_lbaf *f = &id->lbaf[i];
 		json_t *format;
 
@@ -155,21 +155,20 @@ json_formats(const struct bh_nvme_id_ns *id)
 		json_object_set_new(format, "index", json_integer(i));
 		json_object_set_new(format, "data", json_integer(1ll << f->lbads));
 		json_object_set_new(format, "metadata", json_integer(f->ms));
-		json_object_set_new(format, "in_use", json_boolean(i == bh_nvme_flbas_index(id->flbas)));
+		json_object_set_new(format, "in_use",
+				    json_boolean(i == bh_nvme_flbas_index(id->flbas)));
 		json_array_append_new(formats, format);
 	}
 	return formats;
 }
 
 /* JSON integers are signed here: what a controller claims beyond that is cut to fit. */
-static json_t *
-big(uint64_t value)
+static json_t *big(uint64_t value)
 {
 	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
-static json_t *
-json_namespace(const struct bh_nvme_ns *ns)
+static json_t *json_namespace(const struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
 	char text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
@@ -186,16 +185,18 @@ json_namespace(const struct bh_nvme_ns *ns)
 	json_object_set_new(o, "features", flags(id->nsfeat, identify_nsfeat));
 	json_object_set_new(o, "shared", json_boolean(id->nmic & BH_NVME_NMIC_SHARED));
 	json_object_set_new(o, "deallocated_zeroes",
-			    json_boolean((id->dlfeat & BH_NVME_DLFEAT_READ_MASK) == BH_NVME_DLFEAT_READ_ZEROES));
+			    json_boolean((id->dlfeat & BH_NVME_DLFEAT_READ_MASK) ==
+					 BH_NVME_DLFEAT_READ_ZEROES));
 	json_object_set_new(o, "uuid", text_or_null(identify_uuid(uuid, uuid_text)));
-	json_object_set_new(o, "nguid", text_or_null(identify_hex(id->nguid, sizeof(id->nguid), text)));
-	json_object_set_new(o, "eui64", text_or_null(identify_hex(id->eui64, sizeof(id->eui64), text)));
+	json_object_set_new(o, "nguid",
+			    text_or_null(identify_hex(id->nguid, sizeof(id->nguid), text)));
+	json_object_set_new(o, "eui64",
+			    text_or_null(identify_hex(id->eui64, sizeof(id->eui64), text)));
 	json_object_set_new(o, "formats", json_formats(id));
 	return o;
 }
 
-bool
-identify_print_json(const struct app_nvme *n)
+bool identify_print_json(const struct app_nvme *n)
 {
 	json_t *root = json_object(), *namespaces = json_array();
 

@@ -8,8 +8,7 @@
 
 #include "identify.h"
 
-static void __attribute__((format(printf, 2, 3)))
-line(const char *name, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) line(const char *name, const char *fmt, ...)
 {
 	va_list args;
 
@@ -20,8 +19,7 @@ line(const char *name, const char *fmt, ...)
 	va_end(args);
 }
 
-static void
-flags_line(const char *name, uint32_t value, const struct identify_flag *flag)
+static void flags_line(const char *name, uint32_t value, const struct identify_flag *flag)
 {
 	const char *between = "";
 
@@ -35,8 +33,7 @@ flags_line(const char *name, uint32_t value, const struct identify_flag *flag)
 	printf("%s)\n", *between ? "" : "none");
 }
 
-static void
-print_identity(const struct app_nvme *n)
+static void print_identity(const struct app_nvme *n)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
 	const struct bh_device_info *info = bh_device_info(n->dev);
@@ -48,14 +45,14 @@ print_identity(const struct app_nvme *n)
 	line("serial", "%s", identify_text(id->sn, sizeof(id->sn), text));
 	line("firmware", "%s", identify_text(id->fr, sizeof(id->fr), text));
 	line("subsystem NQN", "%s", identify_text(id->subnqn, sizeof(id->subnqn), text));
-	line("PCI", "vendor %04x, device %04x, subsystem %04x:%04x, class %06x, revision %02x", info->vendor,
-	     info->device, info->subsystem_vendor, info->subsystem, info->class_code, info->revision);
+	line("PCI", "vendor %04x, device %04x, subsystem %04x:%04x, class %06x, revision %02x",
+	     info->vendor, info->device, info->subsystem_vendor, info->subsystem, info->class_code,
+	     info->revision);
 	line("controller", "id %u, type %s", id->cntlid, identify_type(id->cntrltype));
 	line("version", "NVMe %s (VS 0x%08x)", identify_version(vs, text), vs);
 }
 
-static void
-print_registers(const struct app_nvme *n)
+static void print_registers(const struct app_nvme *n)
 {
 	uint64_t cap = bh_nvme_reg_cap(n->nvme);
 	char least[32], most[32];
@@ -72,8 +69,7 @@ print_registers(const struct app_nvme *n)
 	line("  subsystem reset", "%s", BH_NVME_GET(cap, CAP_NSSRS) ? "yes" : "no");
 }
 
-static void
-print_capabilities(const struct app_nvme *n)
+static void print_capabilities(const struct app_nvme *n)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
 	uint64_t mdts = identify_mdts_bytes(n->nvme);
@@ -94,8 +90,7 @@ print_capabilities(const struct app_nvme *n)
 }
 
 /* What this driver made of it, on this backend. */
-static void
-print_use(const struct app_nvme *n)
+static void print_use(const struct app_nvme *n)
 {
 	uint64_t caps = bh_device_caps(n->dev);
 
@@ -112,10 +107,10 @@ print_use(const struct app_nvme *n)
 	putchar('\n');
 }
 
-static void
-print_formats(const struct bh_nvme_id_ns *id)
+static void print_formats(const struct bh_nvme_id_ns *id)
 {
-	for (unsigned int i = 0; i <= id->nlbaf && i < sizeof(id->lbaf) / sizeof(id->lbaf[0]); i++) {
+	for (unsigned int i = 0; i <= id->nlbaf && i < sizeof(id->lbaf) / sizeof(id->lbaf[0]);
+	     i++) {
 		const struct bh_nvme_lbaf *f = &id->lbaf[i];
 
 		if (f->lbads < 9 || f->lbads > 31)
@@ -127,8 +122,7 @@ print_formats(const struct bh_nvme_id_ns *id)
 	}
 }
 
-static void
-print_namespace(const struct bh_nvme_ns *ns)
+static void print_namespace(const struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
 	char size[32], text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
@@ -141,9 +135,10 @@ print_namespace(const struct bh_nvme_ns *ns)
 	line("capacity, in use", "%" PRIu64 ", %" PRIu64 " blocks", id->ncap, id->nuse);
 	flags_line("features", id->nsfeat, identify_nsfeat);
 	line("shared", "%s", id->nmic & BH_NVME_NMIC_SHARED ? "may be" : "no");
-	line("deallocated blocks", "%s", (id->dlfeat & BH_NVME_DLFEAT_READ_MASK) == BH_NVME_DLFEAT_READ_ZEROES ?
-						 "read as zeroes" :
-						 "read as not reported");
+	line("deallocated blocks", "%s",
+	     (id->dlfeat & BH_NVME_DLFEAT_READ_MASK) == BH_NVME_DLFEAT_READ_ZEROES
+		     ? "read as zeroes"
+		     : "read as not reported");
 	bh_nvme_ns_uuid(ns, uuid);
 	if (identify_uuid(uuid, uuid_text))
 		line("UUID", "%s", uuid_text);
@@ -154,8 +149,7 @@ print_namespace(const struct bh_nvme_ns *ns)
 	print_formats(id);
 }
 
-void
-identify_print_text(const struct app_nvme *n)
+void identify_print_text(const struct app_nvme *n)
 {
 	print_identity(n);
 	print_registers(n);
