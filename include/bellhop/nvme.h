@@ -4,19 +4,22 @@
  *
  * Component: drivers/nvme
  *
- * Life: bh_open() a device, bh_nvme_attach() it, create I/O queues, submit and poll, destroy the queues, bh_nvme_detach(),
- * bh_device_close().
+ * Life: bh_open() a device, bh_nvme_attach() it, create I/O queues, submit and poll, destroy the
+ * queues, bh_nvme_detach(), bh_device_close().
  *
- * Threads: a queue belongs to one thread at a time, whose only duty is to poll it; nothing about a queue is locked. The
- * controller (admin commands, reset, namespaces) belongs to one thread too, which must call bh_nvme_poll() now and then (ten
- * times a second is plenty): it reaps admin completions, asynchronous events, timeouts, and carries out resets.
+ * Threads: a queue belongs to one thread at a time, whose only duty is to poll it; nothing about a
+ * queue is locked. The controller (admin commands, reset, namespaces) belongs to one thread too,
+ * which must call bh_nvme_poll() now and then (ten times a second is plenty): it reaps admin
+ * completions, asynchronous events, timeouts, and carries out resets.
  *
- * Buffers must lie in pools of the device's space (-EFAULT otherwise), a contiguous buffer within one pool.
+ * Buffers must lie in pools of the device's space (-EFAULT otherwise), a contiguous buffer within
+ * one pool.
  *
- * Submission never blocks and never allocates: -EAGAIN when the queue is full. The doorbell is rung at once when the queue
- * was empty, else at the end of the next poll or by bh_nvme_queue_flush(). Every command that was accepted completes exactly
- * once: by the controller, or with BH_NVME_SC_ABORTED_SQ_DELETION / BH_NVME_SC_INTERNAL_PATH_ERROR when the queue is
- * destroyed, the controller reset, or the device gone.
+ * Submission never blocks and never allocates: -EAGAIN when the queue is full. The doorbell is rung
+ * at once when the queue was empty, else at the end of the next poll or by bh_nvme_queue_flush().
+ * Every command that was accepted completes exactly once: by the controller, or with
+ * BH_NVME_SC_ABORTED_SQ_DELETION / BH_NVME_SC_INTERNAL_PATH_ERROR when the queue is destroyed, the
+ * controller reset, or the device gone.
  */
 #ifndef BELLHOP_NVME_H
 #define BELLHOP_NVME_H
@@ -41,23 +44,27 @@ enum bh_nvme_event {
 	BH_NVME_EVENT_NS_CHANGED,  /* a namespace came, went or changed; handles were updated */
 	BH_NVME_EVENT_RESET_BEGIN, /* outstanding commands have been completed with an error */
 	BH_NVME_EVENT_RESET_DONE,  /* queues work again */
-	BH_NVME_EVENT_FAILED,	   /* the controller could not be brought back: every submission fails with -ENODEV */
-	BH_NVME_EVENT_AER,	   /* any other asynchronous event: its completion dword 0 is the value */
+	BH_NVME_EVENT_FAILED, /* the controller could not be brought back: every submission fails
+				 with -ENODEV */
+	BH_NVME_EVENT_AER, /* any other asynchronous event: its completion dword 0 is the value */
 };
 
 struct bh_nvme_opts {
 	size_t size;
-	unsigned int queues;	     /* I/O queue pairs wanted; 0: as many as the controller gives, at most 64 */
-	unsigned int admin_depth;    /* entries, 2..4096; default 32 */
-	uint64_t admin_timeout_ns;   /* default 30 s */
-	uint64_t io_timeout_ns;	     /* 0: none; default 30 s. Then Abort, then reset after as long again */
-	unsigned int async_events;   /* AERs kept outstanding, 0..8; default 4 */
-	bool no_shadow_doorbells;    /* do not use Doorbell Buffer Config */
-	bool no_sgl;		     /* use PRPs even where the controller takes SGLs */
-	bool no_shutdown_notify;     /* detach without CC.SHN */
-	enum bh_attr doorbell_attr;  /* wanted for doorbells: UC (default) or WC */
-	const struct bh_log *log;    /* NULL: the device's */
-	/* On the thread that calls bh_nvme_poll (or attach/reset). May submit I/O; must not detach. */
+	unsigned int
+		queues; /* I/O queue pairs wanted; 0: as many as the controller gives, at most 64 */
+	unsigned int admin_depth;  /* entries, 2..4096; default 32 */
+	uint64_t admin_timeout_ns; /* default 30 s */
+	uint64_t io_timeout_ns; /* 0: none; default 30 s. Then Abort, then reset after as long again
+				 */
+	unsigned int async_events;  /* AERs kept outstanding, 0..8; default 4 */
+	bool no_shadow_doorbells;   /* do not use Doorbell Buffer Config */
+	bool no_sgl;		    /* use PRPs even where the controller takes SGLs */
+	bool no_shutdown_notify;    /* detach without CC.SHN */
+	enum bh_attr doorbell_attr; /* wanted for doorbells: UC (default) or WC */
+	const struct bh_log *log;   /* NULL: the device's */
+	/* On the thread that calls bh_nvme_poll (or attach/reset). May submit I/O; must not detach.
+	 */
 	void (*event)(void *ctx, enum bh_nvme_event event, uint32_t value);
 	void *event_ctx;
 };
@@ -65,33 +72,40 @@ struct bh_nvme_opts {
 void bh_nvme_opts_init(struct bh_nvme_opts *opts);
 
 /*
- * Resets and enables the controller (waiting as long as CAP.TO says, no longer), identifies it and its namespaces.
- * -ENODEV: gone, or registers read all-ones; -ETIMEDOUT: never became ready (the log says which step and limit);
- * -EIO: fatal status, or an admin command failed (logged with its status); -ENOTSUP: no NVM command set, or a page size we
- * lack; -ENOMEM: no room in the space's pools; -EINVAL.
+ * Resets and enables the controller (waiting as long as CAP.TO says, no longer), identifies it and
+ * its namespaces. -ENODEV: gone, or registers read all-ones; -ETIMEDOUT: never became ready (the
+ * log says which step and limit); -EIO: fatal status, or an admin command failed (logged with its
+ * status); -ENOTSUP: no NVM command set, or a page size we lack; -ENOMEM: no room in the space's
+ * pools; -EINVAL.
  */
 int bh_nvme_attach(struct bh_device *dev, const struct bh_nvme_opts *opts, struct bh_nvme **out);
 
-/* Destroys what queues are left, shuts the controller down normally, disables it. Does not close the device. NULL ok. */
+/* Destroys what queues are left, shuts the controller down normally, disables it. Does not close
+ * the device. NULL ok. */
 void bh_nvme_detach(struct bh_nvme *nvme);
 
-/* Admin completions, events, timeouts, resets under way. The number of things done, or -ENODEV when failed or gone. */
+/* Admin completions, events, timeouts, resets under way. The number of things done, or -ENODEV when
+ * failed or gone. */
 int bh_nvme_poll(struct bh_nvme *nvme);
 
 struct bh_device *bh_nvme_device(const struct bh_nvme *nvme);
 const struct bh_nvme_id_ctrl *bh_nvme_ctrl_data(const struct bh_nvme *nvme);
 uint64_t bh_nvme_reg_cap(const struct bh_nvme *nvme);
 uint32_t bh_nvme_reg_vs(const struct bh_nvme *nvme);
-unsigned int bh_nvme_max_queues(const struct bh_nvme *nvme);	 /* I/O queue pairs the controller granted */
-unsigned int bh_nvme_max_depth(const struct bh_nvme *nvme);	 /* entries per queue: CAP.MQES + 1 */
-uint32_t bh_nvme_max_transfer(const struct bh_nvme *nvme);	 /* bytes per command (MDTS); larger requests are split */
+unsigned int
+bh_nvme_max_queues(const struct bh_nvme *nvme); /* I/O queue pairs the controller granted */
+unsigned int bh_nvme_max_depth(const struct bh_nvme *nvme); /* entries per queue: CAP.MQES + 1 */
+uint32_t bh_nvme_max_transfer(
+	const struct bh_nvme *nvme); /* bytes per command (MDTS); larger requests are split */
 bool bh_nvme_has_sgl(const struct bh_nvme *nvme);
-bool bh_nvme_has_shadow_doorbells(const struct bh_nvme *nvme);	 /* in use */
-const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);	 /* "mapped", "ioeventfd", "messages": for listings */
+bool bh_nvme_has_shadow_doorbells(const struct bh_nvme *nvme); /* in use */
+const char *bh_nvme_doorbell_path(
+	const struct bh_nvme *nvme); /* "mapped", "ioeventfd", "messages": for listings */
 
 /* ---- namespaces ---- */
 
-/* Active namespaces in ascending order of id. Handles stay valid until detach; one that went away has 0 blocks. */
+/* Active namespaces in ascending order of id. Handles stay valid until detach; one that went away
+ * has 0 blocks. */
 struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme);
 struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns);
 struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid); /* NULL: not active */
@@ -105,39 +119,46 @@ void bh_nvme_ns_uuid(const struct bh_nvme_ns *ns, uint8_t uuid[16]);
 /* ---- admin commands ---- */
 
 /*
- * `cpl` is valid during the call only; its status field is bh_nvme_cpl_status(cpl). Runs inside bh_nvme_poll or
- * bh_nvme_queue_poll, on the thread that polls. May submit; may not destroy the queue or detach.
+ * `cpl` is valid during the call only; its status field is bh_nvme_cpl_status(cpl). Runs inside
+ * bh_nvme_poll or bh_nvme_queue_poll, on the thread that polls. May submit; may not destroy the
+ * queue or detach.
  */
 typedef void (*bh_nvme_done)(void *arg, const struct bh_nvme_cpl *cpl);
 
 /*
- * Any admin command. cid and data pointer of *cmd are filled in: buf (len bytes, NULL for none) by PRPs. -EAGAIN: admin queue
- * full; -EFAULT: buf not reachable; -ENODEV. Controller thread.
+ * Any admin command. cid and data pointer of *cmd are filled in: buf (len bytes, NULL for none) by
+ * PRPs. -EAGAIN: admin queue full; -EFAULT: buf not reachable; -ENODEV. Controller thread.
  */
-int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len, bh_nvme_done done, void *arg);
+int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len,
+		  bh_nvme_done done, void *arg);
 
 /*
- * The same, waiting (it polls) until done or admin_timeout. buf is any memory: it is copied through a bounce buffer. The
- * status field (>= 0) is returned and *cpl filled unless NULL; or -errno.
+ * The same, waiting (it polls) until done or admin_timeout. buf is any memory: it is copied through
+ * a bounce buffer. The status field (>= 0) is returned and *cpl filled unless NULL; or -errno.
  */
-int bh_nvme_admin_sync(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len, struct bh_nvme_cpl *cpl);
+int bh_nvme_admin_sync(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len,
+		       struct bh_nvme_cpl *cpl);
 
 /* The usual ones, waiting: status field or -errno. */
-int bh_nvme_identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, uint8_t csi, uint16_t cntid, void *buf);
-int bh_nvme_get_log(struct bh_nvme *nvme, uint8_t lid, uint32_t nsid, uint64_t offset, void *buf, size_t len);
-int bh_nvme_get_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32_t cdw11, void *buf, size_t len,
-			uint32_t *result);
-int bh_nvme_set_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32_t cdw11, const void *buf, size_t len,
-			uint32_t *result);
+int bh_nvme_identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, uint8_t csi, uint16_t cntid,
+		     void *buf);
+int bh_nvme_get_log(struct bh_nvme *nvme, uint8_t lid, uint32_t nsid, uint64_t offset, void *buf,
+		    size_t len);
+int bh_nvme_get_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32_t cdw11, void *buf,
+			size_t len, uint32_t *result);
+int bh_nvme_set_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32_t cdw11,
+			const void *buf, size_t len, uint32_t *result);
 
 /*
- * Controller reset: CC.EN 1 -> 0 -> 1. Everything outstanding completes with an error exactly once, on the thread that owns
- * its queue at its next poll; queues are created again and go on. Waits. Controller thread; queue owners may be polling and
- * submitting (they get -EAGAIN meanwhile). -ETIMEDOUT, -ENODEV, -EIO: failed for good.
+ * Controller reset: CC.EN 1 -> 0 -> 1. Everything outstanding completes with an error exactly once,
+ * on the thread that owns its queue at its next poll; queues are created again and go on. Waits.
+ * Controller thread; queue owners may be polling and submitting (they get -EAGAIN meanwhile).
+ * -ETIMEDOUT, -ENODEV, -EIO: failed for good.
  */
 int bh_nvme_reset(struct bh_nvme *nvme);
 
-/* After the device was lost: bh_device_reopen() and reset. Queues and handles stay valid. Controller thread. */
+/* After the device was lost: bh_device_reopen() and reset. Queues and handles stay valid.
+ * Controller thread. */
 int bh_nvme_reopen(struct bh_nvme *nvme);
 
 /* ---- I/O queues ---- */
@@ -152,14 +173,17 @@ struct bh_nvme_queue_opts {
 void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
 
 /*
- * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner. -ENOSPC: no queue id
- * left; -EINVAL: depth; -ENOMEM; -EIO: the controller refused (logged); -EOPNOTSUPP: interrupt wanted, device has none.
+ * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner.
+ * -ENOSPC: no queue id left; -EINVAL: depth; -ENOMEM; -EIO: the controller refused (logged);
+ * -EOPNOTSUPP: interrupt wanted, device has none.
  */
-int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts, struct bh_nvme_queue **out);
+int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
+			 struct bh_nvme_queue **out);
 
 /*
- * Deletes both queues, completes what is outstanding (callbacks run here), and frees the memory when the controller confirmed
- * or was reset. Controller thread, when the owner no longer uses it. NULL is accepted.
+ * Deletes both queues, completes what is outstanding (callbacks run here), and frees the memory
+ * when the controller confirmed or was reset. Controller thread, when the owner no longer uses it.
+ * NULL is accepted.
  */
 void bh_nvme_queue_destroy(struct bh_nvme_queue *q);
 
@@ -167,43 +191,49 @@ uint16_t bh_nvme_queue_id(const struct bh_nvme_queue *q);
 unsigned int bh_nvme_queue_depth(const struct bh_nvme_queue *q);
 unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
 
-#define BH_NVME_FUA (1u << 30)	       /* as in CDW12 */
+#define BH_NVME_FUA (1u << 30) /* as in CDW12 */
 #define BH_NVME_LIMITED_RETRY (1u << 31)
 
 /*
- * Reads or writes `blocks` (1..2^32 - 1, not 0's based) at lba. flags: CDW12 bits above. `done` NULL: reaped with
- * bh_nvme_queue_reap(). Requests over MDTS, a namespace boundary or a PRP-illegal iovec are split and complete once.
- * -EAGAIN: not enough free slots now (poll first); -EINVAL: blocks 0, or buffer size mismatch; -EFAULT: buffer outside the
- * device's pools or not dword aligned; -ENODEV: gone or failed. Queue owner.
+ * Reads or writes `blocks` (1..2^32 - 1, not 0's based) at lba. flags: CDW12 bits above. `done`
+ * NULL: reaped with bh_nvme_queue_reap(). Requests over MDTS, a namespace boundary or a PRP-illegal
+ * iovec are split and complete once. -EAGAIN: not enough free slots now (poll first); -EINVAL:
+ * blocks 0, or buffer size mismatch; -EFAULT: buffer outside the device's pools or not dword
+ * aligned; -ENODEV: gone or failed. Queue owner.
  */
-int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba, uint32_t blocks, uint32_t flags,
-		 bh_nvme_done done, void *arg);
-int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba, uint32_t blocks,
-		  uint32_t flags, bh_nvme_done done, void *arg);
-int bh_nvme_readv(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov, unsigned int iovcnt,
-		  uint64_t lba, uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
-int bh_nvme_writev(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov, unsigned int iovcnt,
-		   uint64_t lba, uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
-int bh_nvme_compare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba, uint32_t blocks,
-		    uint32_t flags, bh_nvme_done done, void *arg);
+int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
+		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
+int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
+		  uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
+int bh_nvme_readv(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov,
+		  unsigned int iovcnt, uint64_t lba, uint32_t blocks, uint32_t flags,
+		  bh_nvme_done done, void *arg);
+int bh_nvme_writev(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov,
+		   unsigned int iovcnt, uint64_t lba, uint32_t blocks, uint32_t flags,
+		   bh_nvme_done done, void *arg);
+int bh_nvme_compare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
+		    uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
 int bh_nvme_flush(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, bh_nvme_done done, void *arg);
 /* flags: FUA, BH_NVME_WZ_DEAC (1 << 25). */
-int bh_nvme_write_zeroes(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba, uint32_t blocks, uint32_t flags,
-			 bh_nvme_done done, void *arg);
+int bh_nvme_write_zeroes(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba,
+			 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
 /* `ranges` (1..256) lie in a pool and stay until done. */
-int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct bh_nvme_dsm_range *ranges,
-		       unsigned int count, bh_nvme_done done, void *arg);
+int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+		       const struct bh_nvme_dsm_range *ranges, unsigned int count,
+		       bh_nvme_done done, void *arg);
 
-/* Any I/O command: cid and data pointer are filled in from iov (iovcnt 0: none). Not split: -EMSGSIZE over MDTS. */
-int bh_nvme_io(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, const struct iovec *iov, unsigned int iovcnt,
-	       bh_nvme_done done, void *arg);
+/* Any I/O command: cid and data pointer are filled in from iov (iovcnt 0: none). Not split:
+ * -EMSGSIZE over MDTS. */
+int bh_nvme_io(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, const struct iovec *iov,
+	       unsigned int iovcnt, bh_nvme_done done, void *arg);
 
 /* Rings the doorbell for what was submitted since. Queue owner. */
 void bh_nvme_queue_flush(struct bh_nvme_queue *q);
 
 /*
- * Completes up to max commands (0: all there are), calling their `done`; rings doorbells. The number completed, or -ENODEV once
- * the device is gone and everything outstanding has been completed with an error. Queue owner.
+ * Completes up to max commands (0: all there are), calling their `done`; rings doorbells. The
+ * number completed, or -ENODEV once the device is gone and everything outstanding has been
+ * completed with an error. Queue owner.
  */
 int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max);
 
@@ -215,8 +245,8 @@ struct bh_nvme_result {
 };
 
 /*
- * As poll, for commands submitted with done NULL: their results go to out[0..n). (Commands with a callback get it.) The
- * number of entries in out, or -ENODEV as above.
+ * As poll, for commands submitted with done NULL: their results go to out[0..n). (Commands with a
+ * callback get it.) The number of entries in out, or -ENODEV as above.
  */
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n);
 
@@ -224,9 +254,9 @@ int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsi
 uint64_t bh_nvme_queue_ticks(const struct bh_nvme_queue *q);
 
 /*
- * Sleeping: with opts.interrupt, poll the fd (level: readable when completions may be there) after _arm returned 0; _arm returns
- * -EAGAIN when completions are there already. -EOPNOTSUPP without interrupt. While not armed, the device is asked not to
- * signal. Queue owner.
+ * Sleeping: with opts.interrupt, poll the fd (level: readable when completions may be there) after
+ * _arm returned 0; _arm returns -EAGAIN when completions are there already. -EOPNOTSUPP without
+ * interrupt. While not armed, the device is asked not to signal. Queue owner.
  */
 int bh_nvme_queue_fd(const struct bh_nvme_queue *q);
 int bh_nvme_queue_arm(struct bh_nvme_queue *q);
@@ -241,8 +271,8 @@ void bh_nvme_queue_stats(const struct bh_nvme_queue *q, struct bh_nvme_queue_sta
 
 /*
  * ---- a queue from a plain description ----
- * All a queue's owner needs to submit and poll, in a form that fits in a message: a process that owns the controller may
- * lend a queue to another one that maps the same pools.
+ * All a queue's owner needs to submit and poll, in a form that fits in a message: a process that
+ * owns the controller may lend a queue to another one that maps the same pools.
  */
 #define BH_NVME_DESC_NS 32
 
@@ -250,11 +280,13 @@ struct bh_nvme_queue_desc {
 	uint32_t version; /* 1 */
 	uint16_t qid;
 	uint16_t entries;
-	uint32_t mdts;		/* bytes */
-	uint32_t page_size;	/* of the controller */
-	uint8_t dstrd, sgl, interrupt, doorbell; /* doorbell: 0 mapped, 1 ioeventfd with shadow, 2 messages (not lendable) */
+	uint32_t mdts;				 /* bytes */
+	uint32_t page_size;			 /* of the controller */
+	uint8_t dstrd, sgl, interrupt, doorbell; /* doorbell: 0 mapped, 1 ioeventfd with shadow, 2
+						    messages (not lendable) */
 	uint32_t ns_count;
-	/* Offsets in the files whose fds travel beside: [0] pool with SQ, CQ and lists, [1] doorbell page, [2] shadow doorbells */
+	/* Offsets in the files whose fds travel beside: [0] pool with SQ, CQ and lists, [1]
+	 * doorbell page, [2] shadow doorbells */
 	uint64_t sq_offset, cq_offset, list_offset, list_bytes, doorbell_offset, shadow_offset;
 	uint64_t sq_iova, cq_iova, list_iova;
 	struct {
@@ -266,8 +298,10 @@ struct bh_nvme_queue_desc {
 	} ns[BH_NVME_DESC_NS];
 };
 
-/* Fills desc and fds[3] (-1 where there is none; the caller closes them). -EOPNOTSUPP: doorbells go by messages. */
-int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_desc *desc, int fds[3]);
+/* Fills desc and fds[3] (-1 where there is none; the caller closes them). -EOPNOTSUPP: doorbells go
+ * by messages. */
+int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_desc *desc,
+			   int fds[3]);
 
 /* What a borrowed queue needs of its owner, beyond its own memory. Any may be NULL. */
 struct bh_nvme_queue_ops {
@@ -277,11 +311,13 @@ struct bh_nvme_queue_ops {
 };
 
 /*
- * Opens a described queue: maps the fds (taken over), checks everything in desc. `iova` translates the borrower's buffers.
- * -EINVAL: description contradicts itself or the files. Its namespaces: bh_nvme_queue_ns().
+ * Opens a described queue: maps the fds (taken over), checks everything in desc. `iova` translates
+ * the borrower's buffers. -EINVAL: description contradicts itself or the files. Its namespaces:
+ * bh_nvme_queue_ns().
  */
-int bh_nvme_queue_open(const struct bh_nvme_queue_desc *desc, const int fds[3], const struct bh_iova_map *iova,
-		       const struct bh_nvme_queue_ops *ops, void *ops_ctx, struct bh_nvme_queue **out);
+int bh_nvme_queue_open(const struct bh_nvme_queue_desc *desc, const int fds[3],
+		       const struct bh_iova_map *iova, const struct bh_nvme_queue_ops *ops,
+		       void *ops_ctx, struct bh_nvme_queue **out);
 void bh_nvme_queue_close(struct bh_nvme_queue *q);
 struct bh_nvme_ns *bh_nvme_queue_ns(struct bh_nvme_queue *q, uint32_t nsid);
 

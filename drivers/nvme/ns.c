@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Namespaces.
+ *
+ * A handle is made when a namespace is first seen and lives until detach; one that goes away
+ * becomes inactive, with 0 blocks, and the same handle comes back with it. What the data path
+ * needs (block size, transfer limit, boundary) is one 64-bit word, replaced at once, so a rescan
+ * never shows a queue owner half of a change.
+ *
+ * Formats with metadata are listed but not served: no I/O function here passes metadata.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nvme/nvme.h"
+#include "nvme/queue_io.h"
+
+static int identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, void *buf)
+{
+	struct bh_nvme_cmd cmd = bh__identify_cmd(cns, nsid, BH_NVME_CSI_NVM, 0);
+
+	return bh__admin_sync(nvme, &cmd, buf, 4096, NULL);
+}
+
+static struct bh_nvme_ns *ns_find(struct bh_nvme *nvme, uint32_t nsid, bool make)
+{
+	struct bh_nvme_ns **at = &nvme->namespaces, *ns;
+
+	while (*at && (*at)->nsid < nsid)
+		at = &(*at)->next;
+	if (*at && (*at)->nsid == nsid)
+		return *at;
+	if (!make)
+		return NULL;
+	ns = calloc(1, sizeof(*ns));
+	if (!ns)
+		return NULL;
+	ns->nsid = nsid;
+	ns->next = *at;
+	*at = ns;
+	return ns;
+}
+
+static void ns_gone(struct bh_nvme_ns *ns)
+{
+	ns->active = false;
+	__atomic_store_n(&ns->blocks, 0, __ATOMIC_RELAXED);
+}
+
+/* The UUID of the identification descriptors (CNS 03h), if there is one. */
+static void read_uuid(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf)
+{
+	size_t at = 0;
+
+	memset(ns->uuid, 0, sizeof(ns->uuid));
+	if (nvme->vs < BH_NVME_VERSION(1, 3, 0) ||
+	    identify(nvme, BH_NVME_CNS_NS_ID_DESC, ns->nsid, buf))
+		return;
+	while (at + 4 <= 4096 && buf[at + 1]) {
+		size_t len = buf[at + 1];
+
+		if (len > 4096 - 4 - at)
+			return;
+		if (buf[at] == BH_NVME_NIDT_UUID && len == 16) {
+			memcpy(ns->uuid, buf + at + 4, 16);
+			return;
+		}
+		at += 4 + len;
+	}
+}
+
+static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
+{
+	const struct bh_nvme_id_ns *id = &ns->data;
+	const struct bh_nvme_lbaf *f = &id->lbaf[bh_nvme_flbas_index(id->flbas) & 63];
+	uint32_t max = 0, noiob = id->noiob;
+
+	if (f->lbads < 9 || f->lbads > 20) {
+		bh__log(nvme, BH_LOG_WARN, "namespace %u has blocks of 2^%u bytes: not served",
+			ns->nsid, f->lbads);
+	} else if (f->ms) {
+		bh__log(nvme, BH_LOG_WARN,
+			"namespace %u is formatted with %u bytes of metadata: not served", ns->nsid,
+			f->ms);
+	} else {
+		max = nvme->max_transfer >> f->lbads;
+		max = max > 65536 ? 65536 : max;
+	}
+	__atomic_store_n(&ns->geom, bh__geom(f->lbads & 0x3f, max, noiob), __ATOMIC_RELAXED);
+	__atomic_store_n(&ns->blocks, id->nsze, __ATOMIC_RELAXED);
+	ns->active = id->nsze != 0;
+}
+
+static int ns_read(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf)
+{
+	struct bh_nvme_ns *ns;
+	int rc = identify(nvme, BH_NVME_CNS_NS, nsid, buf);
+
+	if (rc < 0)
+		return rc;
+	/* It may have gone between the list and here. */
+	ns = ns_find(nvme, nsid, rc == 0);
+	if (!ns)
+		return rc ? 0 : -ENOMEM;
+	if (rc) {
+		ns_gone(ns);
+		return 0;
+	}
+	ns->seen = true;
+	memcpy(&ns->data, buf, sizeof(ns->data));
+	set_shape(nvme, ns);
+	read_uuid(nvme, ns, buf);
+	return 0;
+}
+
+/* The next ids after `after` into list; controllers of before 1.1 have 1 to NN and no list. */
+static int next_list(struct bh_nvme *nvme, uint32_t after, struct bh_nvme_ns_list *list)
+{
+	unsigned int i;
+
+	if (nvme->vs >= BH_NVME_VERSION(1, 1, 0))
+		return identify(nvme, BH_NVME_CNS_ACTIVE_NS_LIST, after, list);
+	memset(list, 0, sizeof(*list));
+	for (i = 0; i < 1024 && after < nvme->id.nn; i++)
+		list->nsid[i] = ++after;
+	return 0;
+}
+
+int bh__ns_scan(struct bh_nvme *nvme)
+{
+	struct bh_nvme_ns_list *list = malloc(sizeof(*list));
+	uint8_t *buf = malloc(4096);
+	struct bh_nvme_ns *ns;
+	uint32_t last = 0;
+	unsigned int i;
+	int rc = list && buf ? 0 : -ENOMEM;
+
+	for (ns = nvme->namespaces; ns; ns = ns->next)
+		ns->seen = false;
+	do {
+		rc = rc ? rc : next_list(nvme, last, list);
+		/* Ascending, as it has to be, or the list has ended. */
+		for (i = 0; !rc && i < 1024 && list->nsid[i] > last; i++) {
+			last = list->nsid[i];
+			rc = ns_read(nvme, last, buf);
+		}
+	} while (!rc && i == 1024 && last < BH_NVME_NSID_ALL - 1);
+	for (ns = nvme->namespaces; !rc && ns; ns = ns->next)
+		if (!ns->seen)
+			ns_gone(ns);
+	if (rc > 0) {
+		bh__log(nvme, BH_LOG_ERROR, "the list of namespaces cannot be read: %s",
+			bh_nvme_status_str((uint16_t)rc));
+		rc = -EIO;
+	}
+	free(list);
+	free(buf);
+	return rc;
+}
+
+void bh__ns_free(struct bh_nvme *nvme)
+{
+	while (nvme->namespaces) {
+		struct bh_nvme_ns *ns = nvme->namespaces;
+
+		nvme->namespaces = ns->next;
+		free(ns);
+	}
+}
+
+static struct bh_nvme_ns *first_active(struct bh_nvme_ns *ns)
+{
+	while (ns && !ns->active)
+		ns = ns->next;
+	return ns;
+}
+
+struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme)
+{
+	return first_active(nvme->namespaces);
+}
+
+struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns)
+{
+	return first_active(ns->next);
+}
+
+struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid)
+{
+	struct bh_nvme_ns *ns = ns_find(nvme, nsid, false);
+
+	return ns && ns->active ? ns : NULL;
+}
+
+uint32_t bh_nvme_ns_id(const struct bh_nvme_ns *ns)
+{
+	return ns->nsid;
+}
+
+uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns)
+{
+	return (uint32_t)(1ull << bh__geom_shift(__atomic_load_n(&ns->geom, __ATOMIC_RELAXED)));
+}
+
+uint64_t bh_nvme_ns_blocks(const struct bh_nvme_ns *ns)
+{
+	return __atomic_load_n(&ns->blocks, __ATOMIC_RELAXED);
+}
+
+const struct bh_nvme_id_ns *bh_nvme_ns_data(const struct bh_nvme_ns *ns)
+{
+	return &ns->data;
+}
+
+void bh_nvme_ns_uuid(const struct bh_nvme_ns *ns, uint8_t uuid[16])
+{
+	memcpy(uuid, ns->uuid, 16);
+}

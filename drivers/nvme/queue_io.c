@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fast path of an I/O queue: read and write a contiguous buffer, poll, reap.
+ *
+ * A command is one slot (32 bytes of ordinary memory, index = cid) and one 64-byte entry built in
+ * registers and stored once. Checks form a ladder, each failure leaving to a function in another
+ * file; what is rare about a queue (halted, gone, broken, armed) is one word.
+ *
+ * Invariants:
+ *  - a cid is on the free stack exactly if its slot's flags are 0;
+ *  - commands in flight <= entries - 1, and the controller fetches in order, so the submission
+ *    ring cannot overrun an entry that was not fetched: sqhd is not needed;
+ *  - consumed but not given back completion entries are fewer than cq_batch + what this poll took,
+ *    and cq_batch <= entries / 4 (at least 1), so the controller can always post what lets us ring;
+ *  - nothing a completion entry says is used before it was checked: the cid must name a busy slot.
+ *
+ * The tail doorbell is rung at the end of a poll, and at once when nothing was in flight; the head
+ * doorbell when a quarter of the ring has been consumed. A time stamp is taken once per poll that
+ * finds something and every 16th empty one.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "nvme/nvme.h"
+#include "nvme/queue_io.h"
+
+static_assert(sizeof(struct bh_nvme_cmd) == 64, "submission queue entry");
+static_assert(sizeof(struct bh_nvme_cpl) == 16, "completion queue entry");
+
+static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, uint8_t opc,
+					     const struct bh_nvme_ns *ns, const void *buf,
+					     uint64_t lba, uint32_t blocks, uint32_t flags,
+					     bh_nvme_done done, void *arg)
+{
+	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
+	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks << bh__geom_shift(geom) };
+	struct bh__cursor at = { &iov, 1, 0 };
+
+	return bh__queue_split(q, opc, ns->nsid, geom, &at, true, lba, blocks, flags & 0xffff0000u,
+			       done, arg);
+}
+
+/* PRP2 or the SGL of a buffer of more than two pages. */
+static __attribute__((noinline)) uint64_t list_build(struct bh_nvme_queue *q, uint16_t cid,
+						     uint64_t iova, uint64_t len)
+{
+	size_t at = (size_t)cid * q->list_bytes;
+	struct bh__list list = { (uint64_t *)(q->list + at), q->list_iova + at, q->list_bytes };
+
+	return bh__prp_contig(&list, iova, len, q->page_size);
+}
+
+static inline __attribute__((always_inline)) int rw(struct bh_nvme_queue *q, uint8_t opc,
+						    const struct bh_nvme_ns *ns, const void *buf,
+						    uint64_t lba, uint32_t blocks, uint32_t flags,
+						    bh_nvme_done done, void *arg)
+{
+	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
+	uint64_t len = (uint64_t)blocks << bh__geom_shift(geom);
+	uint32_t boundary = bh__geom_boundary(geom);
+	uint32_t page = q->page_size, nfree = q->nfree;
+	uint64_t w0, iova, prp2 = 0, first;
+	uint16_t cid;
+
+	if (bh__unlikely(bh__queue_slow(q) & BH__Q_STOP))
+		return bh__queue_refuse(q);
+	/* blocks 0 wraps and leaves here too. */
+	if (bh__unlikely(blocks - 1 >= bh__geom_max(geom)))
+		return rw_rare(q, opc, ns, buf, lba, blocks, flags, done, arg);
+	if (bh__unlikely(boundary) && lba % boundary + blocks > boundary)
+		return rw_rare(q, opc, ns, buf, lba, blocks, flags, done, arg);
+	if (bh__unlikely(!nfree))
+		return -EAGAIN;
+	if (bh__unlikely(!bh_iova_translate(q->iova_map, &q->iova_cache, buf, len, &iova)) ||
+	    bh__unlikely(iova & 3))
+		return -EFAULT;
+
+	cid = q->free[nfree - 1];
+	q->nfree = (uint16_t)(nfree - 1);
+	w0 = opc | (uint64_t)cid << 16 | (uint64_t)ns->nsid << 32;
+	first = page - (iova & (page - 1));
+	if (len > first) {
+		prp2 = iova + first;
+		if (bh__unlikely(len - first > page)) {
+			if (q->sgl) {
+				prp2 = len; /* one data block descriptor */
+				w0 |= BH__PSDT_SGL << 8;
+			} else {
+				prp2 = list_build(q, cid, iova, len);
+			}
+		}
+	}
+	bh__slot_fill(&q->slots[cid], done, arg, BH__SLOT_BUSY, 0);
+	bh__sqe_store(q->sq + (size_t)q->sq_tail * 64, w0, iova, prp2, lba,
+		      (blocks - 1) | (flags & 0xffff0000u));
+	bh__sq_advance(q, nfree);
+	return 0;
+}
+
+int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
+		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
+{
+	return rw(q, BH_NVME_CMD_READ, ns, buf, lba, blocks, flags, done, arg);
+}
+
+int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
+		  uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
+{
+	return rw(q, BH_NVME_CMD_WRITE, ns, buf, lba, blocks, flags, done, arg);
+}
+
+uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
+			void *arg, uint16_t flags, uint16_t parent)
+{
+	uint32_t nfree = q->nfree;
+	uint16_t cid = q->free[nfree - 1];
+	uint64_t w[8];
+	uint64_t *sqe = (uint64_t *)(q->sq + (size_t)q->sq_tail * 64);
+	int i;
+
+	memcpy(w, cmd, sizeof(w));
+	w[0] = (w[0] & ~0xffff0000ull) | (uint64_t)cid << 16;
+	q->nfree = (uint16_t)(nfree - 1);
+	bh__slot_fill(&q->slots[cid], done, arg, flags | BH__SLOT_BUSY, parent);
+	for (i = 0; i < 8; i++)
+		bh_store_u64(sqe + i, w[i]);
+	bh__sq_advance(q, nfree);
+	return cid;
+}
+
+/*
+ * Takes completions until there is none, or max of the kind asked for were delivered: callbacks, or
+ * entries of out (`batch`, a constant). *found: entries consumed, children included.
+ */
+static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue *q,
+							   struct bh_nvme_result *out, uint32_t max,
+							   const bool batch, uint32_t *found)
+{
+	uint32_t head = q->cq_head, n = 0, consumed = 0;
+
+	while (n < max) {
+		const uint8_t *cqe = q->cq + (size_t)head * 16;
+		/* The rest of the entry is read after the phase that says that it is there. */
+		uint32_t dw3 = bh_load_acquire_u32(cqe + 12);
+		uint16_t cid = (uint16_t)dw3;
+		struct bh__slot *slot;
+		union {
+			uint64_t w[2];
+			struct bh_nvme_cpl cpl;
+		} u;
+
+		if (((dw3 >> 16) & 1) != q->phase)
+			break;
+		if (!consumed)
+			q->ticks = bh_ticks();
+		consumed++;
+		u.w[0] = bh_load_u64(cqe);
+		u.w[1] = bh_load_u32(cqe + 8) | (uint64_t)dw3 << 32;
+		if (++head == q->entries) {
+			head = 0;
+			q->phase ^= 1;
+		}
+		q->cq_head = head;
+		slot = &q->slots[cid];
+		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
+			int rc = bh__queue_complete_rare(q, &u.cpl, batch ? &out[n] : NULL);
+			if (rc < 0)
+				break;
+			n += (uint32_t)rc;
+			continue;
+		}
+		slot->flags = 0;
+		q->free[q->nfree++] = cid;
+		q->completions++;
+		if (batch) {
+			if (bh__unlikely(slot->done != NULL)) {
+				slot->done(slot->arg, &u.cpl);
+				continue;
+			}
+			out[n].arg = slot->arg;
+			out[n].status = (uint16_t)(dw3 >> 17);
+			out[n].cid = cid;
+			out[n].cdw0 = (uint32_t)u.w[0];
+		} else if (bh__likely(slot->done != NULL)) {
+			slot->done(slot->arg, &u.cpl);
+		}
+		n++;
+	}
+	q->cq_unrung += consumed;
+	*found = consumed;
+	return n;
+}
+
+unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max)
+{
+	uint32_t found;
+
+	return out ? take(q, out, max, true, &found) : take(q, NULL, max, false, &found);
+}
+
+static __attribute__((noinline)) void poll_empty(struct bh_nvme_queue *q)
+{
+	q->empty_polls++;
+	if (!(q->empty_polls & 15))
+		q->ticks = bh_ticks();
+}
+
+static inline __attribute__((always_inline)) int
+poll(struct bh_nvme_queue *q, struct bh_nvme_result *out, uint32_t max, const bool batch)
+{
+	uint32_t n, found;
+	int rc;
+
+	q->polls++;
+	if (bh__unlikely(bh__queue_slow(q) & BH__Q_FLAGS) && bh__queue_poll_slow(q, out, max, &rc))
+		return rc;
+	n = take(q, out, max, batch, &found);
+	if (!found)
+		poll_empty(q);
+	/* A callback may have met the beginning of a reset: then the device is left alone. */
+	if (bh__unlikely(bh__queue_slow(q) & BH__Q_STOP))
+		return (int)n;
+	if (q->cq_unrung >= q->cq_batch)
+		bh__ring_cq(q);
+	if (q->sq_tail != q->sq_rung)
+		bh__ring_sq(q);
+	if (bh__unlikely(q->ticks - q->scan_at >= q->scan_ticks))
+		bh__queue_scan(q);
+	return (int)n;
+}
+
+int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max)
+{
+	return poll(q, NULL, max ? max : UINT32_MAX, false);
+}
+
+int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n)
+{
+	return poll(q, out, n, true);
+}
+
+void bh_nvme_queue_flush(struct bh_nvme_queue *q)
+{
+	if (q->sq_tail != q->sq_rung && !(bh__queue_slow(q) & BH__Q_STOP))
+		bh__ring_sq(q);
+}
+
+uint64_t bh_nvme_queue_ticks(const struct bh_nvme_queue *q)
+{
+	return q->ticks;
+}

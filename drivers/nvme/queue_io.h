@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The inner steps of the fast path, shared by the files that submit.
+ */
+#ifndef NVME_QUEUE_IO_H
+#define NVME_QUEUE_IO_H
+
+#include "nvme/queue.h"
+
+#define bh__likely(x) __builtin_expect(!!(x), 1)
+#define bh__unlikely(x) __builtin_expect(!!(x), 0)
+
+/* What is known of a namespace's shape, in one word that is read at once. */
+#define BH__GEOM_MAX_BLOCKS ((1u << 24) - 1)
+
+static inline uint64_t bh__geom(uint32_t shift, uint32_t max_blocks, uint32_t boundary)
+{
+	return (uint64_t)boundary << 32 | (uint64_t)max_blocks << 8 | shift;
+}
+
+static inline uint32_t bh__geom_shift(uint64_t geom)
+{
+	return geom & 0x3f;
+}
+
+static inline uint32_t bh__geom_max(uint64_t geom)
+{
+	return (uint32_t)geom >> 8;
+}
+
+static inline uint32_t bh__geom_boundary(uint64_t geom)
+{
+	return (uint32_t)(geom >> 32);
+}
+
+/* One command's eight quadwords into the ring, each byte once; CMB queues are not used. */
+static inline void bh__sqe_store(uint8_t *sqe, uint64_t w0, uint64_t prp1, uint64_t prp2,
+				 uint64_t w5, uint64_t w6)
+{
+	uint64_t *p = (uint64_t *)__builtin_assume_aligned(sqe, 64);
+
+	bh_store_u64(p + 0, w0);
+	bh_store_u64(p + 1, 0);
+	bh_store_u64(p + 2, 0);
+	bh_store_u64(p + 3, prp1);
+	bh_store_u64(p + 4, prp2);
+	bh_store_u64(p + 5, w5);
+	bh_store_u64(p + 6, w6);
+	bh_store_u64(p + 7, 0);
+}
+
+static inline void bh__slot_fill(struct bh__slot *slot, bh_nvme_done done, void *arg,
+				 uint16_t flags, uint16_t parent)
+{
+	slot->done = done;
+	slot->arg = arg;
+	slot->stamp = 0;
+	slot->flags = flags;
+	slot->parent = parent;
+}
+
+static inline void bh__ring_sq(struct bh_nvme_queue *q)
+{
+	uint32_t tail = q->sq_tail;
+
+	if (bh__unlikely(!q->sq_db)) {
+		bh__queue_ring_sq(q);
+		return;
+	}
+	/* Entry stores before the doorbell store: the controller that sees the tail sees them. */
+	bh_wmb_io();
+	bh_store_release_u32(q->sq_db, tail);
+	q->sq_rung = tail;
+	q->sq_rings++;
+}
+
+static inline void bh__ring_cq(struct bh_nvme_queue *q)
+{
+	if (bh__unlikely(!q->cq_db)) {
+		bh__queue_ring_cq(q);
+		return;
+	}
+	/* Reads of the entries before the store that gives them back. */
+	bh_store_release_u32(q->cq_db, q->cq_head);
+	q->cq_unrung = 0;
+	q->cq_rings++;
+}
+
+/* After an entry was written at sq_tail; `nfree` is from before. */
+static inline void bh__sq_advance(struct bh_nvme_queue *q, uint32_t nfree)
+{
+	uint32_t tail = q->sq_tail + 1;
+
+	q->sq_tail = tail == q->entries ? 0 : tail;
+	q->submissions++;
+	/* Nothing in flight: no completion will bring a poll, which rings, any sooner. */
+	if (nfree == q->depth)
+		bh__ring_sq(q);
+}
+
+#endif
