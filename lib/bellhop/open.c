@@ -15,8 +15,8 @@ static int no_backend(const struct bh_device_opts *opts, const char *address,
 		      enum bh_address_kind kind)
 {
 	bh_log(opts->log, BH_LOG_ERROR, "bellhop", "%s: %s is not part of this build", address,
-	       kind == BH_ADDRESS_PCI ? "the kernel VFIO backend, for PCI addresses," :
-					"the vfio-user backend");
+	       kind == BH_ADDRESS_PCI ? "the kernel VFIO backend, for PCI addresses,"
+				      : "the vfio-user backend");
 	return -EPROTONOSUPPORT;
 }
 

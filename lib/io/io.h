@@ -42,7 +42,7 @@ struct bh_io_ops {
 		       enum bh_attr want, unsigned int flags, struct bh_map *map); /* REGION_MMAP */
 	void (*unmap_bar)(struct bh_device *dev, struct bh_map *map);		   /* REGION_MMAP */
 	int (*irq_bind)(struct bh_device *dev, unsigned int irq, unsigned int start,
-			unsigned int count, const int *eventfds); /* IRQ_EVENTFD */
+			unsigned int count, const int *eventfds);    /* IRQ_EVENTFD */
 	int (*irq_disable)(struct bh_device *dev, unsigned int irq); /* IRQ_EVENTFD */
 	int (*irq_trigger)(struct bh_device *dev, unsigned int irq,
 			   unsigned int vector); /* IRQ_EVENTFD */

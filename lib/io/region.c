@@ -79,14 +79,14 @@ static bool has_config(struct bh_device *dev)
 
 int bh_device_config_read(struct bh_device *dev, uint64_t offset, void *buf, size_t count)
 {
-	if (!has_config(dev))
+	if (!bh_device_gone(dev) && !has_config(dev))
 		return -EOPNOTSUPP;
 	return bh_device_region_read(dev, BH__PCI_CONFIG_REGION, offset, buf, count);
 }
 
 int bh_device_config_write(struct bh_device *dev, uint64_t offset, const void *buf, size_t count)
 {
-	if (!has_config(dev))
+	if (!bh_device_gone(dev) && !has_config(dev))
 		return -EOPNOTSUPP;
 	return bh_device_region_write(dev, BH__PCI_CONFIG_REGION, offset, buf, count);
 }
@@ -164,8 +164,8 @@ void bh_device_unmap_bar(struct bh_device *dev, struct bh_map *map)
 	memset(map, 0, sizeof(*map));
 }
 
-int bh_device_region_io_fds(struct bh_device *dev, unsigned int region,
-			    struct bh_region_io_fd *out, unsigned int max)
+int bh_device_region_io_fds(struct bh_device *dev, unsigned int region, struct bh_region_io_fd *out,
+			    unsigned int max)
 {
 	struct bh_region_info info;
 	int rc;

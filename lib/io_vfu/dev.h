@@ -25,9 +25,9 @@ struct io_vfu_link {
 	pthread_mutex_t lock; /* all below, but for the receiving half of the connections */
 	struct vfu_conn main, twin;
 	bool has_twin;
-	bool up;   /* requests may be sent */
+	bool up;	 /* requests may be sent */
 	const char *why; /* it is not up any more; static text */
-	bool stop; /* the thread is asked to end */
+	bool stop;	 /* the thread is asked to end */
 	struct io_vfu_wait *waits;
 	uint16_t next_id;
 	int wake_fd;
@@ -62,9 +62,9 @@ struct io_vfu {
 	struct bh_device dev; /* first */
 	struct bh_device_opts opts;
 	char *path;
-	bool opening;	 /* __atomic; open or reopen is under way: a loss is its error */
-	bool said;	 /* __atomic; why it fails has been logged */
-	uint16_t minor;	 /* of the protocol, agreed upon */
+	bool opening;	/* __atomic; open or reopen is under way: a loss is its error */
+	bool said;	/* __atomic; why it fails has been logged */
+	uint16_t minor; /* of the protocol, agreed upon */
 	struct vfu_caps peer;
 	struct io_vfu_link link;
 
@@ -163,8 +163,8 @@ int io_vfu_region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 		       size_t count);
 int io_vfu_region_write(struct bh_device *dev, unsigned int region, uint64_t offset,
 			const void *buf, size_t count);
-int io_vfu_region_post(struct bh_device *dev, unsigned int region, uint64_t offset,
-		       const void *buf, size_t count);
+int io_vfu_region_post(struct bh_device *dev, unsigned int region, uint64_t offset, const void *buf,
+		       size_t count);
 int io_vfu_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
 		   enum bh_attr want, unsigned int flags, struct bh_map *map);
 void io_vfu_unmap_bar(struct bh_device *dev, struct bh_map *map);
@@ -181,8 +181,8 @@ void io_vfu_io_fds_forget(struct io_vfu_region *region);
 
 int io_vfu_irqs_learn(struct io_vfu *v);
 int io_vfu_irq_info(struct bh_device *dev, unsigned int irq, struct bh_irq_info *info);
-int io_vfu_irq_bind(struct bh_device *dev, unsigned int irq, unsigned int start,
-		    unsigned int count, const int *eventfds);
+int io_vfu_irq_bind(struct bh_device *dev, unsigned int irq, unsigned int start, unsigned int count,
+		    const int *eventfds);
 int io_vfu_irq_disable(struct bh_device *dev, unsigned int irq);
 int io_vfu_irq_mask(struct bh_device *dev, unsigned int irq, unsigned int vector, bool masked,
 		    bool wait);

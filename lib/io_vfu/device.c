@@ -67,8 +67,9 @@ static int connect_socket(struct io_vfu *v)
 	case -EACCES:
 		return io_vfu_fail(v, rc, "no permission to connect to this socket");
 	case -ETIMEDOUT:
-		return io_vfu_fail(v, -EBUSY, "does not accept the connection: it may be serving "
-					      "another client");
+		return io_vfu_fail(v, -EBUSY,
+				   "does not accept the connection: it may be serving "
+				   "another client");
 	default:
 		return io_vfu_fail(v, rc, "cannot connect: %s", strerror(-rc));
 	}
@@ -77,9 +78,9 @@ static int connect_socket(struct io_vfu *v)
 static int learn_device(struct io_vfu *v)
 {
 	struct vfu_device_info body = { .argsz = sizeof(body) }, info;
-	const struct io_vfu_call call = {
-		.command = VFU_DEVICE_GET_INFO, .body = &body, .body_len = sizeof(body)
-	};
+	const struct io_vfu_call call = { .command = VFU_DEVICE_GET_INFO,
+					  .body = &body,
+					  .body_len = sizeof(body) };
 	struct vfu_msg reply;
 	int rc = io_vfu_status(io_vfu_request(v, &call, &reply));
 
@@ -131,8 +132,9 @@ static int give_memory(struct io_vfu *v)
 	int rc;
 
 	if (v->opts.dma_access != BH_DMA_ACCESS_MESSAGE && v->peer.max_msg_fds == 0)
-		return io_vfu_fail(v, -EOPNOTSUPP, "the server takes no file descriptors: only DMA "
-						   "access by messages is possible");
+		return io_vfu_fail(v, -EOPNOTSUPP,
+				   "the server takes no file descriptors: only DMA "
+				   "access by messages is possible");
 	rc = bh_dma_space_listen(v->dev.space, &v->listener);
 	v->listening = rc == 0;
 	return rc;

@@ -31,9 +31,9 @@ static int record(struct io_vfu *v, const struct bh_mem *mem)
 	int rc;
 
 	pthread_mutex_lock(&v->maps_lock);
-	rc = v->maps.count >= v->peer.max_dma_maps ?
-		     -ENOSPC :
-		     bh_range_map_insert(&v->maps, (uintptr_t)mem->va, mem->len, mem->va);
+	rc = v->maps.count >= v->peer.max_dma_maps
+		     ? -ENOSPC
+		     : bh_range_map_insert(&v->maps, (uintptr_t)mem->va, mem->len, mem->va);
 	pthread_mutex_unlock(&v->maps_lock);
 	return rc;
 }
@@ -66,9 +66,9 @@ static int send_map(struct io_vfu *v, const struct bh_mem *mem)
 		.address = (uintptr_t)mem->va,
 		.size = mem->len,
 	};
-	struct io_vfu_call call = {
-		.command = VFU_DMA_MAP, .body = &body, .body_len = sizeof(body)
-	};
+	struct io_vfu_call call = { .command = VFU_DMA_MAP,
+				    .body = &body,
+				    .body_len = sizeof(body) };
 
 	/* Older servers know no mode bits: without one, an fd means mmap (3.1). */
 	if (v->opts.dma_access == BH_DMA_ACCESS_MMAP)
@@ -90,9 +90,9 @@ static int send_unmap(struct io_vfu *v, const struct bh_mem *mem)
 		.address = (uintptr_t)mem->va,
 		.size = mem->len,
 	};
-	const struct io_vfu_call call = {
-		.command = VFU_DMA_UNMAP, .body = &body, .body_len = sizeof(body)
-	};
+	const struct io_vfu_call call = { .command = VFU_DMA_UNMAP,
+					  .body = &body,
+					  .body_len = sizeof(body) };
 
 	return io_vfu_request(v, &call, NULL);
 }
@@ -178,9 +178,9 @@ void io_vfu_dma_unmap(struct bh_dma_listener *listener, const struct bh_mem *mem
 		       "%s: the server did not know the memory it was to unmap (%p)",
 		       v->dev.address, mem->va);
 	else if (rc != 0)
-		io_vfu_link_break(v, rc == -ETIMEDOUT ?
-					     "the server did not answer a request to unmap memory" :
-					     "the server does not unmap memory");
+		io_vfu_link_break(v, rc == -ETIMEDOUT
+					     ? "the server did not answer a request to unmap memory"
+					     : "the server does not unmap memory");
 	forget(v, mem);
 }
 

@@ -34,9 +34,9 @@ static int ask(struct io_vfu *v, unsigned int region, uint32_t room, struct vfu_
 		.argsz = (uint32_t)sizeof(body) + room * LONG_ENTRY,
 		.index = region,
 	};
-	const struct io_vfu_call call = {
-		.command = VFU_DEVICE_GET_REGION_IO_FDS, .body = &body, .body_len = sizeof(body)
-	};
+	const struct io_vfu_call call = { .command = VFU_DEVICE_GET_REGION_IO_FDS,
+					  .body = &body,
+					  .body_len = sizeof(body) };
 	int rc = io_vfu_request(v, &call, reply);
 
 	if (rc != 0)
@@ -101,8 +101,8 @@ static void widen(struct io_vfu_shadow *s, uint64_t offset)
 
 static int map_shadow(struct io_vfu_shadow *s, int fd)
 {
-	void *va = mmap(NULL, s->range.len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			(off_t)s->first);
+	void *va =
+		mmap(NULL, s->range.len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)s->first);
 	int rc;
 
 	if (va == MAP_FAILED) {

@@ -7,9 +7,9 @@
 static int learn_one(struct io_vfu *v, unsigned int irq)
 {
 	struct vfu_irq_info body = { .argsz = sizeof(body), .index = irq };
-	const struct io_vfu_call call = {
-		.command = VFU_DEVICE_GET_IRQ_INFO, .body = &body, .body_len = sizeof(body)
-	};
+	const struct io_vfu_call call = { .command = VFU_DEVICE_GET_IRQ_INFO,
+					  .body = &body,
+					  .body_len = sizeof(body) };
 	struct vfu_irq_info info;
 	struct vfu_msg reply;
 	int rc = io_vfu_request(v, &call, &reply);
@@ -20,8 +20,8 @@ static int learn_one(struct io_vfu *v, unsigned int irq)
 	if (rc == 0) {
 		memcpy(&info, reply.body, sizeof(info));
 		v->irq[irq].count = info.count;
-		v->irq[irq].flags = info.flags & (BH_IRQ_EVENTFD | BH_IRQ_MASKABLE |
-						  BH_IRQ_AUTOMASKED);
+		v->irq[irq].flags =
+			info.flags & (BH_IRQ_EVENTFD | BH_IRQ_MASKABLE | BH_IRQ_AUTOMASKED);
 		if (info.index != irq)
 			rc = io_vfu_fail(v, -EPROTO, "an answer about another interrupt type");
 	}
@@ -52,11 +52,9 @@ int io_vfu_irq_info(struct bh_device *dev, unsigned int irq, struct bh_irq_info 
 static void fill(struct io_vfu_call *call, struct vfu_irq_set *body, uint32_t flags,
 		 unsigned int irq, unsigned int start, unsigned int count)
 {
-	*body = (struct vfu_irq_set){ .argsz = sizeof(*body),
-				      .flags = flags,
-				      .index = irq,
-				      .start = start,
-				      .count = count };
+	*body = (struct vfu_irq_set){
+		.argsz = sizeof(*body), .flags = flags, .index = irq, .start = start, .count = count
+	};
 	*call = (struct io_vfu_call){ .command = VFU_DEVICE_SET_IRQS,
 				      .body = body,
 				      .body_len = sizeof(*body) };
@@ -73,8 +71,8 @@ static unsigned int run_length(const int *eventfds, unsigned int n, unsigned int
 	return i;
 }
 
-int io_vfu_irq_bind(struct bh_device *dev, unsigned int irq, unsigned int start,
-		    unsigned int count, const int *eventfds)
+int io_vfu_irq_bind(struct bh_device *dev, unsigned int irq, unsigned int start, unsigned int count,
+		    const int *eventfds)
 {
 	struct io_vfu *v = to_io_vfu(dev);
 	unsigned int max = v->peer.max_msg_fds < VFU_MAX_FDS ? v->peer.max_msg_fds : VFU_MAX_FDS;

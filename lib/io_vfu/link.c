@@ -279,9 +279,9 @@ static const char *take(struct io_vfu *v, struct vfu_conn *conn, struct vfu_msg 
 	uint32_t type = msg->header.flags & VFU_FLAG_TYPE_MASK;
 
 	if (type == VFU_TYPE_COMMAND)
-		return io_vfu_dma_serve(v, conn, msg) == 0 ?
-			       NULL :
-			       "the server does not take replies to its DMA requests";
+		return io_vfu_dma_serve(v, conn, msg) == 0
+			       ? NULL
+			       : "the server does not take replies to its DMA requests";
 	if (type != VFU_TYPE_REPLY)
 		return "the server sent something that is neither command nor reply";
 	if (conn != &v->link.main)

@@ -71,8 +71,8 @@ static int take_twin(struct io_vfu *v, struct vfu_msg *msg)
 		return 0;
 	if (!v->opts.twin_socket || i < 0 || (uint32_t)i >= msg->nfds || msg->fds[i] < 0)
 		return io_vfu_fail(v, -EPROTO, "the server wants a twin socket %s",
-				   v->opts.twin_socket ? "and did not send it" :
-							 "that was not offered");
+				   v->opts.twin_socket ? "and did not send it"
+						       : "that was not offered");
 	vfu_conn_init(&v->link.twin, msg->fds[i], v->dev.log);
 	msg->fds[i] = -1;
 	v->link.has_twin = true;

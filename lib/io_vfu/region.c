@@ -49,9 +49,9 @@ static int bad_answer(struct io_vfu *v, const char *what, const struct vfu_regio
 
 static int read_piece(struct io_vfu *v, const struct vfu_region_access *access, void *buf)
 {
-	const struct io_vfu_call call = {
-		.command = VFU_REGION_READ, .body = access, .body_len = sizeof(*access)
-	};
+	const struct io_vfu_call call = { .command = VFU_REGION_READ,
+					  .body = access,
+					  .body_len = sizeof(*access) };
 	struct vfu_msg reply;
 	int rc = io_vfu_status(io_vfu_request(v, &call, &reply));
 
@@ -121,8 +121,8 @@ int io_vfu_region_write(struct bh_device *dev, unsigned int region, uint64_t off
 	return write_all(dev, region, offset, buf, count, false);
 }
 
-int io_vfu_region_post(struct bh_device *dev, unsigned int region, uint64_t offset,
-		       const void *buf, size_t count)
+int io_vfu_region_post(struct bh_device *dev, unsigned int region, uint64_t offset, const void *buf,
+		       size_t count)
 {
 	return write_all(dev, region, offset, buf, count, true);
 }

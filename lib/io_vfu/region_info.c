@@ -28,9 +28,9 @@ struct answer {
 static int ask_once(struct io_vfu *v, unsigned int region, uint32_t argsz, struct answer *answer)
 {
 	struct vfu_region_info body = { .argsz = argsz, .index = region };
-	const struct io_vfu_call call = {
-		.command = VFU_DEVICE_GET_REGION_INFO, .body = &body, .body_len = sizeof(body)
-	};
+	const struct io_vfu_call call = { .command = VFU_DEVICE_GET_REGION_INFO,
+					  .body = &body,
+					  .body_len = sizeof(body) };
 	int rc = io_vfu_request(v, &call, &answer->msg);
 
 	if (rc != 0)
@@ -101,9 +101,8 @@ static int read_sparse(const struct vfu_msg *msg, uint32_t at, struct bh_region_
 	if (!bh_range_inside(at, sizeof(cap), msg->body_len))
 		return -EPROTO;
 	memcpy(&cap, msg->body + at, sizeof(cap));
-	if (cap.nr_areas > MAX_AREAS || !bh_range_inside(at + sizeof(cap),
-							 cap.nr_areas * sizeof(wire),
-							 msg->body_len))
+	if (cap.nr_areas > MAX_AREAS ||
+	    !bh_range_inside(at + sizeof(cap), cap.nr_areas * sizeof(wire), msg->body_len))
 		return -EPROTO;
 	for (uint32_t i = 0; i < cap.nr_areas; i++) {
 		memcpy(&wire, msg->body + at + sizeof(cap) + i * sizeof(wire), sizeof(wire));
@@ -197,8 +196,7 @@ static int learn_one(struct io_vfu *v, unsigned int region)
 	rc = ask(v, region, &answer);
 	if (rc == 0 && answer.info.size > 0) {
 		r->len = answer.info.size;
-		r->flags = answer.info.flags &
-			   (BH_REGION_READ | BH_REGION_WRITE | BH_REGION_MMAP);
+		r->flags = answer.info.flags & (BH_REGION_READ | BH_REGION_WRITE | BH_REGION_MMAP);
 		rc = learn_areas(v, region, &answer);
 	}
 	vfu_msg_fini(&answer.msg);
