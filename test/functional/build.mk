@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c
+FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 
 # What the tests run: the target with a store of theirs, from the very objects of bh-tgt.
 FUNCTIONAL_HELPERS := bh-tgt-test

@@ -15,6 +15,7 @@
 
 #include <bellhop/clock.h>
 #include <bellhop/fault.h>
+#include <bellhop/parse.h>
 
 enum {
 	EXIT_PASS = 0,
@@ -56,6 +57,61 @@ uint64_t ft_random(uint64_t *state)
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
 	return z ^ (z >> 31);
+}
+
+uint64_t ft_deadline(unsigned int ms)
+{
+	return bh_now_ns() + ms * 1000000ull * (ft_is_sanitized() ? 4 : 1);
+}
+
+const char *ft_cpus(unsigned int n, char separator)
+{
+	static char text[256];
+	struct bh_cpuset allowed;
+	size_t len = 0;
+
+	FT_EQUAL(bh_cpuset_allowed(&allowed), 0);
+	if (bh_cpuset_count(&allowed) < n)
+		ft_skip("needs more CPUs than this machine has");
+	for (int cpu = bh_cpuset_first(&allowed); n > 0; cpu = bh_cpuset_next(&allowed, cpu), n--)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%d%c", cpu, separator);
+	text[len - 1] = '\0';
+	return text;
+}
+
+pid_t ft_fork(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork();
+
+	FT_CHECK(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fn(arg);
+		exit(EXIT_PASS);
+	}
+	return pid;
+}
+
+void ft_join(pid_t pid, unsigned int ms)
+{
+	int status;
+
+	FT_UNTIL(ms, waitpid(pid, &status, WNOHANG) == pid, usleep(1000));
+	if (WIFSIGNALED(status))
+		ft_fail(__FILE__, __LINE__, "a process of the case died of signal %d",
+			WTERMSIG(status));
+	if (WEXITSTATUS(status) != EXIT_PASS)
+		_exit(WEXITSTATUS(status)); /* it said why */
+}
+
+void ft_kill(pid_t pid)
+{
+	int status;
+
+	FT_CHECK(kill(pid, SIGKILL) == 0);
+	FT_CHECK(waitpid(pid, &status, 0) == pid);
+	if (!WIFSIGNALED(status))
+		_exit(WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAIL);
 }
 
 const char *ft_path(const char *name)

@@ -71,14 +71,21 @@ void ft_target_start(struct ft_target *target, const char *cpus, const char *con
 	close(fds[0]);
 }
 
-void ft_target_serve(struct ft_target *target, const char *rest)
+void ft_target_serve_on(struct ft_target *target, unsigned int cpus, const char *rest)
 {
-	char spec[512];
+	char spec[512], list[64];
 	const char *const specs[] = { spec, NULL };
 
 	ft_target_init(target);
-	snprintf(spec, sizeof(spec), "nvme:%s,%s", target->socket[0], rest);
-	ft_target_start(target, "0", specs);
+	snprintf(spec, sizeof(spec), "nvme:%s,cores=%s,%s", target->socket[0], ft_cpus(cpus, '+'),
+		 rest);
+	snprintf(list, sizeof(list), "%s", ft_cpus(cpus, ','));
+	ft_target_start(target, list, specs);
+}
+
+void ft_target_serve(struct ft_target *target, const char *rest)
+{
+	ft_target_serve_on(target, 1, rest);
 }
 
 static int wait_target(struct ft_target *target, unsigned int ms)
@@ -151,4 +158,39 @@ uint64_t ft_target_cpu_ms(const struct ft_target *target)
 			"%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
 			&system) == 2);
 	return (user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK);
+}
+
+/* Voluntary context switches of one thread, 0 if it is none that polls. */
+static uint64_t thread_sleeps(pid_t pid, const char *tid)
+{
+	unsigned long long n = 0;
+	char path[320], line[256];
+	bool polls = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, tid);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file)) {
+		polls |= strncmp(line, "Name:\tbh-poll", 13) == 0;
+		sscanf(line, "voluntary_ctxt_switches: %llu", &n);
+	}
+	fclose(file);
+	return polls ? n : 0;
+}
+
+uint64_t ft_target_sleeps(const struct ft_target *target)
+{
+	uint64_t sum = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)target->pid);
+	DIR *dir = opendir(path);
+	FT_CHECK(dir != NULL);
+	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		if (e->d_name[0] != '.')
+			sum += thread_sleeps(target->pid, e->d_name);
+	}
+	closedir(dir);
+	return sum;
 }
