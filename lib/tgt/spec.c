@@ -72,15 +72,16 @@ static char *next_field(char **rest)
 
 static const char *const store_keys[] = { "bs", "ms", "pi", "zoned", "uuid", "nsid" };
 
-static bool is_store_option(const char *text)
+/* The index of the store option that text begins with, "KEY=...", or -1. */
+static int store_option(const char *text)
 {
 	for (size_t i = 0; i < sizeof(store_keys) / sizeof(*store_keys); i++) {
 		size_t len = strlen(store_keys[i]);
 
 		if (strncmp(text, store_keys[i], len) == 0 && text[len] == '=')
-			return true;
+			return (int)i;
 	}
-	return false;
+	return -1;
 }
 
 /* Where the longest trailing run of unquoted ":KEY=VALUE" begins (at a ':'), or the end of the
@@ -90,9 +91,7 @@ static size_t options_begin(const char *text)
 	size_t begin = strlen(text);
 
 	for (size_t i = find(text, 0, ':'); text[i] != '\0'; i = find(text, i + 1, ':')) {
-		bool option = is_store_option(text + i + 1);
-
-		if (!option)
+		if (store_option(text + i + 1) < 0)
 			begin = strlen(text);
 		else if (text[begin] == '\0')
 			begin = i;
@@ -121,7 +120,8 @@ static int parse_uuid(const char *text, uint8_t uuid[16])
 	return digits == 32 ? 0 : -EINVAL;
 }
 
-static int parse_store_option(char *key, char *value, struct bh_tgt_store_spec *store, char *why)
+static int parse_store_option(const char *key, char *value, struct bh_tgt_store_spec *store,
+			      char *why)
 {
 	uint64_t number = 0;
 
@@ -149,37 +149,51 @@ static int parse_store_option(char *key, char *value, struct bh_tgt_store_spec *
 	return 0;
 }
 
-static int parse_store_options(char *options, struct bh_tgt_store_spec *store, char *why)
+/* ":KEY=VALUE:KEY=VALUE..." as options_begin() found it. */
+static int parse_store_options(char *options, bool reference, struct bh_tgt_store_spec *store,
+			       char *why)
 {
-	while (*options == ':') {
-		char *key = options + 1;
-		size_t end = find(key, 0, ':');
-		char *next = key + end;
-		bool more = *next == ':';
+	unsigned int seen = 0;
 
-		*next = '\0';
-		char *value = strchr(key, '=');
-		*value++ = '\0';
-		int error = parse_store_option(key, value, store, why);
+	while (*options == ':') {
+		char *text = options + 1;
+		int option = store_option(text);
+		const char *key = store_keys[option];
+
+		options = text + find(text, 0, ':');
+		bool more = *options == ':';
+		*options = '\0';
+		if (reference && strcmp(key, "nsid") != 0)
+			return fail(why, -EINVAL, "%s: only nsid= goes with a shared store", text);
+		if (seen & 1u << option)
+			return fail(why, -EINVAL, "%s= is given twice", key);
+		seen |= 1u << option;
+		int error = parse_store_option(key, text + strlen(key) + 1, store, why);
 		if (error)
 			return error;
-		if (!more)
-			break;
-		*next = ':';
-		options = next;
+		if (more)
+			*options = ':';
 	}
 	return 0;
 }
 
-/* For `file`: cuts a last unquoted ":SIZE" off ARG. */
-static void cut_file_size(char *arg, uint64_t *bytes)
+/* For `file`: cuts a last unquoted ":SIZE" (digits and one of KMGT) off ARG. */
+static int cut_file_size(char *arg, uint64_t *bytes, char *why)
 {
 	char *last = NULL;
 
 	for (size_t i = find(arg, 0, ':'); arg[i] != '\0'; i = find(arg, i + 1, ':'))
 		last = arg + i;
-	if (last && last[1] >= '0' && last[1] <= '9' && bh_parse_size(last + 1, bytes) == 0)
-		*last = '\0';
+	if (!last)
+		return 0;
+	size_t digits = strspn(last + 1, "0123456789");
+	const char *unit = last + 1 + digits;
+	if (digits == 0 || (*unit != '\0' && (!strchr("KMGT", *unit) || unit[1] != '\0')))
+		return 0;
+	if (bh_parse_size(last + 1, bytes) != 0 || *bytes == 0)
+		return fail(why, -EINVAL, "'%s' is no size a file can have", last + 1);
+	*last = '\0';
+	return 0;
 }
 
 static bool is_nbd_uri(const char *text)
@@ -202,8 +216,9 @@ static int parse_store_type(char *text, struct bh_tgt_store_spec *store, char *w
 			    text);
 	text[colon] = '\0';
 	char *arg = text + colon + 1;
-	if (strcmp(text, "file") == 0)
-		cut_file_size(arg, &store->bytes);
+	int error = strcmp(text, "file") == 0 ? cut_file_size(arg, &store->bytes, why) : 0;
+	if (error)
+		return error;
 	unquote(arg);
 	if (arg[0] == '\0')
 		return fail(why, -EINVAL, "store '%s:': the argument is missing", text);
@@ -228,13 +243,10 @@ static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_s
 		char *options = strdup(text + begin);
 		if (!options)
 			return fail(why, -ENOMEM, "out of memory");
-		int error = parse_store_options(options, store, why);
-		bool only_nsid = strncmp(options, ":nsid", 5) == 0 && !strchr(options + 1, ':');
+		int error = parse_store_options(options, text[0] == '@', store, why);
 		free(options);
 		if (error)
 			return error;
-		if (text[0] == '@' && !only_nsid)
-			return fail(why, -EINVAL, "%s: only nsid= goes with a shared store", text);
 		text[begin] = '\0';
 	}
 	if (text[0] != '@')
@@ -242,6 +254,8 @@ static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_s
 	if (!reference_allowed)
 		return fail(why, -EINVAL, "%s: a shared store cannot be another one's name", text);
 	unquote(text);
+	if (text[1] == '\0')
+		return fail(why, -EINVAL, "@: the shared store's name is missing");
 	store->arg = strdup(text + 1);
 	return store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
 }
@@ -323,9 +337,26 @@ static int parse_controller_key(const char *key, char *value, struct bh_tgt_spec
 		    key);
 }
 
+/* A key said twice is a slip, and taking the last would hide it. Refuses no unknown key. */
+static int check_once(const char *key, unsigned int *seen, char *why)
+{
+	static const char *const keys[] = { "serial", "model", "queues",    "depth",
+					    "dstrd",  "mdts",  "doorbells", "cores" };
+
+	for (unsigned int i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		if (strcmp(key, keys[i]) != 0)
+			continue;
+		if (*seen & 1u << i)
+			return fail(why, -EINVAL, "%s= is given twice", key);
+		*seen |= 1u << i;
+	}
+	return 0;
+}
+
 static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 {
 	char *field = next_field(&rest);
+	unsigned int seen = 0;
 
 	unquote(field);
 	if (field[0] == '\0')
@@ -335,11 +366,12 @@ static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 		return fail(why, -ENOMEM, "out of memory");
 	while ((field = next_field(&rest)) != NULL) {
 		char *value = strchr(field, '=');
-		int error;
-
 		if (!value)
 			return fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
 		*value++ = '\0';
+		int error = check_once(field, &seen, why);
+		if (error)
+			return error;
 		if (strcmp(field, "ns") != 0)
 			error = parse_controller_key(field, value, spec, why);
 		else if (spec->num_stores == BH_TGT_SPEC_NS)
