@@ -28,6 +28,10 @@ extern "C" {
 #define BH_TARGET_NVME_MAX_NS 256u     /* namespace ids 1..256 */
 #define BH_TARGET_NVME_MAX_THREADS 64u
 
+/* PCI identity: an id that no vendor has been assigned, also VID and SSVID of Identify Controller. */
+#define BH_TARGET_NVME_PCI_VENDOR 0xbe11u
+#define BH_TARGET_NVME_PCI_DEVICE 0x0001u
+
 struct bh_target_nvme;
 
 enum bh_target_doorbells {

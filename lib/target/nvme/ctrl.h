@@ -57,7 +57,7 @@ struct tn_features {
 	uint32_t arbitration;
 	uint32_t power_management;
 	uint16_t temp_over, temp_under; /* Kelvin, composite sensor */
-	uint32_t error_recovery;
+	uint16_t error_recovery[BH_TARGET_NVME_MAX_NS + 1]; /* TLER by nsid: the one feature that is a namespace's */
 	uint32_t write_cache;
 	uint32_t queues; /* as granted: NCQR << 16 | NSQR, 0's based */
 	uint32_t coalescing;

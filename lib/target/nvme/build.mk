@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The control plane first, then the I/O plane.
+target_nvme_SRCS := admin.c admin_cmd.c ctrl.c event.c feature.c gate.c identify.c log.c ns.c regs.c

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the control plane know of each other. Private to lib/target/nvme; control thread, except as said.
+ */
+#ifndef TARGET_NVME_CONTROL_H
+#define TARGET_NVME_CONTROL_H
+
+#include "target/nvme/admin.h"
+#include "target/nvme/ctrl.h"
+#include "target/nvme/io.h"
+
+#define TN_LOG "nvme-target"
+
+#define TN_ABORT_LIMIT 4u /* Abort commands at once (ACL + 1) */
+#define TN_CNTLID 1u
+/* As walk.c reads them: data anywhere, bit buckets, no more data than the command moves. */
+#define TN_SGLS (BH_NVME_SGLS_BYTE_ALIGNED | BH_NVME_SGLS_BIT_BUCKET)
+#define TN_TIMEOUT_500MS 10u /* CAP.TO and CRTO: 5 s */
+#define TN_RESET_DEADLINE_NS 2000000000ull
+
+/* An emulated controller has no sensor: a nominal temperature and thresholds, in Kelvin. */
+#define TN_TEMPERATURE 300u
+#define TN_TEMP_WARNING 343u
+#define TN_TEMP_CRITICAL 353u
+
+/* ---- gate.c: one gate of the I/O plane at a time, for whoever wants it closed ---- */
+
+struct tn_gate_req {
+	struct tn_gate_req *next;
+	enum tn_gate kind;
+	uint64_t iova, len;
+	void (*closed)(struct bh_target_nvme *ctrl); /* nothing touches client memory now; ends with tn_gate_open() */
+};
+
+void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req);
+void tn_gate_open(struct bh_target_nvme *ctrl);
+/* The admin queue has no transfer under way any more. */
+void tn_gate_admin_idle(struct bh_target_nvme *ctrl);
+
+/* ---- event.c ---- */
+
+struct tn_events;
+
+/* The control plane's state beyond what the I/O plane sees. ctrl->ctl. */
+struct tn_ctl {
+	struct tn_gate_req *gate;	  /* closing or closed; NULL: open */
+	struct tn_gate_req *gate_waiting; /* in order */
+	bool gate_io_closed;
+	bool gate_told;
+
+	struct tn_gate_req server_gate; /* for the vfio-user server */
+	struct tn_gate_req reset_gate;	/* for CC.EN 1 -> 0 */
+	bool is_resetting;		/* between CC.EN = 0 and CSTS.RDY = 0 */
+	struct bh_timer *reset_timer;
+
+	struct tn_events *events;
+	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1]; /* bit per nsid, until the log is read */
+	uint64_t created_ns;
+	uint64_t media_errors; /* under error_lock */
+	bool fatal_told;       /* __atomic */
+
+	unsigned int pending_ns; /* namespaces on their way in or out */
+	bool is_leaving;	 /* the server has let its client go */
+	void (*destroyed)(void *arg);
+	void *destroyed_arg;
+	struct bh_msg destroy_msg;
+	void *doorbell_map;
+	size_t doorbell_map_bytes;
+};
+
+static inline struct tn_ctl *
+tn_ctl(const struct bh_target_nvme *ctrl)
+{
+	return (struct tn_ctl *)ctrl->ctl;
+}
+
+int tn_events_create(struct bh_target_nvme *ctrl);
+void tn_events_free(struct bh_target_nvme *ctrl);
+void tn_events_reset(struct bh_target_nvme *ctrl);
+/* An Asynchronous Event Request has come, or what masked events has changed: report what can be reported. */
+void tn_events_deliver(struct bh_target_nvme *ctrl);
+/* The host has read log page `lid` without Retain Asynchronous Event. */
+void tn_events_clear(struct bh_target_nvme *ctrl, uint8_t lid);
+/* What SMART warns of, or what of that the host wants to be told, has changed. */
+void tn_events_smart(struct bh_target_nvme *ctrl);
+
+/* ---- regs.c ---- */
+
+void tn_regs_init(struct bh_target_nvme *ctrl);
+int tn_regs_read(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count);
+int tn_regs_write(struct bh_target_nvme *ctrl, uint64_t offset, const void *buf, size_t count);
+/* Everything to power-on state, the administrative registers included. Inside a closed gate. */
+void tn_regs_power_on(struct bh_target_nvme *ctrl);
+bool tn_regs_is_ready(const struct bh_target_nvme *ctrl);
+int tn_regs_timer_create(struct bh_target_nvme *ctrl);
+
+/* ---- admin.c ---- */
+
+#define TN_ADMIN_DATA 4096u /* the most that any admin command moves */
+
+struct tn_admin_cmd;
+typedef void (*tn_admin_fn)(struct tn_admin_cmd *cmd);
+
+struct tn_admin_cmd {
+	struct tn_admin_cmd *next;
+	struct bh_target_nvme *ctrl;
+	struct bh_nvme_cmd sqe; /* a private copy */
+	struct tn_xfer xfer;
+	tn_admin_fn then;   /* after data, or when it is its turn among queue commands */
+	uint32_t cdw0;
+	uint16_t status;    /* status field */
+	bool is_busy;	    /* not in the free list */
+	bool is_dropped;    /* a reset came: whoever still holds it lets go without a completion */
+	bool is_abort;	    /* counts against the Abort Command Limit */
+	uint8_t data[TN_ADMIN_DATA] __attribute__((aligned(16)));
+};
+
+int tn_admin_create(struct bh_target_nvme *ctrl);
+void tn_admin_free(struct bh_target_nvme *ctrl);
+void tn_admin_start(struct bh_target_nvme *ctrl); /* queues as AQA, ASQ, ACQ say */
+void tn_admin_drop(struct bh_target_nvme *ctrl);  /* inside a closed gate: forgets queues and commands */
+void tn_admin_pause(struct bh_target_nvme *ctrl);
+void tn_admin_resume(struct bh_target_nvme *ctrl);
+bool tn_admin_is_idle(const struct bh_target_nvme *ctrl); /* no transfer from or to client memory under way */
+void tn_admin_irqs_changed(struct bh_target_nvme *ctrl);
+
+/* Completes: sf is BH_NVME_SC_*, perhaps with flags; on failure DNR is added and (byte, bit) goes to the error log. */
+void tn_admin_complete(struct tn_admin_cmd *cmd, uint16_t sf);
+/* As above, naming the byte of the command that is wrong (and bit 0 of it). */
+void tn_admin_fail(struct tn_admin_cmd *cmd, uint16_t sf, unsigned int byte);
+/* Moves data[offset, offset + len) to the client, then `then` with the outcome in cmd->status (NULL: completes with it). */
+void tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then);
+/* Fetches len bytes into data, then `then` likewise. */
+void tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then);
+/* Commands about queues go one after another: runs fn(cmd) when it is its turn. Done by completing it. */
+void tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn);
+/* The done callback for calls into the I/O plane; arg is the command. */
+void tn_admin_io_done(void *arg, uint16_t status);
+
+/* Keeps an Asynchronous Event Request until there is something to tell. */
+void tn_admin_aer_add(struct tn_admin_cmd *cmd);
+unsigned int tn_admin_aers(const struct bh_target_nvme *ctrl); /* outstanding */
+void tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0); /* the oldest */
+/* Aborts a command of the admin queue itself: only those that wait for events can be. */
+bool tn_admin_abort_own(struct bh_target_nvme *ctrl, uint16_t cid);
+unsigned int tn_admin_aborts(const struct bh_target_nvme *ctrl); /* Abort commands being carried out */
+
+/* Bytes of a command that error log entries point to. */
+#define TN_AT_OPC 0u
+#define TN_AT_FLAGS 1u
+#define TN_AT_NSID 4u
+#define TN_AT_PRP1 24u
+#define TN_AT_PRP2 32u
+#define TN_AT_CDW10 40u
+#define TN_AT_CDW11 44u
+#define TN_AT_CDW12 48u
+#define TN_AT_CDW14 56u
+#define TN_AT_NOWHERE 0xffffu
+
+/* ---- admin_cmd.c, identify.c, feature.c, log.c: commands; each completes in time ---- */
+
+bool tn_admin_supports(const struct bh_target_nvme *ctrl, uint8_t opc);
+void tn_admin_execute(struct tn_admin_cmd *cmd);
+bool tn_has_doorbell_buffers(const struct bh_target_nvme *ctrl);
+
+void tn_cmd_identify(struct tn_admin_cmd *cmd);
+void tn_cmd_get_features(struct tn_admin_cmd *cmd);
+void tn_cmd_set_features(struct tn_admin_cmd *cmd);
+void tn_cmd_get_log_page(struct tn_admin_cmd *cmd);
+
+void tn_features_reset(struct bh_target_nvme *ctrl);
+/* The critical warning byte of the SMART log as things are. */
+uint8_t tn_critical_warning(const struct bh_target_nvme *ctrl);
+bool tn_has_write_cache(const struct bh_target_nvme *ctrl);
+
+/* Does the other plane carry out this I/O command, in every namespace there is? For ONCS and the effects log. */
+bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc);
+
+/* ---- ns.c ---- */
+
+/* The namespace if it is active (attached, its channels open), else NULL. Any nsid. */
+struct tn_ns *tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid);
+void tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid);
+/* Begins to detach whatever is attached; tn_ctrl_ns_gone() follows for each. */
+void tn_ns_detach_all(struct bh_target_nvme *ctrl);
+void tn_ctrl_ns_gone(struct bh_target_nvme *ctrl); /* ctrl.c */
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Identify (NVMe 2.0 5.17, NVM command set 4.1.5).
+ *
+ * What is said here is what the rest does: OACS and the admin commands come from one table, ONCS from the opcodes of the I/O
+ * plane, the write cache and read-only flags from the stores.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "target/nvme/control.h"
+
+/* A text field, padded with spaces. */
+static void
+put_text(char *field, size_t size, const char *text)
+{
+	size_t len = strnlen(text, size);
+
+	memset(field, ' ', size);
+	memcpy(field, text, len);
+}
+
+static uint8_t
+log2_of(uint64_t value)
+{
+	return (uint8_t)(63 - __builtin_clzll(value));
+}
+
+bool
+tn_has_write_cache(const struct bh_target_nvme *ctrl)
+{
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		const struct tn_ns *ns = tn_ns_get(ctrl, nsid);
+
+		if (ns && (bh_blk_info(ns->blk)->caps & BH_BLK_CAP_FLUSH))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t
+common_caps(const struct bh_target_nvme *ctrl)
+{
+	uint32_t nsid, caps = ~0u;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		const struct tn_ns *ns = tn_ns_get(ctrl, nsid);
+
+		caps &= ns ? bh_blk_info(ns->blk)->caps : ~0u;
+	}
+	return caps;
+}
+
+/* cmd.c emulates what a store lacks of Compare and ignores Deallocate, but zeroes have to be written. */
+bool
+tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
+{
+	switch (opc) {
+	case BH_NVME_CMD_FLUSH:
+	case BH_NVME_CMD_WRITE:
+	case BH_NVME_CMD_READ:
+	case BH_NVME_CMD_COMPARE:
+	case BH_NVME_CMD_DSM:
+		return true;
+	case BH_NVME_CMD_WRITE_ZEROES:
+		return common_caps(ctrl) & BH_BLK_CAP_WRITE_ZEROES;
+	default:
+		return false;
+	}
+}
+
+static uint16_t
+oncs(const struct bh_target_nvme *ctrl)
+{
+	uint32_t bits = BH_NVME_ONCS_FEATURES_SAVE | BH_NVME_ONCS_TIMESTAMP;
+
+	bits |= tn_io_supports(ctrl, BH_NVME_CMD_COMPARE) ? BH_NVME_ONCS_COMPARE : 0;
+	bits |= tn_io_supports(ctrl, BH_NVME_CMD_DSM) ? BH_NVME_ONCS_DSM : 0;
+	bits |= tn_io_supports(ctrl, BH_NVME_CMD_WRITE_ZEROES) ? BH_NVME_ONCS_WRITE_ZEROES : 0;
+	return (uint16_t)bits;
+}
+
+static void
+put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
+{
+	id->mdts = log2_of(ctrl->mdts / TN_PAGE_SIZE);
+	id->acl = TN_ABORT_LIMIT - 1;
+	id->aerl = TN_AER_LIMIT - 1;
+	id->elpe = TN_ERROR_LOG_ENTRIES - 1;
+	id->sqes = BH_NVME_SQE_SHIFT << 4 | BH_NVME_SQE_SHIFT;
+	id->cqes = BH_NVME_CQE_SHIFT << 4 | BH_NVME_CQE_SHIFT;
+	id->nn = BH_TARGET_NVME_MAX_NS;
+	id->mnan = BH_TARGET_NVME_MAX_NS;
+	id->rtd3r = TN_TIMEOUT_500MS * 500000u;
+	id->rtd3e = TN_TIMEOUT_500MS * 500000u;
+	id->wctemp = TN_TEMP_WARNING;
+	id->cctemp = TN_TEMP_CRITICAL;
+}
+
+static void
+identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
+{
+	id->vid = BH_TARGET_NVME_PCI_VENDOR;
+	id->ssvid = BH_TARGET_NVME_PCI_VENDOR;
+	put_text(id->sn, sizeof(id->sn), ctrl->serial);
+	put_text(id->mn, sizeof(id->mn), ctrl->model);
+	put_text(id->fr, sizeof(id->fr), BH_VERSION);
+	id->cntlid = TN_CNTLID;
+	id->ver = ctrl->regs.vs;
+	id->oaes = BH_NVME_OAES_NS_ATTR;
+	id->cntrltype = BH_NVME_CNTRLTYPE_IO;
+	id->nvmsr = 1; /* an NVMe storage device */
+	id->oacs = tn_has_doorbell_buffers(ctrl) ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
+	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
+	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
+	id->oncs = oncs(ctrl);
+	id->vwc = BH_NVME_VWC_FLUSH_ALL_YES | (tn_has_write_cache(ctrl) ? BH_NVME_VWC_PRESENT : 0);
+	id->sgls = TN_SGLS;
+	put_limits(ctrl, id);
+	snprintf(id->subnqn, sizeof(id->subnqn), "%s", ctrl->subnqn);
+}
+
+static void
+identify_ns(const struct tn_ns *ns, struct bh_nvme_id_ns *id)
+{
+	uint32_t caps = bh_blk_info(ns->blk)->caps;
+
+	id->nsze = ns->blocks;
+	id->ncap = ns->blocks;
+	id->nuse = ns->blocks;
+	id->lbaf[0].lbads = (uint8_t)ns->block_shift;
+	if (caps & BH_BLK_CAP_DEALLOCATE)
+		id->dlfeat = BH_NVME_DLFEAT_READ_ZEROES;
+	if ((caps & BH_BLK_CAP_DEALLOCATE) && (caps & BH_BLK_CAP_WRITE_ZEROES))
+		id->dlfeat |= BH_NVME_DLFEAT_WRITE_ZEROES;
+	id->nsattr = caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
+	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
+}
+
+static void
+identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)
+{
+	id->nsattr = bh_blk_info(ns->blk)->caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
+	id->nstat = BH_NVME_NSTAT_READY;
+}
+
+static uint8_t *
+put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
+{
+	const struct bh_nvme_ns_id_desc head = { .nidt = type, .nidl = len };
+
+	memcpy(at, &head, sizeof(head));
+	memcpy(at + sizeof(head), id, len);
+	return at + sizeof(head) + len;
+}
+
+static void
+identify_desc(const struct tn_ns *ns, uint8_t *at)
+{
+	const uint8_t csi = BH_NVME_CSI_NVM;
+
+	at = put_desc(at, BH_NVME_NIDT_NGUID, ns->nguid, sizeof(ns->nguid));
+	at = put_desc(at, BH_NVME_NIDT_UUID, ns->uuid, sizeof(ns->uuid));
+	put_desc(at, BH_NVME_NIDT_CSI, &csi, sizeof(csi));
+}
+
+static void
+identify_list(const struct bh_target_nvme *ctrl, uint32_t after, struct bh_nvme_ns_list *list)
+{
+	unsigned int n = 0;
+	uint32_t nsid;
+
+	static_assert(BH_TARGET_NVME_MAX_NS < 1024, "all namespaces fit in one list");
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		if (nsid > after && tn_ns_get(ctrl, nsid))
+			list->nsid[n++] = nsid;
+	}
+}
+
+static bool
+is_valid_nsid(uint32_t nsid)
+{
+	return nsid >= 1 && nsid <= BH_TARGET_NVME_MAX_NS;
+}
+
+/* Structures about one namespace: all zeros for an inactive one, but for the descriptors, which it has none of. */
+static uint16_t
+about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
+{
+	const struct tn_ns *ns = tn_ns_get(cmd->ctrl, cmd->sqe.nsid);
+
+	if (!is_valid_nsid(cmd->sqe.nsid) || (!ns && cns == BH_NVME_CNS_NS_ID_DESC))
+		return BH_NVME_SC_INVALID_NS;
+	if (!ns)
+		return 0;
+	switch (cns) {
+	case BH_NVME_CNS_NS:
+		identify_ns(ns, (struct bh_nvme_id_ns *)cmd->data);
+		break;
+	case BH_NVME_CNS_NS_ID_DESC:
+		identify_desc(ns, cmd->data);
+		break;
+	case BH_NVME_CNS_NS_INDEP:
+		identify_indep(ns, (struct bh_nvme_id_ns_indep *)cmd->data);
+		break;
+	default: /* CNS 05h: no protection information, no storage tags: zeros */
+		break;
+	}
+	return 0;
+}
+
+static uint16_t
+about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
+{
+	uint32_t nsid = cmd->sqe.nsid;
+
+	switch (cns) {
+	case BH_NVME_CNS_CTRL:
+		identify_ctrl(cmd->ctrl, (struct bh_nvme_id_ctrl *)cmd->data);
+		return 0;
+	case BH_NVME_CNS_ACTIVE_NS_LIST:
+	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
+		if (nsid >= BH_NVME_NSID_ALL - 1)
+			return BH_NVME_SC_INVALID_NS;
+		identify_list(cmd->ctrl, nsid, (struct bh_nvme_ns_list *)cmd->data);
+		return 0;
+	case BH_NVME_CNS_IOCS:
+		((struct bh_nvme_id_iocs *)cmd->data)->vector[0] = 1u << BH_NVME_CSI_NVM;
+		return 0;
+	default: /* CNS 06h: no limits of its own: zeros */
+		return 0;
+	}
+}
+
+void
+tn_cmd_identify(struct tn_admin_cmd *cmd)
+{
+	uint8_t cns = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNS);
+	uint16_t cntid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNTID);
+	uint8_t csi = (uint8_t)BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI);
+	uint16_t sf;
+
+	memset(cmd->data, 0, sizeof(cmd->data));
+	switch (cns) {
+	case BH_NVME_CNS_CSI_NS:
+	case BH_NVME_CNS_CSI_CTRL:
+	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
+		if (csi != BH_NVME_CSI_NVM) {
+			tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
+			return;
+		}
+		sf = cns == BH_NVME_CNS_CSI_NS ? about_ns(cmd, cns) : about_ctrl(cmd, cns);
+		break;
+	case BH_NVME_CNS_NS:
+	case BH_NVME_CNS_NS_ID_DESC:
+	case BH_NVME_CNS_NS_INDEP:
+		sf = about_ns(cmd, cns);
+		break;
+	case BH_NVME_CNS_IOCS:
+		if (cntid != TN_CNTLID && cntid != 0xffff) {
+			tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
+			return;
+		}
+		sf = about_ctrl(cmd, cns);
+		break;
+	case BH_NVME_CNS_CTRL:
+	case BH_NVME_CNS_ACTIVE_NS_LIST:
+		sf = about_ctrl(cmd, cns);
+		break;
+	default:
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10);
+		return;
+	}
+	if (sf)
+		tn_admin_fail(cmd, sf, TN_AT_NSID);
+	else
+		tn_admin_send(cmd, 0, TN_ADMIN_DATA, NULL);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Namespaces: stores under an id.
+ *
+ * A namespace is attached (its id is taken), then opening (each thread opens a channel), active, closing, gone. The host sees
+ * it while it is active. A detach that comes while it is opening waits for that.
+ *
+ * Stores may be resized on any thread: the listener leaves the new size and sends one message to the control thread. A message
+ * under way when the namespace goes frees it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+#include "target/nvme/control.h"
+
+enum state {
+	OPENING,
+	ACTIVE,
+	CLOSING,
+};
+
+/* A struct tn_ns as the I/O plane knows it, and what is ours. */
+struct ns {
+	struct tn_ns ns; /* first */
+	enum state state;
+	bool is_calling;   /* inside tn_io_ns_add() */
+	int error;	   /* of an opening that failed inside the call */
+	bool is_unwanted;  /* detached while opening */
+	void (*gone)(void *arg);
+	void *gone_arg;
+	/* under lock */
+	pthread_mutex_t lock;
+	uint64_t new_blocks;
+	bool is_sent;
+	bool is_dead;
+	struct bh_msg msg;
+};
+
+static struct ns *
+ns_of(const struct bh_target_nvme *ctrl, uint32_t nsid)
+{
+	return nsid >= 1 && nsid <= BH_TARGET_NVME_MAX_NS ? (struct ns *)ctrl->ns[nsid] : NULL;
+}
+
+struct tn_ns *
+tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid)
+{
+	struct ns *ns = ns_of(ctrl, nsid);
+
+	return ns && ns->state == ACTIVE ? &ns->ns : NULL;
+}
+
+void
+tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid)
+{
+	if (!(__atomic_load_n(&ctrl->regs.csts, __ATOMIC_RELAXED) & BH_NVME_CSTS_RDY))
+		return; /* whoever enables it looks at all of them */
+	tn_ctl(ctrl)->changed_ns[nsid / 64] |= 1ull << nsid % 64;
+	tn_event_raise(ctrl, BH_NVME_AER_TYPE_NOTICE, BH_NVME_AER_NOTICE_NS_ATTR_CHANGED, BH_NVME_LOG_CHANGED_NS);
+}
+
+/* ---- resize ---- */
+
+static void
+ns_free(struct ns *ns)
+{
+	pthread_mutex_destroy(&ns->lock);
+	free(ns);
+}
+
+static void
+take_size(void *arg)
+{
+	struct ns *ns = arg;
+	uint64_t blocks;
+	bool is_dead;
+
+	pthread_mutex_lock(&ns->lock);
+	ns->is_sent = false;
+	blocks = ns->new_blocks;
+	is_dead = ns->is_dead;
+	pthread_mutex_unlock(&ns->lock);
+	if (is_dead) {
+		ns_free(ns);
+		return;
+	}
+	if (ns->state == CLOSING || blocks == ns->ns.blocks)
+		return;
+	__atomic_store_n(&ns->ns.blocks, blocks, __ATOMIC_RELEASE);
+	if (ns->state != ACTIVE)
+		return;
+	tn_io_ns_resized(ns->ns.ctrl, &ns->ns);
+	tn_ns_changed(ns->ns.ctrl, ns->ns.nsid);
+}
+
+/* The resizer's thread. */
+static void
+resized(struct bh_blk_listener *listener, uint64_t blocks)
+{
+	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
+
+	pthread_mutex_lock(&ns->lock);
+	ns->new_blocks = blocks;
+	if (!ns->is_sent) {
+		ns->is_sent = true;
+		bh_reactor_send(ns->ns.ctrl->control, &ns->msg);
+	}
+	pthread_mutex_unlock(&ns->lock);
+}
+
+/* ---- identity ---- */
+
+/* UUIDv5 of (subsystem NQN, store name): the same disk after a restart. */
+static void
+derive_uuid(const struct bh_target_nvme *ctrl, const char *name, uint8_t out[16])
+{
+	uuid_t subsystem;
+
+	uuid_generate_sha1(subsystem, *uuid_get_template("url"), ctrl->subnqn, strlen(ctrl->subnqn));
+	uuid_generate_sha1(out, subsystem, name, strlen(name));
+}
+
+static bool
+is_uuid_taken(const struct bh_target_nvme *ctrl, const uint8_t uuid[16])
+{
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		if (ctrl->ns[nsid] && !memcmp(ctrl->ns[nsid]->uuid, uuid, 16))
+			return true;
+	}
+	return false;
+}
+
+/* Two namespaces of a controller never share an identity, hosts refuse that: the id then goes into the name. */
+static void
+choose_uuid(struct bh_target_nvme *ctrl, struct tn_ns *ns)
+{
+	const struct bh_blk_info *info = bh_blk_info(ns->blk);
+	char name[300];
+
+	if (uuid_is_null(info->uuid))
+		derive_uuid(ctrl, info->name, ns->uuid);
+	else
+		memcpy(ns->uuid, info->uuid, sizeof(ns->uuid));
+	if (is_uuid_taken(ctrl, ns->uuid)) {
+		snprintf(name, sizeof(name), "%s#%u", info->name, ns->nsid);
+		derive_uuid(ctrl, name, ns->uuid);
+	}
+	memcpy(ns->nguid, ns->uuid, sizeof(ns->nguid));
+}
+
+/* ---- attach ---- */
+
+static void
+forget(struct ns *ns)
+{
+	struct bh_target_nvme *ctrl = ns->ns.ctrl;
+	void (*gone)(void *arg) = ns->gone;
+	void *arg = ns->gone_arg;
+	bool is_sent;
+
+	ctrl->ns[ns->ns.nsid] = NULL;
+	bh_blk_unlisten(ns->ns.blk, &ns->ns.resize);
+	bh_blk_put(ns->ns.blk);
+	pthread_mutex_lock(&ns->lock);
+	is_sent = ns->is_sent;
+	ns->is_dead = true;
+	pthread_mutex_unlock(&ns->lock);
+	if (!is_sent)
+		ns_free(ns);
+	if (gone)
+		gone(arg);
+	tn_ctl(ctrl)->pending_ns--;
+	tn_ctrl_ns_gone(ctrl);
+}
+
+static void
+closed(void *arg)
+{
+	forget(arg);
+}
+
+static void
+begin_close(struct ns *ns)
+{
+	struct bh_target_nvme *ctrl = ns->ns.ctrl;
+
+	ns->state = CLOSING;
+	ns->ns.detaching = true;
+	tn_ctl(ctrl)->pending_ns++;
+	tn_ns_changed(ctrl, ns->ns.nsid);
+	tn_io_ns_remove(ctrl, &ns->ns, closed, ns);
+}
+
+static void
+opened(void *arg, int error)
+{
+	struct ns *ns = arg;
+	struct bh_target_nvme *ctrl = ns->ns.ctrl;
+
+	if (error) {
+		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: namespace %u: %s: no channel: %s", ctrl->path, ns->ns.nsid,
+		       bh_blk_info(ns->ns.blk)->name, strerror(-error));
+		ns->error = error;
+		if (!ns->is_calling)
+			forget(ns);
+		return;
+	}
+	tn_ctl(ctrl)->pending_ns--;
+	ns->state = ACTIVE;
+	if (ns->is_unwanted) {
+		begin_close(ns);
+		return;
+	}
+	tn_ns_changed(ctrl, ns->ns.nsid);
+}
+
+static int
+ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct ns **out)
+{
+	const struct bh_blk_info *info = bh_blk_info(blk);
+	struct ns *ns = calloc(1, sizeof(*ns));
+
+	if (!ns)
+		return -ENOMEM;
+	pthread_mutex_init(&ns->lock, NULL);
+	ns->msg.fn = take_size;
+	ns->msg.ctx = ns;
+	ns->state = OPENING;
+	ns->ns.nsid = nsid;
+	ns->ns.ctrl = ctrl;
+	ns->ns.blk = bh_blk_get(blk);
+	ns->ns.block_shift = info->block_size == 4096 ? 12 : 9;
+	ns->ns.resize.resized = resized;
+	choose_uuid(ctrl, &ns->ns);
+	bh_blk_listen(blk, &ns->ns.resize);
+	/* After listening: a size that changes now is told of. */
+	ns->ns.blocks = __atomic_load_n(&info->blocks, __ATOMIC_RELAXED);
+	*out = ns;
+	return 0;
+}
+
+static uint32_t
+lowest_free(const struct bh_target_nvme *ctrl)
+{
+	uint32_t nsid = 1;
+
+	while (nsid <= BH_TARGET_NVME_MAX_NS && ctrl->ns[nsid])
+		nsid++;
+	return nsid;
+}
+
+int
+bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid)
+{
+	const struct bh_blk_info *info = bh_blk_info(blk);
+	struct ns *ns;
+	int rc;
+
+	if ((info->block_size != 512 && info->block_size != 4096) || nsid > BH_TARGET_NVME_MAX_NS)
+		return -EINVAL;
+	if (!nsid)
+		nsid = lowest_free(ctrl);
+	if (nsid > BH_TARGET_NVME_MAX_NS || ctrl->is_destroying)
+		return -ENOSPC;
+	if (ctrl->ns[nsid])
+		return -EEXIST;
+	rc = ns_alloc(ctrl, blk, nsid, &ns);
+	if (rc)
+		return rc;
+	ctrl->ns[nsid] = &ns->ns;
+	tn_ctl(ctrl)->pending_ns++;
+	ns->is_calling = true;
+	tn_io_ns_add(ctrl, &ns->ns, opened, ns);
+	ns->is_calling = false;
+	if (ns->error) {
+		rc = ns->error;
+		forget(ns);
+		return rc;
+	}
+	return (int)nsid;
+}
+
+/* ---- detach ---- */
+
+int
+bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg), void *arg)
+{
+	struct ns *ns = ns_of(ctrl, nsid);
+
+	if (!ns || ns->state == CLOSING || ns->is_unwanted)
+		return -ENOENT;
+	ns->gone = done;
+	ns->gone_arg = arg;
+	if (ns->state == OPENING)
+		ns->is_unwanted = true;
+	else
+		begin_close(ns);
+	return 0;
+}
+
+void
+tn_ns_detach_all(struct bh_target_nvme *ctrl)
+{
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++)
+		bh_target_nvme_ns_detach(ctrl, nsid, NULL, NULL);
+}
