@@ -212,14 +212,15 @@ vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf, siz
 	state = c->bytes[power_at] & PM_STATE;
 	if (state != PM_D0 && state != PM_D3) /* states we do not have: the write is ignored */
 		c->bytes[power_at] = old_power;
-	update_command(s);
-	if (((old_command ^ get16(c->bytes, COMMAND)) & VFUS_COMMAND_INTX_OFF) ||
-	    (c->msix && old_control != get16(c->bytes, c->msix + MSIX_CONTROL)))
-		update_msix(s);
+	/* With a reset to follow nothing is told now: the command register in force goes to 0 once. */
 	if (offset <= flr_at && flr_at - offset < len && (in[flr_at - offset] & (PCIE_FLR >> 8)))
 		return VFUS_WISH_FLR;
 	if ((old_power & PM_STATE) == PM_D3 && !in_d3(c))
 		return VFUS_WISH_D3;
+	update_command(s);
+	if (((old_command ^ get16(c->bytes, COMMAND)) & VFUS_COMMAND_INTX_OFF) ||
+	    (c->msix && old_control != get16(c->bytes, c->msix + MSIX_CONTROL)))
+		update_msix(s);
 	return VFUS_WISH_NONE;
 }
 
