@@ -45,7 +45,7 @@ void bh_pci_opts_init(struct bh_pci_opts *opts);
 
 /* ---- addresses ---- */
 
-#define BH_PCI_ADDR_TEXT 18 /* bytes: "ffffffff:ff:1f.7" and its terminator, rounded up */
+#define BH_PCI_ADDR_TEXT 17 /* bytes: "ffffffff:ff:1f.7" and its terminator */
 
 struct bh_pci_addr {
 	uint32_t domain;
@@ -256,7 +256,8 @@ int bh_pci_msix_read(bh_pci_read_fn read, void *ctx, const struct bh_pci_caps *c
  * opener), a process that has its block or character device or its VFIO device open, a network
  * interface that is up, routed, enslaved or in a namespace that cannot be seen. Partitions and
  * paths of NVMe subsystems count as the device. 0: nobody was found (why is ""); processes of other
- * users are seen by root only. -ENODEV, -ENOMEM, -EINVAL.
+ * users are seen by root only. It only looks; binding also opens block devices exclusively for a
+ * moment, which finds mounts of other namespaces and storage pools. -ENODEV, -ENOMEM, -EINVAL.
  */
 int bh_pci_in_use(const struct bh_pci_opts *opts, const struct bh_pci_addr *addr,
 		  char why[BH_PCI_WHY]);
