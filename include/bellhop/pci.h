@@ -283,8 +283,8 @@ int bh_pci_vfio_holder(const struct bh_pci_opts *opts, const struct bh_pci_devic
  * 0 at once if that driver has it already.
  * -ENODEV: no such device; -ENOENT: no such driver is loaded; -EBUSY: in use (logged with the
  * reason); -EACCES: not allowed; -EOPNOTSUPP: this bus has no driver_override; -ETIMEDOUT: the old
- * driver did not let go, or the new one did not take it; -EINVAL: not a driver's name, or opts; else
- * what the kernel said.
+ * driver did not let go, or the new one did not take it; -EINVAL: not a driver's name, or opts;
+ * else what the kernel said.
  */
 int bh_pci_bind(const struct bh_pci_opts *opts, const struct bh_pci_addr *addr, const char *driver);
 /*
@@ -292,8 +292,8 @@ int bh_pci_bind(const struct bh_pci_opts *opts, const struct bh_pci_addr *addr, 
  */
 int bh_pci_unbind(const struct bh_pci_opts *opts, const struct bh_pci_addr *addr);
 /*
- * Undoes bh_pci_bind(): its driver_override is set as given ("" or NULL: none) and `driver` gets the
- * device back ("" or NULL: it stays without one). Errors of bh_pci_bind().
+ * Undoes bh_pci_bind(): its driver_override is set as given ("" or NULL: none), and `driver` gets
+ * the device back ("" or NULL: it stays without one). Errors of bh_pci_bind().
  */
 int bh_pci_restore(const struct bh_pci_opts *opts, const struct bh_pci_addr *addr,
 		   const char *driver, const char *driver_override);

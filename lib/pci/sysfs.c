@@ -89,7 +89,7 @@ int64_t bh__pci_read_number(const char *path, int64_t absent)
 
 int bh__pci_write(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	int rc = 0;
 
 	if (fd < 0)
