@@ -154,6 +154,31 @@ void bh_device_gone_listen(struct bh_device *dev, struct bh_gone_listener *liste
 void bh_device_gone_unlisten(struct bh_device *dev, struct bh_gone_listener *listener);
 
 /*
+ * Asks the device itself, by its configuration space, whether it is still there, for a driver whose
+ * registers read all-ones or zeros. False: it is lost; the gone callbacks have run or will at once.
+ * True also where the backend learns of losses by itself.
+ */
+bool bh_device_check(struct bh_device *dev);
+
+/* What a device that is still there may announce, with REMOVE_EVENT. */
+enum bh_device_event {
+	BH_DEVICE_REMOVE_REQUEST, /* somebody wants it back: close it soon. Comes again until then */
+	BH_DEVICE_ERROR, /* the bus reported an uncorrectable error: it needs a reset, or worse */
+};
+struct bh_event_listener {
+	/* As gone: on a backend thread; sets flags, wakes others; closes and unlistens nothing. */
+	void (*event)(struct bh_event_listener *listener, enum bh_device_event event);
+	struct bh_event_listener *next;
+};
+/*
+ * The listener stays the caller's. Accepted for every device; events from before are not repeated,
+ * but for a request to remove it that is still open.
+ */
+void bh_device_event_listen(struct bh_device *dev, struct bh_event_listener *listener);
+/* Waits for a call under way. A listener that is not there is accepted. */
+void bh_device_event_unlisten(struct bh_device *dev, struct bh_event_listener *listener);
+
+/*
  * Connects to the same address again, negotiates, maps all pools of the space, and makes the handle
  * valid again. BAR mappings (still to be unmapped) and interrupts of before are void: the driver
  * sets up anew. No other function of this device may run meanwhile but bh_device_gone(), unmap_bar
@@ -244,8 +269,29 @@ int bh_device_irq_trigger(struct bh_device *dev, unsigned int irq, unsigned int 
  * mappings stay.
  */
 int bh_device_reset(struct bh_device *dev);
+/*
+ * Resets the bus or slot the device is in. Needs HOT_RESET. -EBUSY: other devices would be reset
+ * too and are not ours (logged, with their names).
+ */
+int bh_device_hot_reset(struct bh_device *dev);
 
 /* ---- DMA ---- */
+
+/*
+ * Exports [offset, offset + len) of a BAR, whole pages, as a dma-buf; *fd is the caller's to close.
+ * Needs DMABUF_EXPORT. -EOPNOTSUPP: this part is not mappable; -EINVAL: outside, empty, unaligned.
+ */
+int bh_device_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
+			    int *fd);
+
+struct bh_iova_window {
+	uint64_t first, last; /* inclusive */
+};
+/*
+ * The device addresses memory can be mapped at: up to max of them into out[]; how many there are
+ * (which may be more than max). 0: nothing is known to be excluded.
+ */
+int bh_device_iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsigned int max);
 
 /* How a pool is offered to a vfio-user peer; for tests and for fds that cannot be mapped. */
 enum bh_dma_access {
@@ -255,6 +301,17 @@ enum bh_dma_access {
 	BH_DMA_ACCESS_MESSAGE, /* without an fd */
 };
 
+/* How the kernel's VFIO is reached. */
+enum bh_vfio_mode {
+	BH_VFIO_AUTO,  /* as the environment variable BH_VFIO says ("group", "cdev"), else cdev and
+			  iommufd where the system has both, else group and container */
+	BH_VFIO_GROUP, /* /dev/vfio/N and a type 1 container, or fail */
+	BH_VFIO_CDEV,  /* /dev/vfio/devices/vfioN and iommufd, or fail */
+};
+
+#define BH_MEMATTR_NEVER 0
+#define BH_MEMATTR_AUTO (-1) /* tries the numbers it may have, and proves which */
+
 /* Options of opening a device, common to all backends. */
 struct bh_device_opts {
 	size_t size;
@@ -263,6 +320,12 @@ struct bh_device_opts {
 	uint64_t timeout_ns;	      /* for one answer; default 10 s */
 	enum bh_dma_access dma_access; /* vfio-user only: -EOPNOTSUPP for all but AUTO elsewhere */
 	bool twin_socket;	      /* vfio-user only: offer it (default on) */
+	enum bh_vfio_mode vfio;	      /* kernel VFIO only */
+	/*
+	 * Kernel VFIO only: the number of the proposed feature that gives a BAR's dma-buf a memory
+	 * attribute, which no released kernel has; BH_MEMATTR_AUTO or BH_MEMATTR_NEVER (default).
+	 */
+	int memattr_feature;
 };
 
 /* size, and the defaults named above; no space. */

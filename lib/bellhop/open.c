@@ -4,9 +4,11 @@
 #include <errno.h>
 
 #include "io/io.h"
+#include "io_vfio/io_vfio.h"
 #include "io_vfu/io_vfu.h"
 
 const struct bh_backend bh_backends[] = {
+	{ BH_ADDRESS_PCI, "vfio", bh_io_vfio_open },
 	{ BH_ADDRESS_VFIO_USER, "vfio-user", bh_io_vfu_open },
 	{ BH_ADDRESS_VFIO_USER, NULL, NULL },
 };

@@ -6,7 +6,8 @@
  * state and runs the gone listeners, once, with gone_lock held, so that unlisten can wait for a
  * call under way by taking that lock. Another thread that finds the device lost (an unmap nobody
  * acknowledged) only marks it: from then on every function fails, and the announcement follows from
- * the backend's thread. Listeners stay over a reopen and hear of the next loss too.
+ * the backend's thread. Listeners stay over a reopen and hear of the next loss too. Event listeners
+ * are kept and called in the same way.
  *
  * Capability bits are of two kinds. Those with an operation behind them are checked here, once for
  * all backends; bh__device_init() refuses a table in which a declared bit has no operation, or an
@@ -54,7 +55,8 @@ int bh__device_opts_read(const struct bh_device_opts *opts, struct bh_device_opt
 		return -EINVAL;
 	memcpy(out, opts, opts->size);
 	out->size = sizeof(*out);
-	if (!out->space || (unsigned int)out->dma_access > BH_DMA_ACCESS_MESSAGE)
+	if (!out->space || (unsigned int)out->dma_access > BH_DMA_ACCESS_MESSAGE ||
+	    (unsigned int)out->vfio > BH_VFIO_CDEV || out->memattr_feature < BH_MEMATTR_AUTO)
 		return -EINVAL;
 	if (out->timeout_ns == 0)
 		out->timeout_ns = DEFAULT_TIMEOUT_NS;
@@ -81,6 +83,8 @@ static bool ops_consistent(const struct bh_io_ops *ops)
 		{ BH_CAP_IRQ_EVENTFD, ops->irq_trigger != NULL },
 		{ BH_CAP_IRQ_MASK, ops->irq_mask != NULL },
 		{ BH_CAP_RESET, ops->reset != NULL },
+		{ BH_CAP_HOT_RESET, ops->hot_reset != NULL },
+		{ BH_CAP_DMABUF_EXPORT, ops->dmabuf_export != NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(rule) / sizeof(rule[0]); i++) {
@@ -231,6 +235,59 @@ void bh_device_gone_unlisten(struct bh_device *dev, struct bh_gone_listener *lis
 	if (*p)
 		*p = listener->next;
 	pthread_mutex_unlock(&dev->gone_lock);
+}
+
+bool bh_device_check(struct bh_device *dev)
+{
+	if (bh_device_gone(dev))
+		return false;
+	return dev->ops->check ? dev->ops->check(dev) : true;
+}
+
+void bh__device_event(struct bh_device *dev, enum bh_device_event event)
+{
+	pthread_mutex_lock(&dev->gone_lock);
+	if (event == BH_DEVICE_REMOVE_REQUEST)
+		dev->remove_requested = true;
+	for (struct bh_event_listener *l = dev->event_listeners; l; l = l->next)
+		l->event(l, event);
+	pthread_mutex_unlock(&dev->gone_lock);
+}
+
+void bh_device_event_listen(struct bh_device *dev, struct bh_event_listener *listener)
+{
+	pthread_mutex_lock(&dev->gone_lock);
+	listener->next = dev->event_listeners;
+	dev->event_listeners = listener;
+	if (dev->remove_requested)
+		listener->event(listener, BH_DEVICE_REMOVE_REQUEST);
+	pthread_mutex_unlock(&dev->gone_lock);
+}
+
+void bh_device_event_unlisten(struct bh_device *dev, struct bh_event_listener *listener)
+{
+	struct bh_event_listener **p;
+
+	pthread_mutex_lock(&dev->gone_lock);
+	for (p = &dev->event_listeners; *p && *p != listener; p = &(*p)->next)
+		;
+	if (*p)
+		*p = listener->next;
+	pthread_mutex_unlock(&dev->gone_lock);
+}
+
+int bh_device_iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsigned int max)
+{
+	return dev->ops->iova_windows ? dev->ops->iova_windows(dev, out, max) : 0;
+}
+
+int bh_device_hot_reset(struct bh_device *dev)
+{
+	if (!(bh_device_caps(dev) & BH_CAP_HOT_RESET))
+		return -EOPNOTSUPP;
+	if (bh_device_gone(dev))
+		return -ENODEV;
+	return dev->ops->hot_reset(dev);
 }
 
 int bh_device_reset(struct bh_device *dev)

@@ -49,6 +49,13 @@ struct bh_io_ops {
 	int (*irq_mask)(struct bh_device *dev, unsigned int irq, unsigned int vector, bool masked,
 			bool wait);	     /* IRQ_MASK */
 	int (*reset)(struct bh_device *dev); /* RESET */
+	int (*hot_reset)(struct bh_device *dev); /* HOT_RESET */
+	int (*dmabuf_export)(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
+			     int *fd); /* DMABUF_EXPORT */
+
+	/* May be NULL: the backend learns of a loss by itself; nothing is excluded. */
+	bool (*check)(struct bh_device *dev);
+	int (*iova_windows)(struct bh_device *dev, struct bh_iova_window *out, unsigned int max);
 };
 
 struct bh_device {
@@ -63,6 +70,8 @@ struct bh_device {
 	pthread_mutex_t config_lock; /* read-modify-write of the command register */
 	pthread_mutex_t gone_lock;
 	struct bh_gone_listener *gone_listeners;
+	bool remove_requested; /* gone_lock: and not taken back */
+	struct bh_event_listener *event_listeners; /* gone_lock */
 };
 
 /*
@@ -87,6 +96,9 @@ void bh__device_set_gone(struct bh_device *dev);
 /* From any other thread: functions fail at once, the listeners wait for bh__device_set_gone(). */
 void bh__device_mark_gone(struct bh_device *dev);
 void bh__device_clear_gone(struct bh_device *dev); /* reopen succeeded */
+
+/* The backend was told something: runs the event listeners. On a thread of the backend. */
+void bh__device_event(struct bh_device *dev, enum bh_device_event event);
 
 /*
  * Fills the identity in info from configuration space, through the operations: for a device that is

@@ -177,3 +177,20 @@ int bh_device_region_io_fds(struct bh_device *dev, unsigned int region, struct b
 		return rc;
 	return dev->ops->region_io_fds(dev, region, out, max);
 }
+
+int bh_device_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
+			    int *fd)
+{
+	struct bh_region_info info;
+	int rc;
+
+	*fd = -1;
+	if (!(bh_device_caps(dev) & BH_CAP_DMABUF_EXPORT))
+		return -EOPNOTSUPP;
+	rc = bh_device_region_info(dev, bar, &info);
+	if (rc != 0)
+		return rc;
+	if (len == 0 || !bh_range_inside(offset, len, info.len))
+		return -EINVAL;
+	return dev->ops->dmabuf_export(dev, bar, offset, len, fd);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside the kernel VFIO backend.
+ */
+#ifndef IO_VFIO_DEV_H
+#define IO_VFIO_DEV_H
+
+#include <pthread.h>
+
+#include <bellhop/fault.h>
+#include <bellhop/pci.h>
+#include <bellhop/range.h>
+
+#include "io/io.h"
+#include "io_vfio/io_vfio.h"
+#include "io_vfio/uapi.h"
+
+/* More than these are no answer of a PCI device. */
+#define IO_VFIO_MAX_REGIONS 64u
+#define IO_VFIO_MAX_IRQS 16u
+#define IO_VFIO_MAX_VECTORS 2048u
+
+struct io_vfio_region {
+	uint64_t len;
+	uint64_t offset; /* of the device's fd */
+	uint32_t flags;
+	struct bh_region_area *areas;
+	unsigned int num_areas;
+};
+
+struct io_vfio_irq {
+	struct bh_irq_info info;
+	bool no_resize;	      /* all vectors are enabled at once, or none */
+	unsigned int enabled; /* vectors [0, enabled) exist */
+	int *fds;	      /* what is bound: info.count of them, -1 none */
+};
+
+/* One mapping of BAR pages, for the rule that a page has one attribute. */
+struct io_vfio_map {
+	struct bh_fault_range guard; /* the pages */
+	unsigned int bar;
+	uint64_t base; /* of the pages in the BAR */
+	enum bh_attr want;
+	struct io_vfio_map *next;
+};
+
+struct io_vfio;
+
+/* How a device is reached and how its address space is filled: group or cdev. */
+struct io_vfio_path {
+	const char *name;
+	int (*open)(struct io_vfio *v);
+	int (*windows)(struct io_vfio *v); /* fills v->windows */
+	int (*map)(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova);
+	int (*unmap)(struct io_vfio *v, uint64_t iova, uint64_t len);
+	int (*explain_map)(struct io_vfio *v, const struct bh_mem *mem, int rc);
+};
+
+extern const struct io_vfio_path io_vfio_group_path, io_vfio_cdev_path;
+
+/* Device addresses that may be used. */
+struct io_vfio_windows {
+	struct bh_iova_window *window;
+	unsigned int count;
+	uint64_t align; /* of an iova and a length; a power of two */
+};
+
+struct io_vfio {
+	struct bh_device dev; /* first */
+	struct bh_device_opts opts;
+	struct bh_pci_device pci;
+	const struct io_vfio_path *path;
+	int fd;	      /* the device */
+	int group_fd; /* with the group path */
+	int iommu_fd; /* the container, or iommufd */
+	uint32_t ioas_id;
+	bool no_map_file; /* this iommufd maps by address only */
+
+	struct io_vfio_region *region;
+	struct io_vfio_irq irq[IO_VFIO_MAX_IRQS];
+	unsigned int num_regions, num_irqs;
+	bool has_reset;
+	pthread_mutex_t irq_lock;
+
+	struct io_vfio_windows windows;
+	uint64_t dma_avail; /* mappings the container takes more; UINT64_MAX: it did not say */
+	struct bh_dma_listener listener;
+	bool listening;
+	struct bh_range_map maps; /* iova to va; under the space's lock */
+
+	pthread_mutex_t maps_lock;
+	struct io_vfio_map *bar_maps;
+	unsigned int memattr; /* the feature's number, 0: there is none */
+
+	int req_fd, err_fd, wake_fd;
+	bool watching, stop;
+	pthread_t thread;
+};
+
+static inline struct io_vfio *to_io_vfio(struct bh_device *dev)
+{
+	return (struct io_vfio *)dev;
+}
+
+/* Logs one line that names the device. Returns rc. */
+int io_vfio_fail(const struct io_vfio *v, int rc, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void io_vfio_info(const struct io_vfio *v, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* -EBUSY, after having said who has the device open. */
+int io_vfio_fail_busy(const struct io_vfio *v, const char *node);
+/* Opens a device node, or says why it cannot be. -errno. */
+int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd);
+
+/* ---- caps.c ---- */
+
+/*
+ * The first capability `id` in a chain of VFIO's that begins `first` bytes into the `len` bytes at
+ * info, if at least `min` bytes of it are there; *room says how many are. NULL: none, or a chain
+ * that makes no sense.
+ */
+const void *io_vfio_cap_find(const void *info, size_t len, uint32_t first, uint16_t id, size_t min,
+			     size_t *room);
+/*
+ * An info ioctl whose answer may be followed by capabilities: asks again with the room it needs.
+ * The struct begins with argsz, and is `fixed` bytes without them. *out is the caller's to free.
+ */
+int io_vfio_info_get(int fd, unsigned long request, const void *ask, size_t fixed, void **out);
+
+/* ---- region.c, irq.c ---- */
+
+int io_vfio_regions_learn(struct io_vfio *v);
+void io_vfio_regions_forget(struct io_vfio *v);
+int io_vfio_region_info(struct bh_device *dev, unsigned int region, struct bh_region_info *info);
+int io_vfio_region_read(struct bh_device *dev, unsigned int region, uint64_t offset, void *buf,
+			size_t count);
+int io_vfio_region_write(struct bh_device *dev, unsigned int region, uint64_t offset,
+			 const void *buf, size_t count);
+
+int io_vfio_irqs_learn(struct io_vfio *v);
+void io_vfio_irqs_forget(struct io_vfio *v);
+int io_vfio_irq_info(struct bh_device *dev, unsigned int irq, struct bh_irq_info *info);
+int io_vfio_irq_bind(struct bh_device *dev, unsigned int irq, unsigned int start,
+		     unsigned int count, const int *eventfds);
+int io_vfio_irq_disable(struct bh_device *dev, unsigned int irq);
+int io_vfio_irq_mask(struct bh_device *dev, unsigned int irq, unsigned int vector, bool masked,
+		     bool wait);
+int io_vfio_irq_trigger(struct bh_device *dev, unsigned int irq, unsigned int vector);
+/* Binds an eventfd of the backend's own to a type with one vector. */
+int io_vfio_irq_bind_own(struct io_vfio *v, unsigned int irq, int eventfd);
+
+/* ---- iova.c, dma.c ---- */
+
+/*
+ * Where [va, va + len) goes: to iova = va where a window holds it and nothing is there, else to the
+ * lowest place that is aligned and free. -ENOSPC: there is none.
+ */
+int io_vfio_iova_choose(const struct io_vfio_windows *windows, const struct bh_range_map *used,
+			uint64_t va, uint64_t len, uint64_t align, uint64_t *iova);
+
+int io_vfio_dma_map(struct bh_dma_listener *listener, const struct bh_mem *mem);
+void io_vfio_dma_unmap(struct bh_dma_listener *listener, const struct bh_mem *mem);
+int io_vfio_iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsigned int max);
+/* -ENOMEM, after having said what is short: locked memory, or memory. */
+int io_vfio_fail_memlock(const struct io_vfio *v, const struct bh_mem *mem);
+
+/* ---- map.c, memtype.c, memattr.c ---- */
+
+int io_vfio_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
+		    enum bh_attr want, unsigned int flags, struct bh_map *map);
+void io_vfio_unmap_bar(struct bh_device *dev, struct bh_map *map);
+int io_vfio_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
+			  int *fd);
+bool io_vfio_in_one_area(const struct io_vfio_region *r, uint64_t offset, uint64_t len);
+
+/*
+ * What the kernel's list says of all of [start, start + len) of physical memory: UNKNOWN if nothing,
+ * or more than one thing. The text form is for tests.
+ */
+enum bh_attr io_vfio_memtype(uint64_t start, uint64_t len);
+enum bh_attr io_vfio_memtype_parse(const char *list, uint64_t start, uint64_t len);
+
+/* VFIO_DEVICE_FEATURE without data. 0 or -errno. */
+int io_vfio_feature_probe(const struct io_vfio *v, uint32_t feature, uint32_t how);
+/* Finds the proposed feature, if that is asked for; says what it found. */
+void io_vfio_memattr_find(struct io_vfio *v);
+/* Asks that later mappings of the dma-buf be write-combining. */
+int io_vfio_memattr_set_wc(const struct io_vfio *v, int dmabuf);
+
+/* ---- watch.c, reset.c ---- */
+
+int io_vfio_watch_start(struct io_vfio *v);
+void io_vfio_watch_stop(struct io_vfio *v);
+/* Declares the device gone; the thread announces that. Any thread. */
+void io_vfio_lose(struct io_vfio *v, const char *why);
+bool io_vfio_check(struct bh_device *dev);
+
+bool io_vfio_hot_reset_known(const struct io_vfio *v);
+int io_vfio_reset(struct bh_device *dev);
+int io_vfio_hot_reset(struct bh_device *dev);
+
+#endif
