@@ -54,7 +54,7 @@ int io_vfio_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offs
 	struct io_vfio *v = to_io_vfio(dev);
 	uint64_t mask = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
 	struct {
-		struct vfio_device_feature head;
+		struct uapi_feature head;
 		struct uapi_dma_buf body;
 	} call = {
 		.head = { .argsz = sizeof(call),

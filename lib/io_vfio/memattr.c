@@ -30,7 +30,7 @@ static const unsigned int candidates[] = { 14, 15 };
 
 int io_vfio_feature_probe(const struct io_vfio *v, uint32_t feature, uint32_t how)
 {
-	struct vfio_device_feature probe = {
+	struct uapi_feature probe = {
 		.argsz = sizeof(probe),
 		.flags = feature | how | VFIO_DEVICE_FEATURE_PROBE,
 	};
@@ -43,7 +43,7 @@ static int set(const struct io_vfio *v, unsigned int number, int dmabuf, uint32_
 	       uint32_t missing)
 {
 	struct {
-		struct vfio_device_feature head;
+		struct uapi_feature head;
 		struct memattr body;
 	} call = {
 		.head = { .argsz = (uint32_t)sizeof(call) - missing,

@@ -83,10 +83,7 @@ static int fail_not_ours(const struct io_vfio *v, const struct vfio_pci_hot_rese
 int io_vfio_hot_reset(struct bh_device *dev)
 {
 	struct io_vfio *v = to_io_vfio(dev);
-	struct {
-		struct vfio_pci_hot_reset head;
-		int32_t group_fd;
-	} reset = { .head = { .argsz = sizeof(reset) }, .group_fd = v->group_fd };
+	struct uapi_hot_reset reset = { .argsz = sizeof(reset), .group_fd = v->group_fd };
 	struct vfio_pci_hot_reset_info *info;
 	bool ours = true;
 	int rc;
@@ -96,9 +93,9 @@ int io_vfio_hot_reset(struct bh_device *dev)
 		return io_vfio_fail(v, rc, "asking what a bus reset hits: %s", strerror(-rc));
 	if (info->flags & UAPI_HOT_RESET_DEV_ID) {
 		ours = info->flags & UAPI_HOT_RESET_DEV_ID_OWNED;
-		reset.head.argsz = sizeof(reset.head);
+		reset.argsz = offsetof(struct uapi_hot_reset, group_fd);
 	} else {
-		reset.head.count = 1;
+		reset.count = 1;
 		for (uint32_t i = 0; i < info->count && ours; i++)
 			ours = is_ours(v, &info->devices[i]);
 	}

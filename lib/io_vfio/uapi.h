@@ -41,6 +41,14 @@ struct uapi_attach_iommufd {
 #define UAPI_HOT_RESET_DEV_ID 1u
 #define UAPI_HOT_RESET_DEV_ID_OWNED 2u
 
+/* struct vfio_pci_hot_reset with room for one fd. */
+struct uapi_hot_reset {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t count;
+	int32_t group_fd;
+};
+
 /* ---- features ---- */
 
 #ifdef VFIO_DEVICE_FEATURE_DMA_BUF
@@ -48,6 +56,13 @@ struct uapi_attach_iommufd {
 #else
 #define UAPI_FEATURE_DMA_BUF 11 /* Linux 6.19 */
 #endif
+
+/* The head of VFIO_DEVICE_FEATURE's argument, without the array behind it. */
+struct uapi_feature {
+	uint32_t argsz;
+	uint32_t flags;
+};
+static_assert(sizeof(struct uapi_feature) == sizeof(struct vfio_device_feature), "its head");
 
 struct uapi_dma_range {
 	uint64_t offset;
