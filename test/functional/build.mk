@@ -5,3 +5,11 @@ FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
 $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o $(B)/obj/test/common/blk_late.o
+
+FUNCTIONAL := ft_data ft_queues
+ft_data_SRCS := ft_data.c
+ft_queues_SRCS := ft_queues.c
+
+# Where two threads of ours meet over queues: the polling threads of the target, owners of queues
+# against the controller's thread in the driver.
+FUNCTIONAL_TSAN := ft_queues
