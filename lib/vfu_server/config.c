@@ -212,7 +212,7 @@ vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf, siz
 	state = c->bytes[power_at] & PM_STATE;
 	if (state != PM_D0 && state != PM_D3) /* states we do not have: the write is ignored */
 		c->bytes[power_at] = old_power;
-	/* With a reset to follow nothing is told now: the command register in force goes to 0 once. */
+	/* With a reset to follow nothing is told now: the command in force goes to 0 once. */
 	if (offset <= flr_at && flr_at - offset < len && (in[flr_at - offset] & (PCIE_FLR >> 8)))
 		return VFUS_WISH_FLR;
 	if ((old_power & PM_STATE) == PM_D3 && !in_d3(c))

@@ -49,17 +49,19 @@ version_without_json_is_defaults(void)
 static void
 bad_version_is_answered_and_closed(void)
 {
+#define BARE(text) { text, sizeof(text) - 1 }
+#define TERMINATED(text) { text, sizeof(text) }
 	static const struct {
 		const char *bytes;
 		size_t len;
 	} bad[] = {
-		{ "\0\0", 2 },
-		{ "\1\0\0\0", 4 },
-		{ "\0\0\0\0{}", 6 },
-		{ "\0\0\0\0{", 6 },
-		{ "\0\0\0\0{\"capabilities\":{\"max_msg_fds\":-1}}", 41 },
-		{ "\0\0\0\0{\"capabilities\":[]}", 24 },
-		{ "\0\0\0\0{\"capabilities\":{\"twin_socket\":{\"supported\":3}}}", 53 },
+		BARE("\0\0"),
+		BARE("\1\0\0\0"),
+		BARE("\0\0\0\0{}"),
+		TERMINATED("\0\0\0\0{"),
+		TERMINATED("\0\0\0\0{\"capabilities\":{\"max_msg_fds\":-1}}"),
+		TERMINATED("\0\0\0\0{\"capabilities\":[]}"),
+		TERMINATED("\0\0\0\0{\"capabilities\":{\"twin_socket\":{\"supported\":3}}}"),
 	};
 	size_t i;
 
