@@ -128,7 +128,8 @@ int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf
 
 static void waiter_free(struct waiter *w)
 {
-	bh_pool_free(w->pool, w->bounce);
+	if (w->bounce)
+		bh_pool_free(w->pool, w->bounce);
 	free(w);
 }
 
