@@ -14,11 +14,7 @@
  * has been closed and reused. The lock is held for a system call that does not block, and
  * contended only while a client rebinds the vector under load.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bellhop/barrier.h>
@@ -48,24 +44,6 @@ unlock(uint32_t *word)
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
 }
 
-/*
- * Adds one to an eventfd without ever waiting. The client shares the file and may have made it
- * blocking and full, so the fd's own O_NONBLOCK says nothing; a full one counts as signalled.
- * Errors are the client's: it may have sent anything as an eventfd.
- */
-void
-vfus_signal(int fd)
-{
-	const uint64_t one = 1;
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
-
-	if (fd >= 0 && poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT)) {
-		n = write(fd, &one, sizeof(one));
-		(void)n;
-	}
-}
-
 static bool
 deliver_locked(struct vfus_vector *vector)
 {
@@ -77,7 +55,7 @@ deliver_locked(struct vfus_vector *vector)
 		__atomic_fetch_or(&vector->state, VFUS_VECTOR_PENDING, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	vfus_signal(vector->fd);
+	vfus_signal(vector->signaller, vector->fd);
 	return true;
 }
 
@@ -149,7 +127,7 @@ intx_deliver_locked(struct vfus_intx *intx)
 		return;
 	intx->forced = false;
 	intx->masked = true;
-	vfus_signal(intx->fd);
+	vfus_signal(intx->signaller, intx->fd);
 }
 
 void

@@ -51,15 +51,18 @@ vfus_irqs_init(struct bh_vfu_server *s, unsigned int msix_vectors)
 {
 	unsigned int i;
 
-	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = -1;
+	vfus_signaller_init(&s->irqs.signaller);
+	s->irqs.intx.signaller = &s->irqs.signaller;
 	if (msix_vectors == 0)
 		return 0;
 	s->irqs.msix = aligned_alloc(64, msix_vectors * sizeof(*s->irqs.msix));
 	if (!s->irqs.msix)
 		return -ENOMEM;
 	memset(s->irqs.msix, 0, msix_vectors * sizeof(*s->irqs.msix));
-	for (i = 0; i < msix_vectors; i++)
+	for (i = 0; i < msix_vectors; i++) {
 		s->irqs.msix[i].fd = -1;
+		s->irqs.msix[i].signaller = &s->irqs.signaller;
+	}
 	s->irqs.num_msix = msix_vectors;
 	return 0;
 }
@@ -242,6 +245,7 @@ vfus_irqs_fini(struct bh_vfu_server *s)
 
 	for (irq = 0; irq < BH_PCI_IRQS; irq++)
 		disable(s, irq);
+	vfus_signaller_fini(&s->irqs.signaller);
 	free(s->irqs.msix);
 	s->irqs.msix = NULL;
 	s->irqs.num_msix = 0;
@@ -325,7 +329,8 @@ trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector)
 	else if (irq == BH_PCI_MSIX)
 		vfus_vector_raise(&s->irqs.msix[vector]);
 	else
-		vfus_signal(irq == BH_PCI_ERR ? s->irqs.err_fd : s->irqs.req_fd);
+		vfus_signal(&s->irqs.signaller,
+			    irq == BH_PCI_ERR ? s->irqs.err_fd : s->irqs.req_fd);
 }
 
 /* NONE and BOOL: performs the action on those vectors that are meant. */

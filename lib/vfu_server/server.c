@@ -310,7 +310,7 @@ bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server
 	if (!s)
 		return -ENOMEM;
 	s->listen_fd = s->conn.fd = s->twin.fd = -1;
-	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = -1;
+	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = s->irqs.signaller.file = -1;
 	for (i = 0; i < 6; i++)
 		s->bar[i].fd = -1;
 	rc = build(s, opts);

@@ -38,6 +38,12 @@
 #define VFUS_VECTOR_OPEN 1u    /* bound and nowhere masked: a raise may signal */
 #define VFUS_VECTOR_PENDING 2u /* raised while it was not open */
 
+/* What it takes to signal an eventfd, see irq_signal.c. */
+struct vfus_signaller {
+	unsigned long ctx; /* 0: no asynchronous I/O here */
+	int file;
+};
+
 /*
  * state is the word raise looks at. fd may be used and changed only under lock, so it cannot be
  * closed (and its number reused) between a look and a write.
@@ -46,6 +52,7 @@ struct vfus_vector {
 	uint32_t state;
 	uint32_t lock;
 	int fd;
+	const struct vfus_signaller *signaller;
 	bool masked;	   /* by SET_IRQS; control thread */
 	bool table_masked; /* by a write to the MSI-X table; control thread */
 } __attribute__((aligned(64)));
@@ -64,6 +71,7 @@ struct vfus_mask_fd {
 struct vfus_intx {
 	uint32_t lock;
 	int fd;
+	const struct vfus_signaller *signaller;
 	bool masked;  /* by the client, or by having signalled (AUTOMASKED) */
 	bool blocked; /* INTx disabled by the command register, or MSI-X is in use */
 	bool forced;  /* triggered by SET_IRQS */
@@ -72,6 +80,7 @@ struct vfus_intx {
 };
 
 struct vfus_irqs {
+	struct vfus_signaller signaller;
 	struct vfus_vector *msix;
 	unsigned int num_msix;
 	unsigned int num_bound; /* MSI-X vectors with an eventfd */
@@ -321,13 +330,17 @@ void vfus_vector_open(struct vfus_vector *vector, bool open);
 bool vfus_vector_pending(const struct vfus_vector *vector);
 void vfus_vector_forget(struct vfus_vector *vector);
 bool vfus_vector_raise(struct vfus_vector *vector);
-void vfus_signal(int fd);
 void vfus_intx_bind(struct vfus_intx *intx, int fd);
 void vfus_intx_mask(struct vfus_intx *intx, bool masked);
 void vfus_intx_block(struct vfus_intx *intx, bool blocked);
 void vfus_intx_trigger(struct vfus_intx *intx);
 void vfus_intx_clear(struct vfus_intx *intx);
 void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted);
+
+/* irq_signal.c */
+void vfus_signaller_init(struct vfus_signaller *signaller);
+void vfus_signaller_fini(struct vfus_signaller *signaller);
+void vfus_signal(const struct vfus_signaller *signaller, int fd); /* any thread */
 
 /* config.c */
 void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts);

@@ -365,7 +365,9 @@ full_and_odd_fds_block_nobody(void)
 		bh_vfu_irq_raise(rig.server, 1);
 		bh_vfu_irq_raise(rig.server, 2);
 	}
-	CU_ASSERT_EQUAL(rig_eventfd_value(full), UINT64_MAX - 1);
+	CU_ASSERT(rig_eventfd_value(full) >= UINT64_MAX - 1);
+	CU_ASSERT_TRUE(bh_vfu_irq_raise(rig.server, 0));
+	CU_ASSERT_EQUAL(rig_eventfd_value(full), 1);
 	close(full);
 	close(pipes[0]);
 	close(pipes[1]);
