@@ -6,9 +6,13 @@ FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
 $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o $(B)/obj/test/common/blk_late.o
 
-FUNCTIONAL := ft_data ft_queues
+FUNCTIONAL := ft_data ft_queues ft_late ft_doorbells ft_memory ft_loss
 ft_data_SRCS := ft_data.c
 ft_queues_SRCS := ft_queues.c
+ft_late_SRCS := ft_late.c
+ft_doorbells_SRCS := ft_doorbells.c
+ft_memory_SRCS := ft_memory.c
+ft_loss_SRCS := ft_loss.c
 
 # Where two threads of ours meet over queues: the polling threads of the target, owners of queues
 # against the controller's thread in the driver.
