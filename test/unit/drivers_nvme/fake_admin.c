@@ -111,7 +111,7 @@ static uint16_t create(struct fake *f, const struct bh_nvme_cmd *cmd)
 	return 0;
 }
 
-static uint16_t delete(struct fake *f, const struct bh_nvme_cmd *cmd)
+static uint16_t delete (struct fake *f, const struct bh_nvme_cmd *cmd)
 {
 	uint16_t qid = (uint16_t)cmd->cdw10;
 	struct fake_queue *q = &f->q[qid <= FAKE_QUEUES ? qid : 0];
@@ -171,8 +171,9 @@ static uint16_t features(struct fake *f, const struct bh_nvme_cmd *cmd, struct b
 	case BH_NVME_FEAT_HOST_ID:
 		memset(host_id, 0x5a, sizeof(host_id));
 		if (cmd->opc == BH_NVME_ADMIN_SET_FEATURES)
-			return fake_copy(f, cmd, host_id, 8, false) && host_id[0] == 7 ?
-				       0 : BH_NVME_SC_INVALID_FIELD;
+			return fake_copy(f, cmd, host_id, 8, false) && host_id[0] == 7
+				       ? 0
+				       : BH_NVME_SC_INVALID_FIELD;
 		return fake_copy(f, cmd, host_id, 8, true) ? 0 : BH_NVME_SC_INVALID_FIELD;
 	}
 	return BH_NVME_SC_INVALID_FIELD;
@@ -182,8 +183,9 @@ static uint16_t shadow(struct fake *f, const struct bh_nvme_cmd *cmd)
 {
 	f->shadow = fake_ptr(f, cmd->dptr.prp.prp1, 4096);
 	f->event = fake_ptr(f, cmd->dptr.prp.prp2, 4096);
-	return f->shadow && f->event && !((cmd->dptr.prp.prp1 | cmd->dptr.prp.prp2) & 4095) ?
-		       0 : BH_NVME_SC_INVALID_FIELD;
+	return f->shadow && f->event && !((cmd->dptr.prp.prp1 | cmd->dptr.prp.prp2) & 4095)
+		       ? 0
+		       : BH_NVME_SC_INVALID_FIELD;
 }
 
 bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
@@ -209,7 +211,7 @@ bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cp
 		break;
 	case BH_NVME_ADMIN_DELETE_CQ:
 	case BH_NVME_ADMIN_DELETE_SQ:
-		status = delete(f, cmd);
+		status = delete (f, cmd);
 		break;
 	case BH_NVME_ADMIN_ABORT:
 		status = abort_cmd(f, cmd, cpl);

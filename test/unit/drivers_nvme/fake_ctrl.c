@@ -319,8 +319,12 @@ static int map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uin
 	struct fake *f = to_fake(dev);
 
 	(void)flags;
-	*map = (struct bh_map){ .va = f->bells + (offset - 0x1000), .offset = offset, .len = len,
-				.requested = want, .bar = bar, .why = "fake" };
+	*map = (struct bh_map){ .va = f->bells + (offset - 0x1000),
+				.offset = offset,
+				.len = len,
+				.requested = want,
+				.bar = bar,
+				.why = "fake" };
 	map->attr = f->o.bells == FAKE_MAPPED ? BH_ATTR_MEMORY : BH_ATTR_UC;
 	return 0;
 }

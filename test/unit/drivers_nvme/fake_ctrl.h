@@ -25,7 +25,7 @@
 #define FAKE_HELD 4096
 
 enum fake_bells {
-	FAKE_MAPPED,   /* ordinary shared memory */
+	FAKE_MAPPED,	/* ordinary shared memory */
 	FAKE_MAPPED_UC, /* a BAR: stores are exits */
 	FAKE_POSTED,
 	FAKE_WRITTEN,
@@ -33,8 +33,8 @@ enum fake_bells {
 
 struct fake_opts {
 	enum fake_bells bells;
-	uint8_t mdts;		/* as in identify */
-	uint16_t mqes;		/* 0's based */
+	uint8_t mdts;  /* as in identify */
+	uint16_t mqes; /* 0's based */
 	unsigned int dstrd;
 	unsigned int block_shift;
 	unsigned int noiob;
@@ -85,16 +85,16 @@ struct fake {
 	uint32_t ns_present; /* __atomic: a bit per nsid - 1 */
 
 	/* ---- scripts, __atomic ---- */
-	uint32_t hold;		/* keep I/O commands, do not complete them */
-	uint32_t never_ready;	/* CSTS.RDY stays as it is */
-	uint32_t ignore_abort;	/* Abort says "not aborted" */
-	uint32_t ignore_admin;	/* no answer to this opcode + 1 */
-	uint32_t bad_cid;	/* the next completion names this cid + 1 */
-	uint32_t fail_next;	/* status of the next I/O command */
-	uint32_t fail_admin;	/* opcode + 1 of an admin command to be refused as invalid field */
-	uint32_t asleep;	/* looks at queues only when kicked, arms event indices */
+	uint32_t hold;	       /* keep I/O commands, do not complete them */
+	uint32_t never_ready;  /* CSTS.RDY stays as it is */
+	uint32_t ignore_abort; /* Abort says "not aborted" */
+	uint32_t ignore_admin; /* no answer to this opcode + 1 */
+	uint32_t bad_cid;      /* the next completion names this cid + 1 */
+	uint32_t fail_next;    /* status of the next I/O command */
+	uint32_t fail_admin;   /* opcode + 1 of an admin command to be refused as invalid field */
+	uint32_t asleep;       /* looks at queues only when kicked, arms event indices */
 	uint32_t kicked;
-	uint32_t irq_slow;	/* SET_IRQS unmask posts a completion meanwhile */
+	uint32_t irq_slow; /* SET_IRQS unmask posts a completion meanwhile */
 	/* ---- what it saw, __atomic ---- */
 	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
 	uint32_t deleted_with_io;

@@ -106,8 +106,9 @@ static bool copy_sgl(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 bool fake_copy(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *data, uint64_t len,
 	       bool to_host)
 {
-	bool ok = (cmd->flags & BH_NVME_PSDT_MASK) ? f->o.sgl && copy_sgl(f, cmd, data, len, to_host)
-						    : copy_prp(f, cmd, data, len, to_host);
+	bool ok = (cmd->flags & BH_NVME_PSDT_MASK)
+			  ? f->o.sgl && copy_sgl(f, cmd, data, len, to_host)
+			  : copy_prp(f, cmd, data, len, to_host);
 
 	if (!ok)
 		fake_fault(f);
@@ -138,8 +139,9 @@ static uint16_t rw(struct fake *f, const struct bh_nvme_cmd *cmd)
 	if (bytes > fake_get(&f->max_bytes))
 		fake_set(&f->max_bytes, (uint32_t)bytes);
 	if (cmd->opc != BH_NVME_CMD_COMPARE)
-		return fake_copy(f, cmd, at, bytes, cmd->opc == BH_NVME_CMD_READ) ?
-			       0 : BH_NVME_SC_DATA_TRANSFER_ERROR;
+		return fake_copy(f, cmd, at, bytes, cmd->opc == BH_NVME_CMD_READ)
+			       ? 0
+			       : BH_NVME_SC_DATA_TRANSFER_ERROR;
 	done = bytes < sizeof(other) ? bytes : sizeof(other);
 	if (done != bytes || !fake_copy(f, cmd, other, bytes, false))
 		return BH_NVME_SC_DATA_TRANSFER_ERROR;

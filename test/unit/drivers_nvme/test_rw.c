@@ -206,7 +206,8 @@ static void scattered(struct rig *r)
 	}
 	CU_ASSERT_EQUAL(bh_nvme_writev(r->q, r->ns, iov, n, 7, blocks, 0, tally_done, &t), 0);
 	CU_ASSERT_TRUE(rig_wait(r, &t, 1));
-	CU_ASSERT_EQUAL(bh_nvme_read(r->q, r->ns, flat + 65536 * 2, 7, blocks, 0, tally_done, &t), 0);
+	CU_ASSERT_EQUAL(bh_nvme_read(r->q, r->ns, flat + 65536 * 2, 7, blocks, 0, tally_done, &t),
+			0);
 	CU_ASSERT_TRUE(rig_wait(r, &t, 2));
 	CU_ASSERT_EQUAL(memcmp(flat, flat + 65536 * 2, blocks * 512), 0);
 	for (i = 0; i < n; i++)
@@ -311,7 +312,8 @@ static void reap_returns_results_in_batches(void)
 	rig_start(&r, NULL, 31);
 	for (i = 0; i < 20; i++)
 		CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, i, i == 3 ? 300 : 1, 0, NULL,
-					     (void *)(uintptr_t)(i + 1)), 0);
+					     (void *)(uintptr_t)(i + 1)),
+				0);
 	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
 	for (i = 0; i < 100000000 && (got < 20 || !t.done); i++) {
 		n = bh_nvme_queue_reap(r.q, out, 4);
@@ -341,7 +343,8 @@ static void chain_done(void *arg, const struct bh_nvme_cpl *cpl)
 	if (c->left) {
 		c->left--;
 		CU_ASSERT_EQUAL(bh_nvme_read(c->r->q, c->r->ns, c->r->buf, c->left % 64, 1, 0,
-					     chain_done, c), 0);
+					     chain_done, c),
+				0);
 	}
 }
 
@@ -391,8 +394,7 @@ static void destroy_completes_what_is_out(void)
 BH_SUITE("nvme_rw", { "offsets_and_sizes_by_prp", offsets_and_sizes_by_prp },
 	 { "offsets_and_sizes_by_sgl", offsets_and_sizes_by_sgl },
 	 { "large_transfers_chain_list_pages", large_transfers_chain_list_pages },
-	 { "blocks_of_4096_bytes", blocks_of_4096_bytes },
-	 { "boundary_splits", boundary_splits },
+	 { "blocks_of_4096_bytes", blocks_of_4096_bytes }, { "boundary_splits", boundary_splits },
 	 { "more_commands_than_slots", more_commands_than_slots },
 	 { "one_command_queue_wraps", one_command_queue_wraps },
 	 { "full_queue_is_eagain", full_queue_is_eagain },
