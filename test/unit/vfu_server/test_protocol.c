@@ -337,6 +337,130 @@ unread_replies_stop_reading(void)
 	CU_ASSERT_EQUAL(got, sent);
 }
 
+static uint32_t seed;
+
+static uint32_t
+roll(uint32_t n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (seed >> 8) % n;
+}
+
+/* Numbers that matter somewhere: sizes, indices, flags, edges. */
+static uint32_t
+interesting(void)
+{
+	static const uint32_t values[] = {
+		0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 10, 16, 20, 24, 32, 33, 36, 40, 64, 0x44, 0x58,
+		0x59, 0x80, 0x92, 0x1000, 0x2000, 0x3ffc, 0x4000, 0x8000, 0x100000, 0x7fffffff,
+		0x80000000, 0xfffff000, 0xffffffff,
+	};
+
+	return values[roll(sizeof(values) / sizeof(values[0]))];
+}
+
+/* A request that may well be right; its length. nfds: what should go with it. */
+static uint32_t
+plausible(uint16_t command, uint32_t *body, unsigned int *nfds)
+{
+	const struct vfu_irq_set set = {
+		.argsz = 64, .flags = 1u << roll(3) | 8u << roll(3), .index = roll(5),
+		.start = roll(4), .count = roll(4),
+	};
+	const struct vfu_dma_map map = {
+		.argsz = 32, .flags = roll(16), .address = roll(8) * 0x1000ull, .size = 0x1000,
+	};
+	const struct vfu_dma_unmap unmap = {
+		.argsz = 24, .address = roll(8) * 0x1000ull, .size = 0x1000 << roll(3),
+	};
+	const struct vfu_region_access access = {
+		.offset = interesting(), .region = roll(4) ? BH_PCI_CONFIG : roll(5),
+		.count = 1 + roll(8),
+	};
+
+	body[0] = 64;
+	body[1] = body[3] = 0;
+	body[2] = roll(6);
+	switch (command) {
+	case VFU_DMA_MAP:
+		memcpy(body, &map, sizeof(map));
+		*nfds = roll(2);
+		return sizeof(map);
+	case VFU_DMA_UNMAP:
+		memcpy(body, &unmap, sizeof(unmap));
+		return sizeof(unmap);
+	case VFU_DEVICE_SET_IRQS:
+		memcpy(body, &set, sizeof(set));
+		*nfds = set.flags & VFU_IRQ_DATA_EVENTFD && roll(4) ? set.count : 0;
+		return sizeof(set) + (set.flags & VFU_IRQ_DATA_BOOL ? set.count : 0);
+	case VFU_REGION_READ:
+	case VFU_REGION_WRITE:
+		memcpy(body, &access, sizeof(access));
+		return sizeof(access) + (command == VFU_REGION_WRITE ? access.count : 0);
+	case VFU_REGION_WRITE_MULTI:
+		body[0] = 1;
+		memcpy(body + 2, &access, sizeof(access));
+		return 32;
+	case VFU_DEVICE_RESET:
+		return 0;
+	case VFU_DEVICE_GET_REGION_INFO:
+		return 32;
+	default:
+		return 16;
+	}
+}
+
+static void
+send_anything(const int *fds)
+{
+	static const uint32_t flags[] = { 0, 0, 0, 0, 0, 0, 0x10, 0x10, 1, 0x21, 2 };
+	const uint16_t command = (uint16_t)(2 + roll(18));
+	uint32_t body[25], i, len = roll(97);
+	unsigned int nfds = roll(4) ? 0 : roll(4);
+
+	for (i = 0; i < 25; i++)
+		body[i] = interesting();
+	if (roll(4))
+		len = plausible(command, body, &nfds);
+	rig_send(command, flags[roll(sizeof(flags) / sizeof(flags[0]))], body, len, fds, nfds);
+}
+
+/* Whatever comes, the next client is served, and (teardown) no descriptor stays behind. */
+static void
+anything_may_come(void)
+{
+	int fds[3] = { eventfd(0, EFD_CLOEXEC), rig.bar_fd, eventfd(0, EFD_CLOEXEC) };
+	unsigned int i;
+	int rc;
+
+	seed = 42;
+	for (i = 0; i < 30000; i++) {
+		rig.hold_quiesce = roll(50) == 0;
+		send_anything(fds);
+		rig_turn();
+		if (!rig.hold_quiesce || roll(2))
+			bh_vfu_server_quiesced(rig.server);
+		do {
+			vfu_msg_fini(&rig.reply);
+			rc = vfu_conn_recv(&rig.conn, &rig.reply);
+		} while (rc > 0);
+		if (rc < 0 || roll(100) == 0) {
+			rig.hold_quiesce = false;
+			bh_vfu_server_quiesced(rig.server);
+			rig_connect();
+			bh_vfu_server_quiesced(rig.server);
+			rig_negotiate();
+		}
+	}
+	rig.hold_quiesce = false;
+	bh_vfu_server_quiesced(rig.server);
+	rig_connect();
+	rig_negotiate();
+	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
+	close(fds[0]);
+	close(fds[2]);
+}
+
 BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "version_reply_is_short_and_complete", version_reply_is_short_and_complete },
 	{ "version_without_json_is_defaults", version_without_json_is_defaults },
@@ -357,4 +481,5 @@ BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "no_reply_means_none_not_even_an_error", no_reply_means_none_not_even_an_error },
 	{ "features_are_einval", features_are_einval },
 	{ "unread_replies_stop_reading", unread_replies_stop_reading },
+	{ "anything_may_come", anything_may_come },
 )
