@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+unit_target_nvme_NEEDS := target_nvme vfu_server vfu cmem blk poll nvme_spec base
