@@ -2,6 +2,8 @@
 /* The fake controller's admin commands. */
 #include <string.h>
 
+#include <bellhop/barrier.h>
+
 #include "fake_ctrl.h"
 
 static void id_ctrl(struct fake *f, struct bh_nvme_id_ctrl *id)
@@ -94,7 +96,7 @@ static uint16_t create(struct fake *f, const struct bh_nvme_cmd *cmd)
 	mem = fake_ptr(f, cmd->dptr.prp.prp1, entries * (cq ? 16ull : 64ull));
 	if (!mem || (cmd->dptr.prp.prp1 & 4095))
 		return BH_NVME_SC_PRP_OFFSET_INVALID;
-	memset(fake_bell(f, qid, cq), 0, 4);
+	bh_store_u32(fake_bell(f, qid, cq), 0);
 	if (cq) {
 		q->cq = mem;
 		q->cq_entries = entries;

@@ -192,9 +192,12 @@ static void *run(void *arg)
 
 static void forget(struct fake *f)
 {
+	size_t i;
+
 	memset(f->q, 0, sizeof(f->q));
 	memset(f->held, 0, sizeof(f->held));
-	memset(f->bells, 0, f->bell_bytes);
+	for (i = 0; i < f->bell_bytes; i += 4)
+		bh_store_u32(f->bells + i, 0);
 	f->aer_count = 0;
 	f->shadow = f->event = NULL;
 }
