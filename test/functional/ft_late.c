@@ -4,6 +4,7 @@
  * time, whatever the store does, and afterwards nothing is written where a buffer was. And data in
  * order although requests complete out of it.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,13 +43,20 @@ static void rig_open(struct rig *rig, unsigned int hold, bool direct)
 	rig->bufs = ft_alloc(&rig->host, REQUESTS * REQUEST_BYTES);
 }
 
-/* Waits until the store has the requests: a command behind them that needs no store has come back. */
-static void wait_fetched(struct bh_nvme_queue *q, struct bh_nvme_ns *ns)
+/*
+ * Waits until the controller has fetched what was submitted so far: a command behind it that needs
+ * no store has come back. After a reset the queue takes it when it is there again.
+ */
+static void wait_fetched(struct ft_host *host, struct bh_nvme_queue *q)
 {
-	struct bh_nvme_cmd cmd = { .opc = BH_NVME_CMD_VENDOR_FIRST, .nsid = bh_nvme_ns_id(ns) };
-	int status = -1;
+	struct bh_nvme_cmd cmd = { .opc = BH_NVME_CMD_VENDOR_FIRST, .nsid = 1 };
+	int status = -1, rc = -EAGAIN;
 
-	FT_EQUAL(bh_nvme_io(q, &cmd, NULL, 0, ft_done, &status), 0);
+	FT_UNTIL(5000, (rc = bh_nvme_io(q, &cmd, NULL, 0, ft_done, &status)) != -EAGAIN, {
+		bh_nvme_queue_poll(q, 0);
+		FT_CHECK(bh_nvme_poll(host->nvme) >= 0);
+	});
+	FT_EQUAL(rc, 0);
 	FT_EQUAL(ft_wait(q, &status) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_INVALID_OPCODE);
 }
 
@@ -62,7 +70,7 @@ static void submit_reads(struct rig *rig, uint8_t *bufs)
 				      &rig->status[i]),
 			 0);
 	}
-	wait_fetched(rig->q, rig->host.ns);
+	wait_fetched(&rig->host, rig->q);
 }
 
 static void check_time(uint64_t start, const char *what)
@@ -103,12 +111,12 @@ static void check_works(struct rig *rig)
 {
 	uint8_t *buf = ft_alloc(&rig->host, 4096);
 
+	wait_fetched(&rig->host, rig->q);
 	if (rig->hold < HELD) {
 		memset(buf, 0xff, 4096);
 		FT_EQUAL(ft_read(rig->q, rig->host.ns, buf, 0, 8), BH_NVME_SC_SUCCESS);
 		FT_EQUAL(buf[4095], 0);
 	}
-	wait_fetched(rig->q, rig->host.ns);
 	bh_pool_free(rig->host.pool, buf);
 }
 
@@ -147,7 +155,7 @@ static void unmap(unsigned int hold, bool direct)
 	FT_CHECK(!bh_device_gone(rig.host.dev));
 	if (hold == HELD) {
 		/* Others' requests were not waited for, nor has the unmap hurt them. */
-		wait_fetched(rig.q, rig.host.ns);
+		wait_fetched(&rig.host, rig.q);
 	} else {
 		check_untouched(&rig, bufs);
 		check_failed(&rig);
@@ -272,7 +280,7 @@ static void queue_deletion(bool direct)
 	check_time(start, "deleting a queue");
 	check_failed(&rig);
 	rig.q = ft_queue(&rig.host, 0);
-	wait_fetched(rig.q, rig.host.ns);
+	wait_fetched(&rig.host, rig.q);
 	rig_close(&rig);
 }
 
@@ -345,7 +353,7 @@ static void disconnect(unsigned int hold, bool direct)
 			FT_EQUAL(mem[i], 0x5a);
 		FT_EQUAL(ft_read(q, host.ns, ft_alloc(&host, 4096), 0, 8), BH_NVME_SC_SUCCESS);
 	}
-	wait_fetched(q, host.ns);
+	wait_fetched(&host, q);
 	bh_nvme_queue_destroy(q);
 	ft_host_close(&host);
 	ft_target_stop(&target);
