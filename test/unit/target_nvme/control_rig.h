@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control plane between fakes: a vfio-user server that is a table of calls, an I/O plane that notes what it is asked
- * for, and a client that is this program, with its memory in a memfd. For one test program each: it defines functions.
+ * The control plane between fakes: a vfio-user server that is a table of calls, an I/O plane that
+ * notes what it is asked for, and a client that is this program, with its memory in a memfd. For
+ * one test program each: it defines functions.
  */
 #ifndef TEST_TARGET_NVME_CONTROL_RIG_H
 #define TEST_TARGET_NVME_CONTROL_RIG_H
@@ -80,16 +81,15 @@ struct rig {
 
 static struct rig rig;
 
-static inline void
-rig_message(void *ctx, bool write, uint64_t iova, void *buf, size_t len, bh_cmem_done done, void *arg)
+static inline void rig_message(void *ctx, bool write, uint64_t iova, void *buf, size_t len,
+			       bh_cmem_done done, void *arg)
 {
 	(void)ctx;
 	rig.message[rig.num_messages++] = (struct message){ write, iova, buf, len, done, arg };
 }
 
 /* Answers the messages there are, in order. */
-static inline void
-rig_answer(void)
+static inline void rig_answer(void)
 {
 	unsigned int i, n = rig.num_messages;
 	struct message todo[64];
@@ -99,22 +99,21 @@ rig_answer(void)
 	for (i = 0; i < n; i++) {
 		uint8_t *at = rig.mem + (todo[i].iova - RIG_IOVA);
 
-		memcpy(todo[i].write ? at : todo[i].buf, todo[i].write ? todo[i].buf : at, todo[i].len);
+		memcpy(todo[i].write ? at : todo[i].buf, todo[i].write ? todo[i].buf : at,
+		       todo[i].len);
 		todo[i].done(todo[i].arg, 0);
 	}
 }
 
 static const struct bh_cmem_ops rig_cmem_ops = { .message = rig_message };
 
-void
-bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
+void bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
 {
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
 }
 
-int
-bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server **out)
+int bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server **out)
 {
 	struct bh_vfu_server *server = calloc(1, sizeof(*server));
 
@@ -127,8 +126,7 @@ bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server
 	return 0;
 }
 
-void
-bh_vfu_server_destroy(struct bh_vfu_server *server)
+void bh_vfu_server_destroy(struct bh_vfu_server *server)
 {
 	if (!server)
 		return;
@@ -138,16 +136,14 @@ bh_vfu_server_destroy(struct bh_vfu_server *server)
 }
 
 /* A client that leaves: quiesce, reset, resume, and the end. */
-void
-bh_vfu_server_shutdown(struct bh_vfu_server *server, void (*done)(void *arg), void *arg)
+void bh_vfu_server_shutdown(struct bh_vfu_server *server, void (*done)(void *arg), void *arg)
 {
 	server->stopped = done;
 	server->stopped_arg = arg;
 	server->opts.ops->quiesce(server->opts.ops_ctx, BH_QUIESCE_DISCONNECT, 0, 0);
 }
 
-void
-bh_vfu_server_quiesced(struct bh_vfu_server *server)
+void bh_vfu_server_quiesced(struct bh_vfu_server *server)
 {
 	server->quiesced++;
 	if (!server->stopped)
@@ -157,36 +153,31 @@ bh_vfu_server_quiesced(struct bh_vfu_server *server)
 	server->stopped(server->stopped_arg);
 }
 
-struct bh_cmem *
-bh_vfu_server_cmem(struct bh_vfu_server *server)
+struct bh_cmem *bh_vfu_server_cmem(struct bh_vfu_server *server)
 {
 	return &server->cmem;
 }
 
-bool
-bh_vfu_irq_raise(struct bh_vfu_server *server, unsigned int vector)
+bool bh_vfu_irq_raise(struct bh_vfu_server *server, unsigned int vector)
 {
 	server->raised += vector == 0;
 	return true;
 }
 
-void
-bh_vfu_irq_level(struct bh_vfu_server *server, unsigned int vector, bool asserted)
+void bh_vfu_irq_level(struct bh_vfu_server *server, unsigned int vector, bool asserted)
 {
 	if (vector == 0)
 		server->level = asserted;
 }
 
-bool
-bh_vfu_irq_msix_enabled(const struct bh_vfu_server *server)
+bool bh_vfu_irq_msix_enabled(const struct bh_vfu_server *server)
 {
 	return server->msix;
 }
 
 /* ---- the I/O plane ---- */
 
-static inline void
-io_answer(tn_done done, void *arg, uint16_t status)
+static inline void io_answer(tn_done done, void *arg, uint16_t status)
 {
 	if (rig.hold_io) {
 		rig.io_done = done;
@@ -196,8 +187,7 @@ io_answer(tn_done done, void *arg, uint16_t status)
 	}
 }
 
-static inline void
-rig_io_answer(uint16_t status)
+static inline void rig_io_answer(uint16_t status)
 {
 	tn_done done = rig.io_done;
 
@@ -206,8 +196,8 @@ rig_io_answer(uint16_t status)
 		done(rig.io_arg, status);
 }
 
-int
-tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads, unsigned int num_threads)
+int tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads,
+		 unsigned int num_threads)
 {
 	(void)threads;
 	(void)num_threads;
@@ -215,35 +205,30 @@ tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads, uns
 	return 0;
 }
 
-void
-tn_io_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg)
+void tn_io_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg)
 {
 	ctrl->io = NULL;
 	done(arg);
 }
 
-int
-tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)
+int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)
 {
 	(void)ctrl;
 	(void)offset;
 	return 0;
 }
 
-bool
-tn_io_has_cq(const struct bh_target_nvme *ctrl, uint16_t qid)
+bool tn_io_has_cq(const struct bh_target_nvme *ctrl, uint16_t qid)
 {
 	return qid <= ctrl->max_queues && rig.has_cq[qid];
 }
 
-bool
-tn_io_has_sq(const struct bh_target_nvme *ctrl, uint16_t qid)
+bool tn_io_has_sq(const struct bh_target_nvme *ctrl, uint16_t qid)
 {
 	return qid <= ctrl->max_queues && rig.sq_cq[qid];
 }
 
-unsigned int
-tn_io_cq_users(const struct bh_target_nvme *ctrl, uint16_t qid)
+unsigned int tn_io_cq_users(const struct bh_target_nvme *ctrl, uint16_t qid)
 {
 	unsigned int i, users = 0;
 
@@ -252,8 +237,8 @@ tn_io_cq_users(const struct bh_target_nvme *ctrl, uint16_t qid)
 	return users;
 }
 
-void
-tn_io_cq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *params, tn_done done, void *arg)
+void tn_io_cq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *params,
+		     tn_done done, void *arg)
 {
 	(void)ctrl;
 	rig.params = *params;
@@ -261,8 +246,8 @@ tn_io_cq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *param
 	io_answer(done, arg, 0);
 }
 
-void
-tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *params, tn_done done, void *arg)
+void tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *params,
+		     tn_done done, void *arg)
 {
 	(void)ctrl;
 	rig.params = *params;
@@ -270,32 +255,29 @@ tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *param
 	io_answer(done, arg, 0);
 }
 
-void
-tn_io_cq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, void *arg)
+void tn_io_cq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, void *arg)
 {
 	(void)ctrl;
 	rig.has_cq[qid] = false;
 	io_answer(done, arg, 0);
 }
 
-void
-tn_io_sq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, void *arg)
+void tn_io_sq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, void *arg)
 {
 	(void)ctrl;
 	rig.sq_cq[qid] = 0;
 	io_answer(done, arg, 0);
 }
 
-void
-tn_io_abort(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, tn_done done, void *arg)
+void tn_io_abort(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, tn_done done, void *arg)
 {
 	(void)ctrl;
 	(void)sqid;
 	io_answer(done, arg, cid == 7 ? 0 : 1);
 }
 
-void
-tn_io_shadow_set(struct bh_target_nvme *ctrl, uint64_t doorbells, uint64_t event_idx, tn_done done, void *arg)
+void tn_io_shadow_set(struct bh_target_nvme *ctrl, uint64_t doorbells, uint64_t event_idx,
+		      tn_done done, void *arg)
 {
 	(void)ctrl;
 	rig.shadow = doorbells;
@@ -303,8 +285,7 @@ tn_io_shadow_set(struct bh_target_nvme *ctrl, uint64_t doorbells, uint64_t event
 	io_answer(done, arg, 0);
 }
 
-void
-tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
+void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
 {
 	(void)ctrl;
 	(void)offset;
@@ -312,14 +293,13 @@ tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t valu
 	rig.doorbells++;
 }
 
-void
-tn_io_irqs_changed(struct bh_target_nvme *ctrl)
+void tn_io_irqs_changed(struct bh_target_nvme *ctrl)
 {
 	(void)ctrl;
 }
 
-void
-tn_io_gate(struct bh_target_nvme *ctrl, enum tn_gate kind, uint64_t iova, uint64_t len, void (*done)(void *arg), void *arg)
+void tn_io_gate(struct bh_target_nvme *ctrl, enum tn_gate kind, uint64_t iova, uint64_t len,
+		void (*done)(void *arg), void *arg)
 {
 	(void)ctrl;
 	(void)iova;
@@ -336,8 +316,7 @@ tn_io_gate(struct bh_target_nvme *ctrl, enum tn_gate kind, uint64_t iova, uint64
 	}
 }
 
-static inline void
-rig_gate_closes(void)
+static inline void rig_gate_closes(void)
 {
 	void (*done)(void *arg) = rig.gate_done;
 
@@ -346,8 +325,7 @@ rig_gate_closes(void)
 		done(rig.gate_arg);
 }
 
-void
-tn_io_drop_queues(struct bh_target_nvme *ctrl)
+void tn_io_drop_queues(struct bh_target_nvme *ctrl)
 {
 	rig.misuse += !rig.is_gated;
 	memset(rig.has_cq, 0, sizeof(rig.has_cq));
@@ -356,16 +334,15 @@ tn_io_drop_queues(struct bh_target_nvme *ctrl)
 	rig.drops++;
 }
 
-void
-tn_io_ungate(struct bh_target_nvme *ctrl)
+void tn_io_ungate(struct bh_target_nvme *ctrl)
 {
 	(void)ctrl;
 	rig.misuse += !rig.is_gated;
 	rig.is_gated = false;
 }
 
-void
-tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg, int error), void *arg)
+void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg, int error),
+		  void *arg)
 {
 	(void)ctrl;
 	(void)ns;
@@ -373,8 +350,8 @@ tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *a
 	done(arg, rig.ns_error);
 }
 
-void
-tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg), void *arg)
+void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
+		     void *arg)
 {
 	(void)ctrl;
 	(void)ns;
@@ -382,30 +359,26 @@ tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void
 	done(arg);
 }
 
-void
-tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns)
+void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 {
 	(void)ctrl;
 	(void)ns;
 	rig.resizes++;
 }
 
-void
-tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
+void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
 {
 	(void)ctrl;
 	*stats = rig.stats;
 }
 
-void
-tn_io_watch_admin(struct bh_target_nvme *ctrl, bool on)
+void tn_io_watch_admin(struct bh_target_nvme *ctrl, bool on)
 {
 	(void)ctrl;
 	rig.is_watching = on;
 }
 
-static inline void
-xfer_end(void *arg, int status)
+static inline void xfer_end(void *arg, int status)
 {
 	struct tn_xfer *xfer = arg;
 
@@ -413,34 +386,33 @@ xfer_end(void *arg, int status)
 }
 
 /* Data lies in one piece at PRP1 here. */
-void
-tn_xfer_run(struct tn_xfer *xfer)
+void tn_xfer_run(struct tn_xfer *xfer)
 {
 	if (xfer->to_client)
-		bh_cmem_write(xfer->cmem, xfer->cmd.dptr.prp.prp1, xfer->buf, xfer->len, xfer_end, xfer);
+		bh_cmem_write(xfer->cmem, xfer->cmd.dptr.prp.prp1, xfer->buf, xfer->len, xfer_end,
+			      xfer);
 	else
-		bh_cmem_read(xfer->cmem, xfer->cmd.dptr.prp.prp1, xfer->buf, xfer->len, xfer_end, xfer);
+		bh_cmem_read(xfer->cmem, xfer->cmd.dptr.prp.prp1, xfer->buf, xfer->len, xfer_end,
+			     xfer);
 }
 
 /* ---- the client ---- */
 
-static inline uint64_t
-rig_read(uint64_t offset, size_t count)
+static inline uint64_t rig_read(uint64_t offset, size_t count)
 {
 	uint64_t value = 0;
 
 	/* No assertion: setup reads too, where CUnit allows none. */
-	return rig.server->opts.ops->access(rig.ctrl, 0, offset, &value, count, false) ? UINT64_MAX : value;
+	return rig.server->opts.ops->access(rig.ctrl, 0, offset, &value, count, false) ? UINT64_MAX
+										       : value;
 }
 
-static inline int
-rig_write(uint64_t offset, uint64_t value, size_t count)
+static inline int rig_write(uint64_t offset, uint64_t value, size_t count)
 {
 	return rig.server->opts.ops->access(rig.ctrl, 0, offset, &value, count, true);
 }
 
-static inline void
-rig_pump(void)
+static inline void rig_pump(void)
 {
 	unsigned int i;
 
@@ -451,8 +423,7 @@ rig_pump(void)
 	}
 }
 
-static inline void
-rig_queues(uint32_t sq_entries, uint32_t cq_entries)
+static inline void rig_queues(uint32_t sq_entries, uint32_t cq_entries)
 {
 	rig.sq_entries = sq_entries;
 	rig.cq_entries = cq_entries;
@@ -466,37 +437,32 @@ rig_queues(uint32_t sq_entries, uint32_t cq_entries)
 
 #define RIG_CC (BH_NVME_CC_EN | 6u << 16 | 4u << 20)
 
-static inline void
-rig_enable(uint32_t sq_entries, uint32_t cq_entries)
+static inline void rig_enable(uint32_t sq_entries, uint32_t cq_entries)
 {
 	rig_queues(sq_entries, cq_entries);
 	rig.misuse += rig_write(BH_NVME_REG_CC, RIG_CC, 4) != 0;
 	rig.misuse += rig_read(BH_NVME_REG_CSTS, 4) != BH_NVME_CSTS_RDY;
 }
 
-static inline void
-rig_disable(void)
+static inline void rig_disable(void)
 {
 	rig_write(BH_NVME_REG_CC, 0, 4);
 }
 
-static inline void
-rig_submit_quietly(const struct bh_nvme_cmd *cmd)
+static inline void rig_submit_quietly(const struct bh_nvme_cmd *cmd)
 {
 	memcpy(rig.mem + RIG_SQ + rig.sq_tail * sizeof(*cmd), cmd, sizeof(*cmd));
 	rig.sq_tail = (rig.sq_tail + 1) % rig.sq_entries;
 }
 
-static inline void
-rig_ring(void)
+static inline void rig_ring(void)
 {
 	rig_write(bh_nvme_sq_doorbell(0, rig.ctrl->dstrd), rig.sq_tail, 4);
 	rig_pump();
 }
 
 /* False: there is none. */
-static inline bool
-rig_reap_quietly(struct bh_nvme_cpl *cpl)
+static inline bool rig_reap_quietly(struct bh_nvme_cpl *cpl)
 {
 	memcpy(cpl, rig.mem + RIG_CQ + rig.cq_head * sizeof(*cpl), sizeof(*cpl));
 	if ((cpl->status & BH_NVME_CPL_PHASE) != rig.phase)
@@ -508,8 +474,7 @@ rig_reap_quietly(struct bh_nvme_cpl *cpl)
 	return true;
 }
 
-static inline bool
-rig_reap(struct bh_nvme_cpl *cpl)
+static inline bool rig_reap(struct bh_nvme_cpl *cpl)
 {
 	if (!rig_reap_quietly(cpl))
 		return false;
@@ -518,9 +483,11 @@ rig_reap(struct bh_nvme_cpl *cpl)
 	return true;
 }
 
-/* Submits and waits: the status code without DNR (asserted: failures have it), 0xffff when nothing came. */
-static inline uint16_t
-rig_admin_cpl(struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
+/*
+ * Submits and waits: the status code without DNR (asserted: failures have it), 0xffff when
+ * nothing came.
+ */
+static inline uint16_t rig_admin_cpl(struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
 {
 	uint16_t sf;
 
@@ -537,8 +504,8 @@ rig_admin_cpl(struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
 	return sf & BH_NVME_STATUS_SC_MASK;
 }
 
-static inline uint16_t
-rig_admin(uint8_t opc, uint32_t nsid, uint32_t cdw10, uint32_t cdw11, uint32_t *cdw0)
+static inline uint16_t rig_admin(uint8_t opc, uint32_t nsid, uint32_t cdw10, uint32_t cdw11,
+				 uint32_t *cdw0)
 {
 	struct bh_nvme_cmd cmd = { .opc = opc, .nsid = nsid, .cdw10 = cdw10, .cdw11 = cdw11 };
 	struct bh_nvme_cpl cpl = { 0 };
@@ -549,15 +516,13 @@ rig_admin(uint8_t opc, uint32_t nsid, uint32_t cdw10, uint32_t cdw11, uint32_t *
 	return sc;
 }
 
-static inline void *
-rig_data(void)
+static inline void *rig_data(void)
 {
 	return rig.mem + RIG_DATA;
 }
 
 /* An AER; its completion comes when it comes. */
-static inline uint16_t
-rig_post_aer(void)
+static inline uint16_t rig_post_aer(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_ASYNC_EVENT, .cid = rig.next_cid++ };
 
@@ -566,8 +531,7 @@ rig_post_aer(void)
 	return cmd.cid;
 }
 
-static inline uint16_t
-rig_log_page(uint8_t lid, uint32_t flags, uint32_t bytes, uint64_t offset)
+static inline uint16_t rig_log_page(uint8_t lid, uint32_t flags, uint32_t bytes, uint64_t offset)
 {
 	uint32_t numd = bytes / 4 - 1;
 	struct bh_nvme_cmd cmd = {
@@ -585,8 +549,7 @@ rig_log_page(uint8_t lid, uint32_t flags, uint32_t bytes, uint64_t offset)
 
 /* ---- set up and tear down ---- */
 
-static inline struct bh_target_nvme_opts
-rig_opts(void)
+static inline struct bh_target_nvme_opts rig_opts(void)
 {
 	struct bh_target_nvme_opts opts;
 
@@ -599,19 +562,18 @@ rig_opts(void)
 	return opts;
 }
 
-static inline int
-rig_open(const struct bh_target_nvme_opts *opts, enum bh_cmem_mode mode)
+static inline int rig_open(const struct bh_target_nvme_opts *opts, enum bh_cmem_mode mode)
 {
 	int rc = bh_target_nvme_create(opts, &rig.ctrl);
 
 	if (rc)
 		return rc;
-	return bh_cmem_add(&rig.server->cmem, RIG_IOVA, RIG_BYTES, BH_CMEM_PROT_READ | BH_CMEM_PROT_WRITE, mode,
+	return bh_cmem_add(&rig.server->cmem, RIG_IOVA, RIG_BYTES,
+			   BH_CMEM_PROT_READ | BH_CMEM_PROT_WRITE, mode,
 			   mode == BH_CMEM_MESSAGE ? -1 : dup(rig.fd), 0);
 }
 
-static inline int
-rig_init(void)
+static inline int rig_init(void)
 {
 	struct bh_reactor_opts ro;
 
@@ -624,8 +586,7 @@ rig_init(void)
 	return rig.mem == MAP_FAILED;
 }
 
-static inline int
-rig_setup(void)
+static inline int rig_setup(void)
 {
 	struct bh_target_nvme_opts opts;
 
@@ -635,8 +596,7 @@ rig_setup(void)
 	return rig_open(&opts, BH_CMEM_MAPPED);
 }
 
-static inline int
-rig_teardown(void)
+static inline int rig_teardown(void)
 {
 	rig.hold_gate = rig.hold_messages = false;
 	bh_target_nvme_free(rig.ctrl);
@@ -646,8 +606,7 @@ rig_teardown(void)
 	return rig.server != NULL || rig.namespaces != 0 || rig.misuse != 0;
 }
 
-static inline struct bh_blk *
-rig_store(uint64_t bytes, uint32_t block_size)
+static inline struct bh_blk *rig_store(uint64_t bytes, uint32_t block_size)
 {
 	const struct bh_blk_spec spec = { .arg = "", .bytes = bytes, .block_size = block_size };
 	struct bh_blk *blk = NULL;
@@ -658,8 +617,7 @@ rig_store(uint64_t bytes, uint32_t block_size)
 }
 
 /* Attached, the reference handed over. */
-static inline int
-rig_attach(uint32_t nsid, uint64_t bytes, uint32_t block_size)
+static inline int rig_attach(uint32_t nsid, uint64_t bytes, uint32_t block_size)
 {
 	struct bh_blk *blk = rig_store(bytes, block_size);
 	int rc = bh_target_nvme_ns_attach(rig.ctrl, blk, nsid);

@@ -6,14 +6,12 @@
 #define DELETE_SQ BH_NVME_ADMIN_DELETE_SQ
 #define DELETE_CQ BH_NVME_ADMIN_DELETE_CQ
 
-static uint16_t
-identify(void)
+static uint16_t identify(void)
 {
 	return rig_admin(BH_NVME_ADMIN_IDENTIFY, 0, BH_NVME_CNS_CTRL, 0, NULL);
 }
 
-static void
-two_entries_wrap(void)
+static void two_entries_wrap(void)
 {
 	unsigned int i;
 
@@ -23,9 +21,10 @@ two_entries_wrap(void)
 	CU_ASSERT_EQUAL(rig.server->raised, 9);
 }
 
-/* A small completion queue behind a large submission queue: what does not fit waits for the head. */
-static void
-full_cq_waits(void)
+/*
+ * A small completion queue behind a large submission queue: what does not fit waits for the head.
+ */
+static void full_cq_waits(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_IDENTIFY, .cdw10 = BH_NVME_CNS_CTRL };
 	struct bh_nvme_cpl cpl;
@@ -47,8 +46,7 @@ full_cq_waits(void)
 	CU_ASSERT_EQUAL(cpl.sqid, 0);
 }
 
-static void
-sqhd_advances(void)
+static void sqhd_advances(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_KEEP_ALIVE };
 	struct bh_nvme_cpl cpl;
@@ -62,14 +60,20 @@ sqhd_advances(void)
 	CU_ASSERT_EQUAL(cpl.sqhd, 0);
 }
 
-static void
-what_is_not_supported(void)
+static void what_is_not_supported(void)
 {
 	static const uint8_t opcodes[] = {
-		BH_NVME_ADMIN_NS_MANAGEMENT, BH_NVME_ADMIN_FW_COMMIT,	  BH_NVME_ADMIN_DEVICE_SELF_TEST,
-		BH_NVME_ADMIN_KEEP_ALIVE,    BH_NVME_ADMIN_DIRECTIVE_SEND, BH_NVME_ADMIN_FABRICS,
-		BH_NVME_ADMIN_FORMAT_NVM,    BH_NVME_ADMIN_SECURITY_SEND, BH_NVME_ADMIN_SANITIZE,
-		BH_NVME_ADMIN_VENDOR_FIRST,  0xff,
+		BH_NVME_ADMIN_NS_MANAGEMENT,
+		BH_NVME_ADMIN_FW_COMMIT,
+		BH_NVME_ADMIN_DEVICE_SELF_TEST,
+		BH_NVME_ADMIN_KEEP_ALIVE,
+		BH_NVME_ADMIN_DIRECTIVE_SEND,
+		BH_NVME_ADMIN_FABRICS,
+		BH_NVME_ADMIN_FORMAT_NVM,
+		BH_NVME_ADMIN_SECURITY_SEND,
+		BH_NVME_ADMIN_SANITIZE,
+		BH_NVME_ADMIN_VENDOR_FIRST,
+		0xff,
 	};
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_IDENTIFY, .cdw10 = BH_NVME_CNS_CTRL };
 	struct bh_nvme_cpl cpl;
@@ -92,13 +96,14 @@ struct queue_row {
 	uint16_t want;
 };
 
-static void
-queue_rows(const struct queue_row *rows, size_t n)
+static void queue_rows(const struct queue_row *rows, size_t n)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		struct bh_nvme_cmd cmd = { .opc = rows[i].opc, .cdw10 = rows[i].cdw10, .cdw11 = rows[i].cdw11 };
+		struct bh_nvme_cmd cmd = { .opc = rows[i].opc,
+					   .cdw10 = rows[i].cdw10,
+					   .cdw11 = rows[i].cdw11 };
 		struct bh_nvme_cpl cpl;
 		uint16_t got;
 
@@ -110,22 +115,26 @@ queue_rows(const struct queue_row *rows, size_t n)
 	}
 }
 
-static void
-queue_commands(void)
+static void queue_commands(void)
 {
 	static const struct queue_row rows[] = {
 		{ CREATE_SQ, 0x000f0001, 0x00010001, 0x1000, BH_NVME_SC_COMPLETION_QUEUE_INVALID },
 		{ CREATE_CQ, 0x000f0000, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID },
-		{ CREATE_CQ, 0x000f0041, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID }, /* 65 of 64 */
+		{ CREATE_CQ, 0x000f0041, 0x00000001, 0x1000,
+		  BH_NVME_SC_INVALID_QUEUE_ID }, /* 65 of 64 */
 		{ CREATE_CQ, 0x00000001, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_SIZE },
-		{ CREATE_CQ, 0x04000001, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_SIZE }, /* 1025 of 1024 */
-		{ CREATE_CQ, 0x000f0001, 0x00000000, 0x1000, BH_NVME_SC_INVALID_FIELD },    /* PC */
+		{ CREATE_CQ, 0x04000001, 0x00000001, 0x1000,
+		  BH_NVME_SC_INVALID_QUEUE_SIZE }, /* 1025 of 1024 */
+		{ CREATE_CQ, 0x000f0001, 0x00000000, 0x1000, BH_NVME_SC_INVALID_FIELD }, /* PC */
 		{ CREATE_CQ, 0x000f0001, 0x00000001, 0x1004, BH_NVME_SC_PRP_OFFSET_INVALID },
 		{ CREATE_CQ, 0x000f0001, 0x00410003, 0x1000, BH_NVME_SC_INVALID_INTERRUPT_VECTOR },
-		{ CREATE_CQ, 0x000f0001, 0x00410001, 0x1000, 0 }, /* without IEN the vector does not matter */
-		{ CREATE_CQ, 0x000f0001, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID }, /* exists */
+		{ CREATE_CQ, 0x000f0001, 0x00410001, 0x1000,
+		  0 }, /* without IEN the vector does not matter */
+		{ CREATE_CQ, 0x000f0001, 0x00000001, 0x1000,
+		  BH_NVME_SC_INVALID_QUEUE_ID }, /* exists */
 		{ CREATE_CQ, 0x03ff0040, 0x00400003, 0x1000, 0 },
-		{ CREATE_SQ, 0x000f0001, 0x00000001, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID }, /* CQID 0 */
+		{ CREATE_SQ, 0x000f0001, 0x00000001, 0x1000,
+		  BH_NVME_SC_INVALID_QUEUE_ID }, /* CQID 0 */
 		{ CREATE_SQ, 0x000f0001, 0x00410001, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID },
 		{ CREATE_SQ, 0x000f0001, 0x00020001, 0x1000, BH_NVME_SC_COMPLETION_QUEUE_INVALID },
 		{ CREATE_SQ, 0x000f0001, 0x00010000, 0x1000, BH_NVME_SC_INVALID_FIELD },
@@ -152,10 +161,10 @@ queue_commands(void)
 	CU_ASSERT_EQUAL(rig.params.cqid, 1);
 }
 
-static void
-entry_sizes_before_queues(void)
+static void entry_sizes_before_queues(void)
 {
-	static const struct queue_row without = { CREATE_CQ, 0x000f0001, 1, 0x1000, BH_NVME_SC_INVALID_QUEUE_SIZE };
+	static const struct queue_row without = { CREATE_CQ, 0x000f0001, 1, 0x1000,
+						  BH_NVME_SC_INVALID_QUEUE_SIZE };
 	static const struct queue_row with = { CREATE_CQ, 0x000f0001, 1, 0x1000, 0 };
 
 	rig_queues(8, 8);
@@ -165,8 +174,7 @@ entry_sizes_before_queues(void)
 	queue_rows(&with, 1);
 }
 
-static void
-granted_queues_are_the_limit(void)
+static void granted_queues_are_the_limit(void)
 {
 	static const struct queue_row rows[] = {
 		{ CREATE_CQ, 0x000f0003, 1, 0x1000, BH_NVME_SC_INVALID_QUEUE_ID },
@@ -185,8 +193,7 @@ granted_queues_are_the_limit(void)
 }
 
 /* Two creations of the same queue at once: the second sees the first. */
-static void
-queue_commands_take_turns(void)
+static void queue_commands_take_turns(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = CREATE_CQ, .cdw10 = 0x000f0001, .cdw11 = 1, .cid = 1 };
 	struct bh_nvme_cpl cpl;
@@ -209,8 +216,7 @@ queue_commands_take_turns(void)
 }
 
 /* A reset with a command in the I/O plane: its answer comes later and is nobody's. */
-static void
-reset_drops_commands(void)
+static void reset_drops_commands(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = CREATE_CQ, .cdw10 = 0x000f0001, .cdw11 = 1 };
 	struct bh_nvme_cpl cpl;
@@ -232,8 +238,7 @@ reset_drops_commands(void)
 	CU_ASSERT_EQUAL(identify(), 0);
 }
 
-static void
-aborts(void)
+static void aborts(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_ABORT };
 	struct bh_nvme_cpl cpl;
@@ -267,13 +272,13 @@ aborts(void)
 		rig_submit_quietly(&cmd);
 	rig_ring();
 	CU_ASSERT_TRUE_FATAL(rig_reap(&cpl));
-	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl), BH_NVME_SC_ABORT_LIMIT_EXCEEDED | BH_NVME_STATUS_DNR);
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl),
+			BH_NVME_SC_ABORT_LIMIT_EXCEEDED | BH_NVME_STATUS_DNR);
 	CU_ASSERT_FALSE(rig_reap(&cpl));
 	rig.hold_io = false;
 }
 
-static void
-doorbell_buffers(void)
+static void doorbell_buffers(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG };
 	struct bh_nvme_cpl cpl;
@@ -291,8 +296,7 @@ doorbell_buffers(void)
 }
 
 /* Not offered where the doorbells do not fit in a page. */
-static void
-doorbell_buffers_need_a_page(void)
+static void doorbell_buffers_need_a_page(void)
 {
 	struct bh_target_nvme_opts opts = rig_opts();
 	const struct bh_nvme_id_ctrl *id = rig_data();
@@ -306,11 +310,11 @@ doorbell_buffers_need_a_page(void)
 	rig_enable(8, 8);
 	identify();
 	CU_ASSERT_FALSE(id->oacs & BH_NVME_OACS_DOORBELL_BUFFER);
-	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG, 0, 0, 0, NULL), BH_NVME_SC_INVALID_OPCODE);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG, 0, 0, 0, NULL),
+			BH_NVME_SC_INVALID_OPCODE);
 }
 
-static void
-invalid_tail_stops_and_tells(void)
+static void invalid_tail_stops_and_tells(void)
 {
 	struct bh_nvme_cpl cpl;
 	uint16_t cid;
@@ -321,7 +325,8 @@ invalid_tail_stops_and_tells(void)
 	rig_pump();
 	CU_ASSERT_TRUE_FATAL(rig_reap(&cpl));
 	CU_ASSERT_EQUAL(cpl.cid, cid);
-	CU_ASSERT_EQUAL(cpl.cdw0, BH_NVME_LOG_ERROR << 16 | BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE << 8);
+	CU_ASSERT_EQUAL(cpl.cdw0,
+			BH_NVME_LOG_ERROR << 16 | BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE << 8);
 	CU_ASSERT_EQUAL(rig.ctrl->error_count, 1);
 	CU_ASSERT_EQUAL(identify(), 0xffff);
 	rig_disable();
@@ -329,8 +334,7 @@ invalid_tail_stops_and_tells(void)
 	CU_ASSERT_EQUAL(identify(), 0);
 }
 
-static void
-invalid_head_is_ignored(void)
+static void invalid_head_is_ignored(void)
 {
 	rig_enable(8, 8);
 	CU_ASSERT_EQUAL(identify(), 0);
@@ -342,8 +346,7 @@ invalid_head_is_ignored(void)
 	CU_ASSERT_EQUAL(identify(), 0);
 }
 
-static void
-queues_outside_memory_are_fatal(void)
+static void queues_outside_memory_are_fatal(void)
 {
 	rig_enable(8, 8);
 	rig_disable();
@@ -360,8 +363,7 @@ queues_outside_memory_are_fatal(void)
 	CU_ASSERT_EQUAL(rig_read(BH_NVME_REG_CSTS, 4), BH_NVME_CSTS_RDY | BH_NVME_CSTS_CFS);
 }
 
-static void
-data_outside_memory_fails(void)
+static void data_outside_memory_fails(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_IDENTIFY, .cdw10 = BH_NVME_CNS_CTRL };
 	struct bh_nvme_cpl cpl;
@@ -377,8 +379,7 @@ data_outside_memory_fails(void)
 }
 
 /* INTx: a level while there are completions the host has not read, unless masked. */
-static void
-line_interrupt(void)
+static void line_interrupt(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_KEEP_ALIVE };
 	struct bh_nvme_cpl cpl;
@@ -402,8 +403,7 @@ line_interrupt(void)
 }
 
 /* No entry is fetched behind a gate; afterwards all goes on. */
-static void
-gate_holds_the_queue(void)
+static void gate_holds_the_queue(void)
 {
 	const struct bh_vfu_ops *ops = rig.server->opts.ops;
 	struct bh_nvme_cpl cpl;
@@ -416,8 +416,7 @@ gate_holds_the_queue(void)
 	CU_ASSERT_EQUAL(identify(), 0);
 }
 
-static int
-message_setup(void)
+static int message_setup(void)
 {
 	struct bh_target_nvme_opts opts;
 
@@ -427,8 +426,7 @@ message_setup(void)
 }
 
 /* Queues and data that are reached by messages: every step waits for the client. */
-static void
-messages_carry_everything(void)
+static void messages_carry_everything(void)
 {
 	unsigned int i;
 
@@ -437,12 +435,12 @@ messages_carry_everything(void)
 	for (i = 0; i < 5; i++)
 		CU_ASSERT_EQUAL(identify(), 0);
 	CU_ASSERT_EQUAL(((struct bh_nvme_id_ctrl *)rig_data())->cntlid, 1);
-	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_KEEP_ALIVE, 0, 0, 0, NULL), BH_NVME_SC_INVALID_OPCODE);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_KEEP_ALIVE, 0, 0, 0, NULL),
+			BH_NVME_SC_INVALID_OPCODE);
 }
 
 /* A reset waits for the transfer under way, an unmap does not. */
-static void
-reset_waits_for_transfers(void)
+static void reset_waits_for_transfers(void)
 {
 	const struct bh_vfu_ops *ops = rig.server->opts.ops;
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_IDENTIFY, .cdw10 = BH_NVME_CNS_CTRL };
@@ -471,24 +469,21 @@ reset_waits_for_transfers(void)
 }
 
 BH_SUITE_FIXTURE("target_nvme_admin", rig_setup, rig_teardown,
-	{ "two_entries_wrap", two_entries_wrap },
-	{ "full_cq_waits", full_cq_waits },
-	{ "sqhd_advances", sqhd_advances },
-	{ "what_is_not_supported", what_is_not_supported },
-	{ "queue_commands", queue_commands },
-	{ "entry_sizes_before_queues", entry_sizes_before_queues },
-	{ "granted_queues_are_the_limit", granted_queues_are_the_limit },
-	{ "queue_commands_take_turns", queue_commands_take_turns },
-	{ "reset_drops_commands", reset_drops_commands },
-	{ "aborts", aborts },
-	{ "doorbell_buffers", doorbell_buffers },
-	{ "doorbell_buffers_need_a_page", doorbell_buffers_need_a_page },
-	{ "invalid_tail_stops_and_tells", invalid_tail_stops_and_tells },
-	{ "invalid_head_is_ignored", invalid_head_is_ignored },
-	{ "queues_outside_memory_are_fatal", queues_outside_memory_are_fatal },
-	{ "data_outside_memory_fails", data_outside_memory_fails },
-	{ "line_interrupt", line_interrupt },
-	{ "gate_holds_the_queue", gate_holds_the_queue },
-	{ "messages_carry_everything", messages_carry_everything },
-	{ "reset_waits_for_transfers", reset_waits_for_transfers },
-)
+		 { "two_entries_wrap", two_entries_wrap }, { "full_cq_waits", full_cq_waits },
+		 { "sqhd_advances", sqhd_advances },
+		 { "what_is_not_supported", what_is_not_supported },
+		 { "queue_commands", queue_commands },
+		 { "entry_sizes_before_queues", entry_sizes_before_queues },
+		 { "granted_queues_are_the_limit", granted_queues_are_the_limit },
+		 { "queue_commands_take_turns", queue_commands_take_turns },
+		 { "reset_drops_commands", reset_drops_commands }, { "aborts", aborts },
+		 { "doorbell_buffers", doorbell_buffers },
+		 { "doorbell_buffers_need_a_page", doorbell_buffers_need_a_page },
+		 { "invalid_tail_stops_and_tells", invalid_tail_stops_and_tells },
+		 { "invalid_head_is_ignored", invalid_head_is_ignored },
+		 { "queues_outside_memory_are_fatal", queues_outside_memory_are_fatal },
+		 { "data_outside_memory_fails", data_outside_memory_fails },
+		 { "line_interrupt", line_interrupt },
+		 { "gate_holds_the_queue", gate_holds_the_queue },
+		 { "messages_carry_everything", messages_carry_everything },
+		 { "reset_waits_for_transfers", reset_waits_for_transfers }, )

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "target_nvme/control_rig.h"
 
-#define NS_CHANGED (BH_NVME_LOG_CHANGED_NS << 16 | BH_NVME_AER_NOTICE_NS_ATTR_CHANGED << 8 | BH_NVME_AER_TYPE_NOTICE)
-#define BAD_DOORBELL (BH_NVME_LOG_ERROR << 16 | BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE << 8 | BH_NVME_AER_TYPE_ERROR)
-#define TOO_HOT (BH_NVME_LOG_SMART << 16 | BH_NVME_AER_SMART_TEMPERATURE << 8 | BH_NVME_AER_TYPE_SMART)
+#define NS_CHANGED                                                                \
+	(BH_NVME_LOG_CHANGED_NS << 16 | BH_NVME_AER_NOTICE_NS_ATTR_CHANGED << 8 | \
+	 BH_NVME_AER_TYPE_NOTICE)
+#define BAD_DOORBELL                                                               \
+	(BH_NVME_LOG_ERROR << 16 | BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE << 8 | \
+	 BH_NVME_AER_TYPE_ERROR)
+#define TOO_HOT \
+	(BH_NVME_LOG_SMART << 16 | BH_NVME_AER_SMART_TEMPERATURE << 8 | BH_NVME_AER_TYPE_SMART)
 
-static int
-setup(void)
+static int setup(void)
 {
 	if (rig_setup())
 		return -1;
@@ -14,22 +18,22 @@ setup(void)
 	return 0;
 }
 
-static void
-configure(uint32_t bits)
+static void configure(uint32_t bits)
 {
-	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_SET_FEATURES, 0, BH_NVME_FEAT_ASYNC_EVENT_CONFIG, bits, NULL), 0);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_SET_FEATURES, 0, BH_NVME_FEAT_ASYNC_EVENT_CONFIG,
+				  bits, NULL),
+			0);
 }
 
-static void
-error_event(void)
+static void error_event(void)
 {
-	tn_event_raise(rig.ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE, BH_NVME_LOG_ERROR);
+	tn_event_raise(rig.ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE,
+		       BH_NVME_LOG_ERROR);
 	rig_pump();
 }
 
 /* Is an event reported now? */
-static bool
-told(uint32_t *cdw0)
+static bool told(uint32_t *cdw0)
 {
 	struct bh_nvme_cpl cpl;
 
@@ -40,8 +44,7 @@ told(uint32_t *cdw0)
 	return true;
 }
 
-static void
-limit(void)
+static void limit(void)
 {
 	struct bh_nvme_cpl cpl;
 	uint16_t cid;
@@ -53,12 +56,12 @@ limit(void)
 	cid = rig_post_aer();
 	CU_ASSERT_TRUE_FATAL(rig_reap(&cpl));
 	CU_ASSERT_EQUAL(cpl.cid, cid);
-	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl), BH_NVME_SC_ASYNC_EVENT_LIMIT_EXCEEDED | BH_NVME_STATUS_DNR);
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl),
+			BH_NVME_SC_ASYNC_EVENT_LIMIT_EXCEEDED | BH_NVME_STATUS_DNR);
 }
 
 /* One event of a type until its log page is read; Retain keeps it masked. */
-static void
-masked_until_read(void)
+static void masked_until_read(void)
 {
 	uint32_t cdw0;
 
@@ -73,14 +76,14 @@ masked_until_read(void)
 	CU_ASSERT_FALSE(told(&cdw0));
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SMART, 0, 64, 0), 0); /* another page */
 	CU_ASSERT_FALSE(told(&cdw0));
-	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_ERROR, 0, 64, 0), 0); /* tells of the second event as well */
+	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_ERROR, 0, 64, 0),
+			0); /* tells of the second event as well */
 	CU_ASSERT_FALSE(told(&cdw0));
 	error_event();
 	CU_ASSERT_TRUE(told(&cdw0));
 }
 
-static void
-waits_for_a_request(void)
+static void waits_for_a_request(void)
 {
 	uint32_t cdw0;
 
@@ -93,8 +96,7 @@ waits_for_a_request(void)
 	CU_ASSERT_FALSE(told(&cdw0));
 }
 
-static void
-types_mask_each_for_itself(void)
+static void types_mask_each_for_itself(void)
 {
 	uint32_t cdw0;
 
@@ -109,8 +111,7 @@ types_mask_each_for_itself(void)
 	CU_ASSERT_EQUAL(cdw0, NS_CHANGED);
 }
 
-static void
-changed_namespaces(void)
+static void changed_namespaces(void)
 {
 	const struct bh_nvme_ns_list *list = rig_data();
 	struct bh_blk *blk = rig_store(1 << 20, 512);
@@ -150,10 +151,10 @@ changed_namespaces(void)
 }
 
 /* A changed namespace list that could not be delivered is not lost. */
-static void
-list_survives_a_failed_read(void)
+static void list_survives_a_failed_read(void)
 {
-	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_GET_LOG_PAGE, .cdw10 = BH_NVME_LOG_CHANGED_NS | 1023u << 16 };
+	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_GET_LOG_PAGE,
+				   .cdw10 = BH_NVME_LOG_CHANGED_NS | 1023u << 16 };
 	struct bh_nvme_cpl cpl;
 
 	rig_attach(200, 1 << 20, 512);
@@ -166,8 +167,7 @@ list_survives_a_failed_read(void)
 	CU_ASSERT_EQUAL(((const struct bh_nvme_ns_list *)rig_data())->nsid[0], 200);
 }
 
-static void
-disabled_notices_are_silent(void)
+static void disabled_notices_are_silent(void)
 {
 	uint32_t cdw0;
 
@@ -183,8 +183,7 @@ disabled_notices_are_silent(void)
 	CU_ASSERT_EQUAL(cdw0, NS_CHANGED);
 }
 
-static void
-temperature(void)
+static void temperature(void)
 {
 	uint32_t cdw0;
 
@@ -197,8 +196,7 @@ temperature(void)
 	CU_ASSERT_EQUAL(cdw0, TOO_HOT);
 }
 
-static void
-reset_forgets_events(void)
+static void reset_forgets_events(void)
 {
 	uint32_t cdw0;
 
@@ -214,8 +212,7 @@ reset_forgets_events(void)
 	CU_ASSERT_EQUAL(((const struct bh_nvme_ns_list *)rig_data())->nsid[0], 0);
 }
 
-static void
-store_without_a_channel(void)
+static void store_without_a_channel(void)
 {
 	rig.ns_error = -ENOMEM;
 	CU_ASSERT_EQUAL(rig_attach(1, 1 << 20, 512), -ENOMEM);
@@ -223,15 +220,13 @@ store_without_a_channel(void)
 	CU_ASSERT_EQUAL(rig_attach(1, 1 << 20, 512), 1);
 }
 
-static void
-set_flag(void *arg)
+static void set_flag(void *arg)
 {
 	*(bool *)arg = true;
 }
 
 /* Destroyed with namespaces, a client and an event under way. */
-static void
-destroy_in_order(void)
+static void destroy_in_order(void)
 {
 	struct bh_target_nvme_opts opts = rig_opts();
 	bool is_done = false;
@@ -253,16 +248,13 @@ destroy_in_order(void)
 	CU_ASSERT_EQUAL(rig_open(&opts, BH_CMEM_MAPPED), 0);
 }
 
-BH_SUITE_FIXTURE("target_nvme_event", setup, rig_teardown,
-	{ "limit", limit },
-	{ "masked_until_read", masked_until_read },
-	{ "waits_for_a_request", waits_for_a_request },
-	{ "types_mask_each_for_itself", types_mask_each_for_itself },
-	{ "changed_namespaces", changed_namespaces },
-	{ "list_survives_a_failed_read", list_survives_a_failed_read },
-	{ "disabled_notices_are_silent", disabled_notices_are_silent },
-	{ "temperature", temperature },
-	{ "reset_forgets_events", reset_forgets_events },
-	{ "store_without_a_channel", store_without_a_channel },
-	{ "destroy_in_order", destroy_in_order },
-)
+BH_SUITE_FIXTURE("target_nvme_event", setup, rig_teardown, { "limit", limit },
+		 { "masked_until_read", masked_until_read },
+		 { "waits_for_a_request", waits_for_a_request },
+		 { "types_mask_each_for_itself", types_mask_each_for_itself },
+		 { "changed_namespaces", changed_namespaces },
+		 { "list_survives_a_failed_read", list_survives_a_failed_read },
+		 { "disabled_notices_are_silent", disabled_notices_are_silent },
+		 { "temperature", temperature }, { "reset_forgets_events", reset_forgets_events },
+		 { "store_without_a_channel", store_without_a_channel },
+		 { "destroy_in_order", destroy_in_order }, )

@@ -5,8 +5,7 @@
 #define SET BH_NVME_ADMIN_SET_FEATURES
 #define SEL(n) ((uint32_t)(n) << BH_NVME_FEATURES_SEL_SHIFT)
 
-static int
-setup(void)
+static int setup(void)
 {
 	if (rig_setup())
 		return -1;
@@ -14,22 +13,22 @@ setup(void)
 	return 0;
 }
 
-static uint16_t
-get(uint8_t fid, uint32_t sel, uint32_t nsid, uint32_t cdw11, uint32_t *value)
+static uint16_t get(uint8_t fid, uint32_t sel, uint32_t nsid, uint32_t cdw11, uint32_t *value)
 {
 	*value = 0;
 	return rig_admin(GET, nsid, fid | SEL(sel), cdw11, value);
 }
 
-static uint16_t
-set(uint8_t fid, uint32_t nsid, uint32_t cdw11)
+static uint16_t set(uint8_t fid, uint32_t nsid, uint32_t cdw11)
 {
 	return rig_admin(SET, nsid, fid, cdw11, NULL);
 }
 
-/* Default; what is set; what is then read (also with the default still being told); what Get needs in CDW11. */
-static void
-values(void)
+/*
+ * Default; what is set; what is then read (also with the default still being told); what Get
+ * needs in CDW11.
+ */
+static void values(void)
 {
 	static const struct {
 		uint8_t fid;
@@ -58,7 +57,8 @@ values(void)
 		CU_ASSERT_EQUAL(value, rows[i].want);
 		CU_ASSERT_EQUAL(get(rows[i].fid, 1, 0, rows[i].get11, &value), 0);
 		CU_ASSERT_EQUAL(value, rows[i].def);
-		CU_ASSERT_EQUAL(get(rows[i].fid, 2, 0, rows[i].get11, &value), 0); /* saved: the default */
+		CU_ASSERT_EQUAL(get(rows[i].fid, 2, 0, rows[i].get11, &value),
+				0); /* saved: the default */
 		CU_ASSERT_EQUAL(value, rows[i].def);
 		CU_ASSERT_EQUAL(get(rows[i].fid, 3, 0, 0, &value), 0);
 		CU_ASSERT_EQUAL(value, BH_NVME_FEATURES_CAP_CHANGEABLE);
@@ -71,8 +71,7 @@ values(void)
 	}
 }
 
-static void
-refusals(void)
+static void refusals(void)
 {
 	static const struct {
 		uint8_t opc;
@@ -87,20 +86,26 @@ refusals(void)
 		{ GET, 0xff | SEL(3), 0, 0, BH_NVME_SC_INVALID_FIELD },
 		{ GET, BH_NVME_FEAT_ARBITRATION | SEL(4), 0, 0, BH_NVME_SC_INVALID_FIELD },
 		{ GET, BH_NVME_FEAT_ARBITRATION | SEL(7), 0, 0, BH_NVME_SC_INVALID_FIELD },
-		{ GET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00010000, BH_NVME_SC_INVALID_FIELD },
-		{ GET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00200000, BH_NVME_SC_INVALID_FIELD },
+		{ GET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00010000,
+		  BH_NVME_SC_INVALID_FIELD },
+		{ GET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00200000,
+		  BH_NVME_SC_INVALID_FIELD },
 		{ GET, BH_NVME_FEAT_INTERRUPT_VECTOR_CONFIG, 0, 65, BH_NVME_SC_INVALID_FIELD },
 		{ GET, BH_NVME_FEAT_ERROR_RECOVERY, 0, 0, BH_NVME_SC_INVALID_NS },
-		{ GET, BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 0, BH_NVME_SC_INVALID_FIELD }, /* there is none */
+		{ GET, BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 0,
+		  BH_NVME_SC_INVALID_FIELD }, /* there is none */
 		{ SET, BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 1, BH_NVME_SC_INVALID_FIELD },
 		{ SET, 0x00, 0, 0, BH_NVME_SC_INVALID_FIELD },
 		{ SET, BH_NVME_FEAT_HOST_MEMORY_BUFFER, 0, 0, BH_NVME_SC_INVALID_FIELD },
-		{ SET, BH_NVME_FEAT_ARBITRATION | BH_NVME_FEATURES_SV, 0, 0, BH_NVME_SC_FEATURE_NOT_SAVEABLE },
+		{ SET, BH_NVME_FEAT_ARBITRATION | BH_NVME_FEATURES_SV, 0, 0,
+		  BH_NVME_SC_FEATURE_NOT_SAVEABLE },
 		{ SET, BH_NVME_FEAT_ARBITRATION, 1, 0, BH_NVME_SC_FEATURE_NOT_NS_SPECIFIC },
 		{ SET, BH_NVME_FEAT_ARBITRATION, 257, 0, BH_NVME_SC_INVALID_NS },
 		{ SET, BH_NVME_FEAT_POWER_MANAGEMENT, 0, 1, BH_NVME_SC_INVALID_FIELD },
-		{ SET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00010000, BH_NVME_SC_INVALID_FIELD },
-		{ SET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00300000, BH_NVME_SC_INVALID_FIELD },
+		{ SET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00010000,
+		  BH_NVME_SC_INVALID_FIELD },
+		{ SET, BH_NVME_FEAT_TEMPERATURE_THRESHOLD, 0, 0x00300000,
+		  BH_NVME_SC_INVALID_FIELD },
 		{ SET, BH_NVME_FEAT_ERROR_RECOVERY, 5, 0, BH_NVME_SC_INVALID_NS },
 		{ SET, BH_NVME_FEAT_NUMBER_OF_QUEUES, 0, 0x0000ffff, BH_NVME_SC_INVALID_FIELD },
 		{ SET, BH_NVME_FEAT_NUMBER_OF_QUEUES, 0, 0xffff0000, BH_NVME_SC_INVALID_FIELD },
@@ -110,13 +115,13 @@ refusals(void)
 	size_t i, n = sizeof(rows) / sizeof(rows[0]);
 
 	for (i = 0; i < n; i++)
-		CU_ASSERT_EQUAL(rig_admin(rows[i].opc, rows[i].nsid, rows[i].cdw10, rows[i].cdw11, NULL),
-				rows[i].want);
+		CU_ASSERT_EQUAL(
+			rig_admin(rows[i].opc, rows[i].nsid, rows[i].cdw10, rows[i].cdw11, NULL),
+			rows[i].want);
 	CU_ASSERT_EQUAL(rig.ctrl->error_count, n);
 }
 
-static void
-error_recovery_is_a_namespaces(void)
+static void error_recovery_is_a_namespaces(void)
 {
 	uint32_t value;
 
@@ -130,13 +135,13 @@ error_recovery_is_a_namespaces(void)
 	CU_ASSERT_EQUAL(set(BH_NVME_FEAT_ERROR_RECOVERY, BH_NVME_NSID_ALL, 40), 0);
 	CU_ASSERT_EQUAL(get(BH_NVME_FEAT_ERROR_RECOVERY, 0, 1, 0, &value), 0);
 	CU_ASSERT_EQUAL(value, 40);
-	CU_ASSERT_EQUAL(set(BH_NVME_FEAT_ERROR_RECOVERY, 1, 1u << 16), BH_NVME_SC_INVALID_FIELD); /* DULBE */
+	CU_ASSERT_EQUAL(set(BH_NVME_FEAT_ERROR_RECOVERY, 1, 1u << 16),
+			BH_NVME_SC_INVALID_FIELD); /* DULBE */
 	CU_ASSERT_EQUAL(get(BH_NVME_FEAT_ERROR_RECOVERY, 3, 1, 0, &value), 0);
 	CU_ASSERT_EQUAL(value, BH_NVME_FEATURES_CAP_CHANGEABLE | BH_NVME_FEATURES_CAP_NS_SPECIFIC);
 }
 
-static uint64_t
-timestamp(uint8_t *attr)
+static uint64_t timestamp(uint8_t *attr)
 {
 	struct bh_nvme_timestamp ts;
 	uint64_t ms = 0;
@@ -149,8 +154,7 @@ timestamp(uint8_t *attr)
 	return ms;
 }
 
-static void
-timestamp_counts(void)
+static void timestamp_counts(void)
 {
 	struct bh_nvme_timestamp ts = { .ms = { 0, 1, 2, 3, 4, 5 } };
 	uint64_t ms;
@@ -170,8 +174,7 @@ timestamp_counts(void)
 	CU_ASSERT_EQUAL(attr, 0);
 }
 
-static void
-host_behavior(void)
+static void host_behavior(void)
 {
 	struct bh_nvme_host_behavior *b = rig_data();
 	uint32_t value;
@@ -188,8 +191,7 @@ host_behavior(void)
 }
 
 /* Set Features whose data cannot be read changes nothing. */
-static void
-data_that_does_not_come(void)
+static void data_that_does_not_come(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = SET, .cdw10 = BH_NVME_FEAT_TIMESTAMP };
 	struct bh_nvme_cpl cpl;
@@ -204,11 +206,8 @@ data_that_does_not_come(void)
 	CU_ASSERT_EQUAL(attr, 0);
 }
 
-BH_SUITE_FIXTURE("target_nvme_feature", setup, rig_teardown,
-	{ "values", values },
-	{ "refusals", refusals },
-	{ "error_recovery_is_a_namespaces", error_recovery_is_a_namespaces },
-	{ "timestamp_counts", timestamp_counts },
-	{ "host_behavior", host_behavior },
-	{ "data_that_does_not_come", data_that_does_not_come },
-)
+BH_SUITE_FIXTURE("target_nvme_feature", setup, rig_teardown, { "values", values },
+		 { "refusals", refusals },
+		 { "error_recovery_is_a_namespaces", error_recovery_is_a_namespaces },
+		 { "timestamp_counts", timestamp_counts }, { "host_behavior", host_behavior },
+		 { "data_that_does_not_come", data_that_does_not_come }, )

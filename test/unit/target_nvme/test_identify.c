@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "target_nvme/control_rig.h"
 
-static int
-setup(void)
+static int setup(void)
 {
 	if (rig_setup())
 		return -1;
@@ -10,15 +9,13 @@ setup(void)
 	return 0;
 }
 
-static uint16_t
-identify(uint8_t cns, uint32_t nsid, uint32_t cdw10, uint32_t cdw11)
+static uint16_t identify(uint8_t cns, uint32_t nsid, uint32_t cdw10, uint32_t cdw11)
 {
 	memset(rig_data(), 0xa5, 4096);
 	return rig_admin(BH_NVME_ADMIN_IDENTIFY, nsid, cns | cdw10, cdw11, NULL);
 }
 
-static bool
-is_zero(const void *data, size_t len)
+static bool is_zero(const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	size_t i;
@@ -28,8 +25,7 @@ is_zero(const void *data, size_t len)
 	return i == len;
 }
 
-static void
-what_each_cns_takes(void)
+static void what_each_cns_takes(void)
 {
 	static const struct {
 		uint8_t cns;
@@ -67,12 +63,12 @@ what_each_cns_takes(void)
 
 	CU_ASSERT_EQUAL(rig_attach(0, 1 << 20, 512), 1);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		CU_ASSERT_EQUAL(identify(rows[i].cns, rows[i].nsid, rows[i].cdw10, rows[i].cdw11), rows[i].want);
+		CU_ASSERT_EQUAL(identify(rows[i].cns, rows[i].nsid, rows[i].cdw10, rows[i].cdw11),
+				rows[i].want);
 }
 
 /* What is said agrees with what is done. */
-static void
-controller(void)
+static void controller(void)
 {
 	const struct bh_nvme_id_ctrl *id = rig_data();
 
@@ -99,8 +95,7 @@ controller(void)
 }
 
 /* OACS, ONCS and LPA against the effects log and the list of log pages. */
-static void
-logs_agree(void)
+static void logs_agree(void)
 {
 	struct bh_nvme_id_ctrl id;
 	const struct bh_nvme_effects_log *effects = rig_data();
@@ -126,8 +121,7 @@ logs_agree(void)
 	CU_ASSERT_EQUAL(lids, 6);
 }
 
-static void
-namespaces(void)
+static void namespaces(void)
 {
 	const struct bh_nvme_id_ns *id = rig_data();
 	const struct bh_nvme_ns_list *list = rig_data();
@@ -165,11 +159,11 @@ namespaces(void)
 	identify(BH_NVME_CNS_NS, 2, 0, 0);
 	CU_ASSERT_TRUE(is_zero(id, 4096));
 	identify(BH_NVME_CNS_NS_INDEP, 3, 0, 0);
-	CU_ASSERT_EQUAL(((const struct bh_nvme_id_ns_indep *)rig_data())->nstat, BH_NVME_NSTAT_READY);
+	CU_ASSERT_EQUAL(((const struct bh_nvme_id_ns_indep *)rig_data())->nstat,
+			BH_NVME_NSTAT_READY);
 }
 
-static void
-identity_survives_a_restart(void)
+static void identity_survives_a_restart(void)
 {
 	struct bh_target_nvme_opts opts = rig_opts();
 	uint8_t first[4096];
@@ -187,8 +181,7 @@ identity_survives_a_restart(void)
 
 /* ---- log pages ---- */
 
-static void
-log_offsets(void)
+static void log_offsets(void)
 {
 	static const struct {
 		uint8_t lid;
@@ -217,7 +210,8 @@ log_offsets(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		CU_ASSERT_EQUAL(rig_log_page(rows[i].lid, 0, rows[i].bytes, rows[i].offset), rows[i].want);
+		CU_ASSERT_EQUAL(rig_log_page(rows[i].lid, 0, rows[i].bytes, rows[i].offset),
+				rows[i].want);
 	/* a part is a part of the whole, and nothing is written behind it */
 	rig_log_page(BH_NVME_LOG_FW_SLOT, 0, 512, 0);
 	memcpy(whole, data, sizeof(whole));
@@ -228,8 +222,7 @@ log_offsets(void)
 	CU_ASSERT_EQUAL(data[8], 0xa5);
 }
 
-static void
-error_log_is_newest_first(void)
+static void error_log_is_newest_first(void)
 {
 	const struct bh_nvme_error_log *log = rig_data();
 	unsigned int i;
@@ -249,12 +242,13 @@ error_log_is_newest_first(void)
 	CU_ASSERT_EQUAL(log[63].error_count, 8);
 }
 
-static void
-smart_counts(void)
+static void smart_counts(void)
 {
 	const struct bh_nvme_smart_log *log = rig_data();
 
-	rig.stats = (struct bh_target_nvme_stats){ .reads = 5, .writes = 6, .read_bytes = 512001, .write_bytes = 512000 };
+	rig.stats = (struct bh_target_nvme_stats){
+		.reads = 5, .writes = 6, .read_bytes = 512001, .write_bytes = 512000
+	};
 	tn_error_add(rig.ctrl, 1, 1, BH_NVME_SC_WRITE_FAULT, 0xffff, 0, 1);
 	tn_error_add(rig.ctrl, 1, 1, BH_NVME_SC_COMPARE_FAILURE, 0xffff, 0, 1);
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SMART, 0, 512, 0), 0);
@@ -271,12 +265,9 @@ smart_counts(void)
 }
 
 BH_SUITE_FIXTURE("target_nvme_identify", setup, rig_teardown,
-	{ "what_each_cns_takes", what_each_cns_takes },
-	{ "controller", controller },
-	{ "logs_agree", logs_agree },
-	{ "namespaces", namespaces },
-	{ "identity_survives_a_restart", identity_survives_a_restart },
-	{ "log_offsets", log_offsets },
-	{ "error_log_is_newest_first", error_log_is_newest_first },
-	{ "smart_counts", smart_counts },
-)
+		 { "what_each_cns_takes", what_each_cns_takes }, { "controller", controller },
+		 { "logs_agree", logs_agree }, { "namespaces", namespaces },
+		 { "identity_survives_a_restart", identity_survives_a_restart },
+		 { "log_offsets", log_offsets },
+		 { "error_log_is_newest_first", error_log_is_newest_first },
+		 { "smart_counts", smart_counts }, )

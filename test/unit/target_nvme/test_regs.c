@@ -5,14 +5,12 @@
 #define CFS BH_NVME_CSTS_CFS
 #define SHST_DONE (BH_NVME_CSTS_SHST_COMPLETE << 2)
 
-static uint32_t
-csts(void)
+static uint32_t csts(void)
 {
 	return (uint32_t)rig_read(BH_NVME_REG_CSTS, 4);
 }
 
-static void
-capabilities(void)
+static void capabilities(void)
 {
 	uint64_t cap = rig_read(BH_NVME_REG_CAP, 8);
 
@@ -28,8 +26,7 @@ capabilities(void)
 	CU_ASSERT_NOT_EQUAL(rig_read(BH_NVME_REG_CRTO, 4), 0);
 }
 
-static void
-access_sizes(void)
+static void access_sizes(void)
 {
 	static const struct {
 		uint64_t offset;
@@ -37,14 +34,18 @@ access_sizes(void)
 		bool write;
 		int rc;
 	} rows[] = {
-		{ 0, 8, false, 0 },	   { 4, 4, false, 0 },	    { 8, 1, false, 0 },
-		{ 10, 2, false, 0 },	   { 11, 2, false, -EINVAL }, { 4, 8, false, -EINVAL },
-		{ 2, 4, false, -EINVAL },  { 0, 64, false, 0 },	    { 0x68, 64, false, 0 },
-		{ 0xff8, 8, false, 0 },	   { 0x14, 2, true, -EINVAL }, { 0x14, 1, true, -EINVAL },
-		{ 0x16, 4, true, -EINVAL }, { 0x2c, 8, true, -EINVAL }, { 0x0, 8, true, 0 },
-		{ 0x1c, 4, true, 0 },	   { 0x800, 4, true, 0 },   { 0x1001, 4, true, -EINVAL },
-		{ 0x1000, 8, true, -EINVAL }, { 0x1000, 2, true, -EINVAL }, { 0x1ffc, 4, true, 0 },
-		{ 0x1000, 8, false, 0 },   { 0x1ffc, 4, false, 0 },
+		{ 0, 8, false, 0 },	      { 4, 4, false, 0 },
+		{ 8, 1, false, 0 },	      { 10, 2, false, 0 },
+		{ 11, 2, false, -EINVAL },    { 4, 8, false, -EINVAL },
+		{ 2, 4, false, -EINVAL },     { 0, 64, false, 0 },
+		{ 0x68, 64, false, 0 },	      { 0xff8, 8, false, 0 },
+		{ 0x14, 2, true, -EINVAL },   { 0x14, 1, true, -EINVAL },
+		{ 0x16, 4, true, -EINVAL },   { 0x2c, 8, true, -EINVAL },
+		{ 0x0, 8, true, 0 },	      { 0x1c, 4, true, 0 },
+		{ 0x800, 4, true, 0 },	      { 0x1001, 4, true, -EINVAL },
+		{ 0x1000, 8, true, -EINVAL }, { 0x1000, 2, true, -EINVAL },
+		{ 0x1ffc, 4, true, 0 },	      { 0x1000, 8, false, 0 },
+		{ 0x1ffc, 4, false, 0 },
 	};
 	const struct bh_vfu_ops *ops = rig.server->opts.ops;
 	uint8_t buf[64];
@@ -52,17 +53,18 @@ access_sizes(void)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		memset(buf, 0, sizeof(buf));
-		CU_ASSERT_EQUAL(ops->access(rig.ctrl, 0, rows[i].offset, buf, rows[i].count, rows[i].write),
-				rows[i].rc);
+		CU_ASSERT_EQUAL(
+			ops->access(rig.ctrl, 0, rows[i].offset, buf, rows[i].count, rows[i].write),
+			rows[i].rc);
 	}
 	CU_ASSERT_EQUAL(ops->access(rig.ctrl, 2, 0, buf, 4, false), -EINVAL);
 	CU_ASSERT_EQUAL(csts(), 0);
 }
 
-static void
-read_only_stays(void)
+static void read_only_stays(void)
 {
-	static const uint32_t offsets[] = { 0x00, 0x04, 0x08, 0x1c, 0x20, 0x38, 0x3c, 0x40, 0x64, 0x68, 0xe00 };
+	static const uint32_t offsets[] = { 0x00, 0x04, 0x08, 0x1c, 0x20, 0x38,
+					    0x3c, 0x40, 0x64, 0x68, 0xe00 };
 	uint64_t before;
 	size_t i;
 
@@ -75,8 +77,7 @@ read_only_stays(void)
 	CU_ASSERT_EQUAL(csts(), 0);
 }
 
-static void
-queue_registers_hold_while_enabled(void)
+static void queue_registers_hold_while_enabled(void)
 {
 	rig_write(BH_NVME_REG_AQA, 0xffffffff, 4);
 	CU_ASSERT_EQUAL(rig_read(BH_NVME_REG_AQA, 4), 0x0fff0fff);
@@ -96,8 +97,7 @@ queue_registers_hold_while_enabled(void)
 	CU_ASSERT_EQUAL(rig_read(BH_NVME_REG_ACQ, 8), RIG_IOVA + RIG_CQ);
 }
 
-static void
-enable_is_checked(void)
+static void enable_is_checked(void)
 {
 	static const struct {
 		uint32_t cc, aqa;
@@ -105,16 +105,16 @@ enable_is_checked(void)
 		uint32_t csts;
 	} rows[] = {
 		{ 0x00460001, 0x00010001, RIG_IOVA, RIG_IOVA, RDY },
-		{ 0x00000001, 0x00010001, RIG_IOVA, RIG_IOVA, RDY },	 /* entry sizes come later */
-		{ 0x00460061, 0x00010001, RIG_IOVA, RIG_IOVA, RDY },	 /* all I/O command sets */
+		{ 0x00000001, 0x00010001, RIG_IOVA, RIG_IOVA, RDY }, /* entry sizes come later */
+		{ 0x00460061, 0x00010001, RIG_IOVA, RIG_IOVA, RDY }, /* all I/O command sets */
 		{ 0x00460001, 0x0fff0fff, RIG_IOVA, RIG_IOVA, RDY },
-		{ 0x00460011, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* CSS 1 */
-		{ 0x00460071, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* admin only */
-		{ 0x00460081, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* MPS 8 KiB */
-		{ 0x00460801, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* AMS WRR */
-		{ 0x00470001, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* IOSQES 128 */
-		{ 0x00560001, 0x00010001, RIG_IOVA, RIG_IOVA, CFS },	 /* IOCQES 32 */
-		{ 0x00460001, 0x00010000, RIG_IOVA, RIG_IOVA, CFS },	 /* one entry */
+		{ 0x00460011, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* CSS 1 */
+		{ 0x00460071, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* admin only */
+		{ 0x00460081, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* MPS 8 KiB */
+		{ 0x00460801, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* AMS WRR */
+		{ 0x00470001, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* IOSQES 128 */
+		{ 0x00560001, 0x00010001, RIG_IOVA, RIG_IOVA, CFS }, /* IOCQES 32 */
+		{ 0x00460001, 0x00010000, RIG_IOVA, RIG_IOVA, CFS }, /* one entry */
 		{ 0x00460001, 0x00000001, RIG_IOVA, RIG_IOVA, CFS },
 		{ 0x00460001, 0x00010001, RIG_IOVA + 64, RIG_IOVA, CFS },
 		{ 0x00460001, 0x00010001, RIG_IOVA, RIG_IOVA + 4, CFS },
@@ -134,8 +134,7 @@ enable_is_checked(void)
 	}
 }
 
-static void
-shutdown_completes(void)
+static void shutdown_completes(void)
 {
 	static const uint32_t kinds[] = { BH_NVME_CC_SHN_NORMAL, BH_NVME_CC_SHN_ABRUPT };
 	size_t i;
@@ -156,8 +155,7 @@ shutdown_completes(void)
 	CU_ASSERT_EQUAL(csts(), SHST_DONE);
 }
 
-static void
-reset_waits_for_the_gate(void)
+static void reset_waits_for_the_gate(void)
 {
 	rig_enable(8, 8);
 	rig.hold_gate = true;
@@ -172,8 +170,7 @@ reset_waits_for_the_gate(void)
 	CU_ASSERT_FALSE(rig.is_gated);
 }
 
-static void
-enable_during_reset_comes_after(void)
+static void enable_during_reset_comes_after(void)
 {
 	rig_enable(8, 8);
 	rig.hold_gate = true;
@@ -185,8 +182,7 @@ enable_during_reset_comes_after(void)
 	CU_ASSERT_EQUAL(csts(), RDY);
 }
 
-static void
-late_reset_is_fatal(void)
+static void late_reset_is_fatal(void)
 {
 	uint64_t start = bh_now_ns();
 
@@ -202,8 +198,7 @@ late_reset_is_fatal(void)
 	CU_ASSERT_EQUAL(csts(), 0);
 }
 
-static void
-device_reset_forgets_all(void)
+static void device_reset_forgets_all(void)
 {
 	const struct bh_vfu_ops *ops = rig.server->opts.ops;
 
@@ -227,8 +222,7 @@ device_reset_forgets_all(void)
 }
 
 /* A server's gate and a controller reset at once: one after the other, none lost. */
-static void
-gates_wait_in_line(void)
+static void gates_wait_in_line(void)
 {
 	const struct bh_vfu_ops *ops = rig.server->opts.ops;
 
@@ -250,8 +244,7 @@ gates_wait_in_line(void)
 	rig_enable(8, 8);
 }
 
-static void
-fatal_until_reset(void)
+static void fatal_until_reset(void)
 {
 	rig_enable(8, 8);
 	rig.server->opts.ops->fatal(rig.ctrl);
@@ -264,8 +257,7 @@ fatal_until_reset(void)
 	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_IDENTIFY, 0, 1, 0, NULL), 0);
 }
 
-static void
-bad_options(void)
+static void bad_options(void)
 {
 	struct bh_target_nvme *out;
 	struct bh_target_nvme_opts opts;
@@ -287,9 +279,10 @@ bad_options(void)
 	}
 }
 
-/* The doorbell area has room for all queues at every stride, inside a BAR that is a power of two. */
-static void
-doorbell_area(void)
+/*
+ * The doorbell area has room for all queues at every stride, inside a BAR that is a power of two.
+ */
+static void doorbell_area(void)
 {
 	unsigned int dstrd;
 
@@ -308,25 +301,22 @@ doorbell_area(void)
 		CU_ASSERT_EQUAL(bar->fd, -1);
 		rig_write(bh_nvme_sq_doorbell(256, dstrd), 1, 4);
 		CU_ASSERT_EQUAL(rig.doorbells, 1);
-		rig_write(bh_nvme_cq_doorbell(256, dstrd) + (4u << dstrd), 1, 4); /* behind the last */
+		rig_write(bh_nvme_cq_doorbell(256, dstrd) + (4u << dstrd), 1,
+			  4); /* behind the last */
 		CU_ASSERT_EQUAL(rig.doorbells, 1);
 		rig.doorbells = 0;
 	}
 }
 
-BH_SUITE_FIXTURE("target_nvme_regs", rig_setup, rig_teardown,
-	{ "capabilities", capabilities },
-	{ "access_sizes", access_sizes },
-	{ "read_only_stays", read_only_stays },
-	{ "queue_registers_hold_while_enabled", queue_registers_hold_while_enabled },
-	{ "enable_is_checked", enable_is_checked },
-	{ "shutdown_completes", shutdown_completes },
-	{ "reset_waits_for_the_gate", reset_waits_for_the_gate },
-	{ "enable_during_reset_comes_after", enable_during_reset_comes_after },
-	{ "late_reset_is_fatal", late_reset_is_fatal },
-	{ "device_reset_forgets_all", device_reset_forgets_all },
-	{ "gates_wait_in_line", gates_wait_in_line },
-	{ "fatal_until_reset", fatal_until_reset },
-	{ "bad_options", bad_options },
-	{ "doorbell_area", doorbell_area },
-)
+BH_SUITE_FIXTURE("target_nvme_regs", rig_setup, rig_teardown, { "capabilities", capabilities },
+		 { "access_sizes", access_sizes }, { "read_only_stays", read_only_stays },
+		 { "queue_registers_hold_while_enabled", queue_registers_hold_while_enabled },
+		 { "enable_is_checked", enable_is_checked },
+		 { "shutdown_completes", shutdown_completes },
+		 { "reset_waits_for_the_gate", reset_waits_for_the_gate },
+		 { "enable_during_reset_comes_after", enable_during_reset_comes_after },
+		 { "late_reset_is_fatal", late_reset_is_fatal },
+		 { "device_reset_forgets_all", device_reset_forgets_all },
+		 { "gates_wait_in_line", gates_wait_in_line },
+		 { "fatal_until_reset", fatal_until_reset }, { "bad_options", bad_options },
+		 { "doorbell_area", doorbell_area }, )
