@@ -23,3 +23,7 @@ $(B)/test/functional/ft_race: $(B)/obj/test/common/blk_late.o
 # Where two threads of ours meet over queues: the polling threads of the target, owners of queues
 # against the controller's thread in the driver, and both sides in the rig.
 FUNCTIONAL_TSAN := ft_queues ft_race
+
+# The command line: see ft_cli. It takes its time since every program starts anew for each case.
+FUNCTIONAL_SCRIPTS := ft_cli
+ft_cli_DEADLINE := 300
