@@ -107,15 +107,14 @@ struct bh_nvme;
 struct bh_nvme_queue {
 	/* ---- submission ---- */
 	alignas(64) uint32_t slow;
-	uint16_t nfree;
-	uint16_t depth; /* commands in flight at most: entries - 1 */
+	uint32_t nfree;
+	uint32_t depth; /* commands in flight at most: entries - 1 */
 	uint32_t sq_tail;
 	uint32_t sq_rung; /* as the controller knows it */
 	uint8_t *sq;
 	struct bh__slot *slots;
 	uint16_t *free;	 /* a stack of cids */
 	uint32_t *sq_db; /* NULL: rung out of line */
-	uint64_t submissions;
 	uint64_t sq_rings;
 	/* ---- translation ---- */
 	alignas(64) struct bh_iova_cache iova_cache;
