@@ -289,7 +289,10 @@ static void changes(void)
 		FT_EQUAL(bh_dma_space_add(rig.host.space, pool), 0);
 		uint8_t *buf = bh_pool_alloc(pool, 4096, 4096);
 		FT_EQUAL(ft_read(other, rig.host.ns, buf, 0, 8), BH_NVME_SC_SUCCESS);
-		FT_UNTIL(20000, load.completed >= goal, ft_load_step(&load));
+		FT_UNTIL(20000, load.completed >= goal, {
+			ft_load_step(&load);
+			FT_CHECK(bh_nvme_poll(rig.host.nvme) >= 0);
+		});
 		FT_EQUAL(bh_dma_space_remove(rig.host.space, pool), 0);
 		bh_pool_destroy(pool);
 		ft_load_step(&load);
