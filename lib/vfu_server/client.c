@@ -22,15 +22,14 @@
 
 #define ACCEPT_PAUSE_NS 100000000ull /* when out of descriptors */
 
-static bool
-may_read(const struct bh_vfu_server *s)
+static bool may_read(const struct bh_vfu_server *s)
 {
 	return s->conn.out_bytes <= VFUS_MAX_BACKLOG && s->def_count < VFUS_MAX_DEFERRED &&
 	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES;
 }
 
-static void
-set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now, uint32_t wanted)
+static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now,
+		       uint32_t wanted)
 {
 	if (!source || *now == wanted)
 		return;
@@ -39,8 +38,7 @@ set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now, 
 	*now = wanted;
 }
 
-void
-vfus_update_events(struct bh_vfu_server *s)
+void vfus_update_events(struct bh_vfu_server *s)
 {
 	set_events(s, s->conn_source, &s->conn_events,
 		   (may_read(s) ? (uint32_t)EPOLLIN : 0) |
@@ -50,8 +48,7 @@ vfus_update_events(struct bh_vfu_server *s)
 }
 
 /* Receives up to a pass's worth of messages. */
-static void
-receive(struct bh_vfu_server *s)
+static void receive(struct bh_vfu_server *s)
 {
 	struct vfu_msg msg;
 	unsigned int n;
@@ -74,8 +71,7 @@ receive(struct bh_vfu_server *s)
 	}
 }
 
-static void
-on_conn(void *ctx, uint32_t events)
+static void on_conn(void *ctx, uint32_t events)
 {
 	struct bh_vfu_server *s = ctx;
 
@@ -90,8 +86,7 @@ on_conn(void *ctx, uint32_t events)
 }
 
 /* Only replies to our DMA messages come here. */
-static void
-on_twin(void *ctx, uint32_t events)
+static void on_twin(void *ctx, uint32_t events)
 {
 	struct bh_vfu_server *s = ctx;
 	struct vfu_msg msg;
@@ -119,8 +114,7 @@ on_twin(void *ctx, uint32_t events)
 	vfus_leave(s);
 }
 
-int
-vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
+int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
 {
 	int sv[2], rc;
 
@@ -140,8 +134,7 @@ vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
 
 /* ---- coming ---- */
 
-static bool
-is_allowed(const struct bh_vfu_server *s, int fd)
+static bool is_allowed(const struct bh_vfu_server *s, int fd)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -159,8 +152,7 @@ is_allowed(const struct bh_vfu_server *s, int fd)
 	return false;
 }
 
-static void
-attach(struct bh_vfu_server *s, int fd)
+static void attach(struct bh_vfu_server *s, int fd)
 {
 	vfu_conn_init(&s->conn, fd, s->log);
 	if (bh_fd_source_add(s->control, fd, EPOLLIN, on_conn, s, &s->conn_source) != 0) {
@@ -175,8 +167,7 @@ attach(struct bh_vfu_server *s, int fd)
 	s->listen_source = NULL;
 }
 
-void
-vfus_accept(void *ctx, uint32_t events)
+void vfus_accept(void *ctx, uint32_t events)
 {
 	struct bh_vfu_server *s = ctx;
 	int fd;
@@ -202,8 +193,7 @@ vfus_accept(void *ctx, uint32_t events)
 /* ---- leaving ---- */
 
 /* All that can go without the device's consent. */
-void
-vfus_close_client(struct bh_vfu_server *s)
+void vfus_close_client(struct bh_vfu_server *s)
 {
 	bh_fd_source_remove(s->conn_source);
 	bh_fd_source_remove(s->twin_source);
@@ -218,16 +208,14 @@ vfus_close_client(struct bh_vfu_server *s)
 	vfus_irqs_drop(s);
 }
 
-static int
-apply_leave(struct bh_vfu_server *s)
+static int apply_leave(struct bh_vfu_server *s)
 {
 	s->reset_reason = BH_RESET_LOST;
 	vfus_do_reset(s);
 	return bh_cmem_del(&s->cmem, 0, 0);
 }
 
-static void
-finish_leave(struct bh_vfu_server *s, int rc)
+static void finish_leave(struct bh_vfu_server *s, int rc)
 {
 	(void)rc; /* removing everything cannot fail */
 	if (s->ops->disconnected)
@@ -235,8 +223,7 @@ finish_leave(struct bh_vfu_server *s, int rc)
 	vfus_listen_again(s);
 }
 
-void
-vfus_lose(struct bh_vfu_server *s)
+void vfus_lose(struct bh_vfu_server *s)
 {
 	const struct vfus_wait wait = {
 		.reason = BH_QUIESCE_DISCONNECT,

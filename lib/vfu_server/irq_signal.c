@@ -25,8 +25,7 @@
 
 #define RING_EVENTS 64
 
-void
-vfus_signaller_init(struct vfus_signaller *signaller)
+void vfus_signaller_init(struct vfus_signaller *signaller)
 {
 	aio_context_t ctx = 0;
 
@@ -36,8 +35,7 @@ vfus_signaller_init(struct vfus_signaller *signaller)
 		signaller->ctx = ctx;
 }
 
-void
-vfus_signaller_fini(struct vfus_signaller *signaller)
+void vfus_signaller_fini(struct vfus_signaller *signaller)
 {
 	if (signaller->ctx)
 		syscall(SYS_io_destroy, (aio_context_t)signaller->ctx);
@@ -47,8 +45,7 @@ vfus_signaller_fini(struct vfus_signaller *signaller)
 	signaller->file = -1;
 }
 
-static long
-submit(const struct vfus_signaller *signaller, int fd)
+static long submit(const struct vfus_signaller *signaller, int fd)
 {
 	struct iocb cb = {
 		.aio_lio_opcode = IOCB_CMD_PREAD,
@@ -61,8 +58,7 @@ submit(const struct vfus_signaller *signaller, int fd)
 	return syscall(SYS_io_submit, (aio_context_t)signaller->ctx, 1L, &list);
 }
 
-static void
-signal_by_write(int fd)
+static void signal_by_write(int fd)
 {
 	const uint64_t one = 1;
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
@@ -74,8 +70,7 @@ signal_by_write(int fd)
 	}
 }
 
-void
-vfus_signal(const struct vfus_signaller *signaller, int fd)
+void vfus_signal(const struct vfus_signaller *signaller, int fd)
 {
 	struct io_event ignored[RING_EVENTS];
 	const int saved = errno;

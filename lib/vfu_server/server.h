@@ -22,15 +22,15 @@
 #define VFUS_LOG "vfu"
 #define VFUS_CONFIG_SIZE 4096u
 #define VFUS_MAX_VECTORS 2048u
-#define VFUS_MESSAGES_PER_PASS 64	      /* so that clients share a control thread fairly */
-#define VFUS_MAX_BACKLOG (4u * 1024 * 1024)   /* output a client has not read: stop reading it */
-#define VFUS_MAX_DEFERRED 256		      /* commands held back while one waits for quiesce */
+#define VFUS_MESSAGES_PER_PASS 64	    /* so that clients share a control thread fairly */
+#define VFUS_MAX_BACKLOG (4u * 1024 * 1024) /* output a client has not read: stop reading it */
+#define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
-#define VFUS_MAX_DMA_SIZE (8ull << 40)	      /* of one mapping, as other servers limit it */
-#define VFUS_DMA_SLOTS 16		      /* DMA messages on the wire at once */
-#define VFUS_DMA_BACKLOG (1024u * 1024)	      /* no further DMA message beyond this output */
-#define VFUS_DMA_TIMEOUT_NS 5000000000ull     /* a client that does not answer a DMA message */
-#define VFUS_DMA_GRACE_NS 500000000ull	      /* the same while it waits for us, see quiesce.c */
+#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, as other servers limit it */
+#define VFUS_DMA_SLOTS 16		  /* DMA messages on the wire at once */
+#define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
+#define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
+#define VFUS_DMA_GRACE_NS 500000000ull	  /* the same while it waits for us, see quiesce.c */
 #define VFUS_PENDING 1 /* a handler's return: the reply comes with vfus_finish() */
 
 /* ---- interrupts ---- */
@@ -72,9 +72,9 @@ struct vfus_intx {
 	uint32_t lock;
 	int fd;
 	const struct vfus_signaller *signaller;
-	bool masked;  /* by the client, or by having signalled (AUTOMASKED) */
-	bool blocked; /* INTx disabled by the command register, or MSI-X is in use */
-	bool forced;  /* triggered by SET_IRQS */
+	bool masked;	   /* by the client, or by having signalled (AUTOMASKED) */
+	bool blocked;	   /* INTx disabled by the command register, or MSI-X is in use */
+	bool forced;	   /* triggered by SET_IRQS */
 	uint32_t asserted; /* bits set in level[] */
 	uint64_t level[VFUS_MAX_VECTORS / 64];
 };
@@ -85,8 +85,8 @@ struct vfus_irqs {
 	unsigned int num_msix;
 	unsigned int num_bound; /* MSI-X vectors with an eventfd */
 	bool function_masked;
-	bool control_enable;	/* MSI-X enable in configuration space */
-	uint32_t msix_enabled;	/* either of the two above: any thread */
+	bool control_enable;   /* MSI-X enable in configuration space */
+	uint32_t msix_enabled; /* either of the two above: any thread */
 	struct vfus_intx intx;
 	int err_fd;
 	int req_fd;
@@ -182,9 +182,9 @@ struct vfus_dma {
 
 enum vfus_state {
 	VFUS_LISTENING,
-	VFUS_ATTACHED,	 /* connected, VERSION not seen */
+	VFUS_ATTACHED, /* connected, VERSION not seen */
 	VFUS_NEGOTIATED,
-	VFUS_LEAVING,	 /* the client is gone, the device is being quiesced and reset */
+	VFUS_LEAVING, /* the client is gone, the device is being quiesced and reset */
 	VFUS_STOPPED,
 };
 
@@ -269,8 +269,7 @@ void vfus_lose(struct bh_vfu_server *s);
 void vfus_close_client(struct bh_vfu_server *s);
 void vfus_update_events(struct bh_vfu_server *s);
 int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd);
-static inline bool
-vfus_has_client(const struct bh_vfu_server *s)
+static inline bool vfus_has_client(const struct bh_vfu_server *s)
 {
 	return s->state == VFUS_ATTACHED || s->state == VFUS_NEGOTIATED;
 }
