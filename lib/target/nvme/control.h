@@ -36,6 +36,8 @@ struct tn_gate_req {
 
 void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req);
 void tn_gate_open(struct bh_target_nvme *ctrl);
+/* Interrupt masks or enables have changed: every line and vector is looked at, once the gate is open. */
+void tn_gate_irqs_changed(struct bh_target_nvme *ctrl);
 /* The admin queue has no transfer under way any more. */
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl);
 
@@ -49,6 +51,7 @@ struct tn_ctl {
 	struct tn_gate_req *gate_waiting; /* in order */
 	bool gate_io_closed;
 	bool gate_told;
+	bool irqs_changed; /* behind the gate */
 
 	struct tn_gate_req server_gate; /* for the vfio-user server */
 	struct tn_gate_req reset_gate;	/* for CC.EN 1 -> 0 */

@@ -108,13 +108,7 @@ static void on_fatal(void *ctx)
 
 static void on_irqs_changed(void *ctx)
 {
-	struct bh_target_nvme *ctrl = ctx;
-
-	/* The server is young and the I/O plane not there, or it is going. */
-	if (!ctrl->io)
-		return;
-	tn_io_irqs_changed(ctrl);
-	tn_admin_irqs_changed(ctrl);
+	tn_gate_irqs_changed(ctx);
 }
 
 static const struct bh_vfu_ops server_ops = {

@@ -74,10 +74,25 @@ void tn_gate_open(struct bh_target_nvme *ctrl)
 
 	ctl->gate = NULL;
 	tn_io_ungate(ctrl);
-	if (ctl->gate_waiting)
+	if (ctl->gate_waiting) {
 		close_next(ctrl);
-	else
-		tn_admin_resume(ctrl);
+		return;
+	}
+	if (ctl->irqs_changed)
+		tn_gate_irqs_changed(ctrl);
+	tn_admin_resume(ctrl);
+}
+
+/* Behind a gate the queues' doorbells may be in memory that is going (shadow doorbells). */
+void tn_gate_irqs_changed(struct bh_target_nvme *ctrl)
+{
+	struct tn_ctl *ctl = tn_ctl(ctrl);
+
+	ctl->irqs_changed = ctl->gate != NULL;
+	if (ctl->irqs_changed || !ctrl->io)
+		return;
+	tn_io_irqs_changed(ctrl);
+	tn_admin_irqs_changed(ctrl);
 }
 
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl)

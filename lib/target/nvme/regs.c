@@ -103,6 +103,7 @@ static void drop_everything(struct bh_target_nvme *ctrl)
 	tn_features_reset(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;
+	tn_gate_irqs_changed(ctrl);
 }
 
 static void reset_closed(struct bh_target_nvme *ctrl)
@@ -200,8 +201,7 @@ static void write_mask(struct bh_target_nvme *ctrl, uint32_t intms)
 	if (intms == ctrl->regs.intms)
 		return;
 	ctrl->regs.intms = intms;
-	tn_io_irqs_changed(ctrl);
-	tn_admin_irqs_changed(ctrl);
+	tn_gate_irqs_changed(ctrl);
 }
 
 static void write_half(uint64_t *reg, bool high, uint32_t value)

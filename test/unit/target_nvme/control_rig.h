@@ -71,7 +71,7 @@ struct rig {
 	void *gate_arg;
 	bool is_gated, is_watching;
 	enum tn_gate gate_kind;
-	unsigned int gates, drops, doorbells, resizes;
+	unsigned int gates, drops, doorbells, resizes, irqs_changed;
 	uint64_t shadow, event_idx;
 	unsigned int misuse; /* of the I/O plane: the test fails in teardown */
 	int ns_error;
@@ -296,6 +296,8 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 void tn_io_irqs_changed(struct bh_target_nvme *ctrl)
 {
 	(void)ctrl;
+	rig.misuse += rig.is_gated; /* doorbells may be in memory that is going */
+	rig.irqs_changed++;
 }
 
 void tn_io_gate(struct bh_target_nvme *ctrl, enum tn_gate kind, uint64_t iova, uint64_t len,

@@ -416,6 +416,23 @@ static void gate_holds_the_queue(void)
 	CU_ASSERT_EQUAL(identify(), 0);
 }
 
+static void gate_holds_interrupt_changes(void)
+{
+	const struct bh_vfu_ops *ops = rig.server->opts.ops;
+
+	rig_enable(8, 8);
+	ops->quiesce(rig.ctrl, BH_QUIESCE_RESET, 0, 0);
+	rig.irqs_changed = 0;
+	ops->irqs_changed(rig.ctrl);
+	CU_ASSERT_EQUAL(rig.irqs_changed, 0);
+	ops->reset(rig.ctrl, BH_RESET_DEVICE);
+	CU_ASSERT_EQUAL(rig.irqs_changed, 0);
+	ops->resume(rig.ctrl, BH_QUIESCE_RESET);
+	CU_ASSERT_EQUAL(rig.irqs_changed, 1);
+	ops->irqs_changed(rig.ctrl);
+	CU_ASSERT_EQUAL(rig.irqs_changed, 2);
+}
+
 static int message_setup(void)
 {
 	struct bh_target_nvme_opts opts;
@@ -469,21 +486,25 @@ static void reset_waits_for_transfers(void)
 }
 
 BH_SUITE_FIXTURE("target_nvme_admin", rig_setup, rig_teardown,
-		 { "two_entries_wrap", two_entries_wrap }, { "full_cq_waits", full_cq_waits },
-		 { "sqhd_advances", sqhd_advances },
-		 { "what_is_not_supported", what_is_not_supported },
-		 { "queue_commands", queue_commands },
-		 { "entry_sizes_before_queues", entry_sizes_before_queues },
-		 { "granted_queues_are_the_limit", granted_queues_are_the_limit },
-		 { "queue_commands_take_turns", queue_commands_take_turns },
-		 { "reset_drops_commands", reset_drops_commands }, { "aborts", aborts },
-		 { "doorbell_buffers", doorbell_buffers },
-		 { "doorbell_buffers_need_a_page", doorbell_buffers_need_a_page },
-		 { "invalid_tail_stops_and_tells", invalid_tail_stops_and_tells },
-		 { "invalid_head_is_ignored", invalid_head_is_ignored },
-		 { "queues_outside_memory_are_fatal", queues_outside_memory_are_fatal },
-		 { "data_outside_memory_fails", data_outside_memory_fails },
-		 { "line_interrupt", line_interrupt },
-		 { "gate_holds_the_queue", gate_holds_the_queue },
-		 { "messages_carry_everything", messages_carry_everything },
-		 { "reset_waits_for_transfers", reset_waits_for_transfers }, )
+	{ "two_entries_wrap", two_entries_wrap },
+	{ "full_cq_waits", full_cq_waits },
+	{ "sqhd_advances", sqhd_advances },
+	{ "what_is_not_supported", what_is_not_supported },
+	{ "queue_commands", queue_commands },
+	{ "entry_sizes_before_queues", entry_sizes_before_queues },
+	{ "granted_queues_are_the_limit", granted_queues_are_the_limit },
+	{ "queue_commands_take_turns", queue_commands_take_turns },
+	{ "reset_drops_commands", reset_drops_commands },
+	{ "aborts", aborts },
+	{ "doorbell_buffers", doorbell_buffers },
+	{ "doorbell_buffers_need_a_page", doorbell_buffers_need_a_page },
+	{ "invalid_tail_stops_and_tells", invalid_tail_stops_and_tells },
+	{ "invalid_head_is_ignored", invalid_head_is_ignored },
+	{ "queues_outside_memory_are_fatal", queues_outside_memory_are_fatal },
+	{ "data_outside_memory_fails", data_outside_memory_fails },
+	{ "line_interrupt", line_interrupt },
+	{ "gate_holds_interrupt_changes", gate_holds_interrupt_changes },
+	{ "gate_holds_the_queue", gate_holds_the_queue },
+	{ "messages_carry_everything", messages_carry_everything },
+	{ "reset_waits_for_transfers", reset_waits_for_transfers },
+)
