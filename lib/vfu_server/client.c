@@ -161,10 +161,25 @@ static void attach(struct bh_vfu_server *s, int fd)
 	}
 	s->conn_events = EPOLLIN;
 	s->state = VFUS_ATTACHED;
+	bh_timer_set(s->handshake, VFUS_HANDSHAKE_NS);
 	s->broken = false;
 	vfu_caps_default(&s->peer);
 	bh_fd_source_remove(s->listen_source);
 	s->listen_source = NULL;
+}
+
+/* There is one place: who takes it and does not say VERSION in time makes room for the next. */
+void vfus_handshake_over(void *ctx)
+{
+	struct bh_vfu_server *s = ctx;
+
+	vfus_enter(s);
+	if (s->state == VFUS_ATTACHED) {
+		bh_log(s->log, BH_LOG_WARN, VFUS_LOG, "%s: a client without VERSION is dropped",
+		       s->path);
+		s->broken = true;
+	}
+	vfus_leave(s);
 }
 
 void vfus_accept(void *ctx, uint32_t events)
@@ -200,6 +215,7 @@ void vfus_close_client(struct bh_vfu_server *s)
 	s->conn_source = s->twin_source = NULL;
 	vfu_conn_fini(&s->conn);
 	vfu_conn_fini(&s->twin);
+	bh_timer_cancel(s->handshake);
 	vfus_drop_deferred(s);
 	s->broken = false;
 	s->write_multiple = false;

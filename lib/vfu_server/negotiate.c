@@ -61,6 +61,7 @@ int vfus_handle_version(struct bh_vfu_server *s, struct vfu_msg *msg)
 		return rc;
 	}
 	s->state = VFUS_NEGOTIATED;
+	bh_timer_cancel(s->handshake);
 	bh_log(s->log, BH_LOG_INFO, VFUS_LOG, "%s: client of version %u.%u", s->path, major, minor);
 	if (s->ops->connected)
 		s->ops->connected(s->ops_ctx);

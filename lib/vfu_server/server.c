@@ -270,6 +270,8 @@ static int build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	if (rc == 0)
 		rc = bh_timer_create(s->control, on_kick, s, &s->kick);
 	if (rc == 0)
+		rc = bh_timer_create(s->control, vfus_handshake_over, s, &s->handshake);
+	if (rc == 0)
 		rc = vfus_gate_init(s);
 	if (rc == 0)
 		rc = vfus_dma_init(s);
@@ -322,6 +324,7 @@ void bh_vfu_server_destroy(struct bh_vfu_server *s)
 	}
 	vfu_msg_fini(&s->cur);
 	bh_timer_destroy(s->kick);
+	bh_timer_destroy(s->handshake);
 	bh_timer_destroy(s->gate.timer);
 	bh_timer_destroy(s->dma.timer);
 	vfus_irqs_fini(s);

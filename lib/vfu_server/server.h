@@ -31,6 +31,7 @@
 #define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
 #define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
 #define VFUS_DMA_GRACE_NS 500000000ull	  /* the same while it waits for us, see quiesce.c */
+#define VFUS_HANDSHAKE_NS 5000000000ull /* from connecting to VERSION */
 #define VFUS_PENDING 1 /* a handler's return: the reply comes with vfus_finish() */
 
 /* ---- interrupts ---- */
@@ -221,6 +222,7 @@ struct bh_vfu_server {
 	struct bh_fd_source *listen_source;
 	struct bh_timer *kick; /* goes on with something later */
 	bool accept_later;
+	struct bh_timer *handshake; /* runs while ATTACHED */
 	unsigned int depth; /* of vfus_enter */
 	bool broken;	    /* the connection is to be dropped in the outermost vfus_leave */
 	bool leave_asked;   /* the disconnect has its turn at the gate */
@@ -265,6 +267,7 @@ void vfus_listen_again(struct bh_vfu_server *s);
 
 /* client.c */
 void vfus_accept(void *ctx, uint32_t events);
+void vfus_handshake_over(void *ctx);
 void vfus_lose(struct bh_vfu_server *s);
 void vfus_close_client(struct bh_vfu_server *s);
 void vfus_update_events(struct bh_vfu_server *s);

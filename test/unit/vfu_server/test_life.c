@@ -148,6 +148,33 @@ a_client_that_never_spoke_changes_nothing(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "");
 }
 
+static bool
+is_negotiated(void)
+{
+	return bh_vfu_server_is_connected(rig.server);
+}
+
+static void
+half_a_version_is_not_waited_for(void)
+{
+	static const struct vfu_header version = { .command = VFU_VERSION, .size = 20 };
+	struct vfu_conn first;
+	int fd;
+
+	rig_connect();
+	rig_raw(&version, sizeof(version), NULL, 0); /* and never the rest */
+	rig_turn();
+	first = rig.conn;
+	CU_ASSERT_EQUAL(vfu_connect(rig.path, 100, &fd), 0);
+	vfu_conn_init(&rig.conn, fd, NULL);
+	rig_send(VFU_VERSION, 0, "\0\0\0\0", 4, NULL, 0);
+	CU_ASSERT_TRUE(rig_silent());
+	CU_ASSERT_TRUE(rig_turn_until(is_negotiated, 8000));
+	CU_ASSERT_EQUAL(vfu_conn_recv(&first, &rig.reply), -EPIPE);
+	vfu_conn_fini(&first);
+	CU_ASSERT_EQUAL(rig.count[RIG_DISCONNECTED], 0);
+}
+
 static void
 a_hundred_clients_leak_nothing(void)
 {
@@ -235,6 +262,7 @@ BH_SUITE_FIXTURE("vfu_server_life", rig_setup_bare, rig_teardown,
 	{ "somebody_elses_socket_is_not_removed", somebody_elses_socket_is_not_removed },
 	{ "clients_come_one_after_another", clients_come_one_after_another },
 	{ "a_client_that_never_spoke_changes_nothing", a_client_that_never_spoke_changes_nothing },
+	{ "half_a_version_is_not_waited_for", half_a_version_is_not_waited_for },
 	{ "a_hundred_clients_leak_nothing", a_hundred_clients_leak_nothing },
 	{ "users_may_be_named", users_may_be_named },
 	{ "shutdown_without_a_client", shutdown_without_a_client },
