@@ -5,7 +5,7 @@
  * While a client is attached the listening socket is not looked at: the next one waits in the
  * backlog. Reading stops while the client does not read what it is sent, or has more commands held
  * back than is decent; its leaving is noticed all the same, because epoll reports a hang-up
- * unasked.
+ * unasked, and half of one on request.
  *
  * Leaving is a full reset. The socket, the interrupts and outstanding DMA messages go at once,
  * since they need nobody's consent; memory goes when the device has become quiet. A command that
@@ -41,7 +41,7 @@ static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uin
 void vfus_update_events(struct bh_vfu_server *s)
 {
 	set_events(s, s->conn_source, &s->conn_events,
-		   (may_read(s) ? (uint32_t)EPOLLIN : 0) |
+		   EPOLLRDHUP | (may_read(s) ? (uint32_t)EPOLLIN : 0) |
 			   (vfu_conn_wants_out(&s->conn) ? (uint32_t)EPOLLOUT : 0));
 	set_events(s, s->twin_source, &s->twin_events,
 		   EPOLLIN | (vfu_conn_wants_out(&s->twin) ? (uint32_t)EPOLLOUT : 0));
@@ -80,7 +80,7 @@ static void on_conn(void *ctx, uint32_t events)
 		s->broken = true;
 	if (events & EPOLLIN)
 		receive(s);
-	else if (events & (EPOLLHUP | EPOLLERR))
+	else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->broken = true;
 	vfus_leave(s);
 }
@@ -155,11 +155,12 @@ static bool is_allowed(const struct bh_vfu_server *s, int fd)
 static void attach(struct bh_vfu_server *s, int fd)
 {
 	vfu_conn_init(&s->conn, fd, s->log);
-	if (bh_fd_source_add(s->control, fd, EPOLLIN, on_conn, s, &s->conn_source) != 0) {
+	if (bh_fd_source_add(s->control, fd, EPOLLIN | EPOLLRDHUP, on_conn, s, &s->conn_source) !=
+	    0) {
 		vfu_conn_fini(&s->conn);
 		return;
 	}
-	s->conn_events = EPOLLIN;
+	s->conn_events = EPOLLIN | EPOLLRDHUP;
 	s->state = VFUS_ATTACHED;
 	bh_timer_set(s->handshake, VFUS_HANDSHAKE_NS);
 	s->broken = false;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The gate: answers that come later, too late, or after the client has gone. */
+#include <sys/socket.h>
+
 #include "rig.h"
 
 #define RW (VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE)
@@ -149,6 +151,28 @@ client_leaves_while_a_command_waits(void)
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
 }
 
+/* With so much held back that nothing more is read, the end of the stream is behind the unread. */
+static void
+half_a_hang_up_is_noticed_while_nothing_is_read(void)
+{
+	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
+	unsigned int i;
+
+	rig.hold_quiesce = true;
+	send_map(0x1000);
+	for (i = 0; i < 400; i++)
+		rig_send(VFU_REGION_READ, 0, &access, sizeof(access), NULL, 0);
+	CU_ASSERT_TRUE(rig_silent());
+	CU_ASSERT_EQUAL(shutdown(rig.conn.fd, SHUT_WR), 0);
+	CU_ASSERT_TRUE(rig_closed());
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_EQUAL(regions(), 0);
+	CU_ASSERT_EQUAL(rig.reason, BH_QUIESCE_DISCONNECT);
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_EQUAL(rig.count[RIG_DISCONNECTED], 1);
+	rig.hold_quiesce = false;
+}
+
 static void
 client_leaves_after_the_deadline(void)
 {
@@ -252,6 +276,8 @@ BH_SUITE_FIXTURE("vfu_server_quiesce", rig_setup, rig_teardown,
 	{ "waiting_for_a_late_answer_has_a_deadline_too",
 	  waiting_for_a_late_answer_has_a_deadline_too },
 	{ "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
+	{ "half_a_hang_up_is_noticed_while_nothing_is_read",
+	  half_a_hang_up_is_noticed_while_nothing_is_read },
 	{ "client_leaves_after_the_deadline", client_leaves_after_the_deadline },
 	{ "disconnect_waits_past_the_deadline", disconnect_waits_past_the_deadline },
 	{ "flr_waits_inside_write_multi", flr_waits_inside_write_multi },
