@@ -14,13 +14,15 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 /* One entry into a queue with room. sf: a status field. */
 static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t cid, uint16_t sf)
 {
-	uint64_t *cpl = (uint64_t *)(void *)&cq->ring[cq->tail];
-	uint64_t high = sq->head | (uint64_t)sq->qid << 16 | (uint64_t)cid << 32 |
-			(uint64_t)(uint16_t)(sf << 1 | cq->phase) << 48;
+	uint8_t *cpl = (uint8_t *)&cq->ring[cq->tail];
 
 	bh_store_u64(cpl, 0);
-	/* Orders everything the command wrote, and the first half, before the phase. */
-	bh_store_release_u64(cpl + 1, high);
+	bh_store_u32(cpl + 8, sq->head | (uint32_t)sq->qid << 16);
+	/*
+	 * Orders everything the command wrote, and the rest of the entry, before the phase. As wide as
+	 * hosts load it, so that ThreadSanitizer sees the two meet.
+	 */
+	bh_store_release_u32(cpl + 12, cid | (uint32_t)(uint16_t)(sf << 1 | cq->phase) << 16);
 	cq->space--;
 	if (++cq->tail == cq->entries) {
 		cq->tail = 0;

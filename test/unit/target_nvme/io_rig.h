@@ -352,9 +352,9 @@ static inline void rig_head(struct rig_queue *q)
 static inline bool rig_get(struct rig_queue *q, struct bh_nvme_cpl *cpl)
 {
 	const struct bh_nvme_cpl *at = rig_at(RIG_CQ(q->qid) + q->head * sizeof(*cpl));
-	uint16_t status = __atomic_load_n(&at->status, __ATOMIC_ACQUIRE);
+	uint32_t dw3 = bh_load_acquire_u32(&at->cid);
 
-	if ((status & 1) != q->phase)
+	if ((dw3 >> 16 & 1) != q->phase)
 		return false;
 	*cpl = *at;
 	CU_ASSERT_EQUAL(cpl->sqid, q->qid);

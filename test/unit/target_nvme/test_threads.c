@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The I/O plane on real threads: a control thread and two poll threads run, the host is this one. For ThreadSanitizer: host and
- * target share one mapping.
+ * The I/O plane on real threads: a control thread and two poll threads run, the host is this one. For ThreadSanitizer, which
+ * sees the target's threads among themselves here: the host has another mapping, so each queue keeps to its own buffers.
  */
 #include <semaphore.h>
 
@@ -248,13 +248,14 @@ static void trapped(struct call *c)
 
 static void doorbells_wake(void)
 {
-	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
 	struct bh_nvme_cpl cpl;
 	unsigned int i, missed = 0;
 
 	start(&bh_blk_ram_type, "1M");
 	for (i = 0; i < 40; i++) {
 		struct call c = { .p.qid = (uint16_t)(1 + i % 3) };
+		struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1,
+						 RIG_DATA_AT + c.p.qid * 0x1000);
 		struct rig_queue *q = &rig.q[c.p.qid];
 		uint64_t end = bh_now_ns() + 2000000000ull;
 		bool got;
