@@ -225,38 +225,41 @@ static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 	}
 }
 
+/* The CNS values about an I/O command set, of which there is one. */
+static bool is_by_command_set(uint8_t cns)
+{
+	return cns == BH_NVME_CNS_CSI_NS || cns == BH_NVME_CNS_CSI_CTRL ||
+	       cns == BH_NVME_CNS_CSI_ACTIVE_NS_LIST;
+}
+
 void tn_cmd_identify(struct tn_admin_cmd *cmd)
 {
 	uint8_t cns = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNS);
 	uint16_t cntid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNTID);
-	uint8_t csi = (uint8_t)BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI);
 	uint16_t sf;
 
 	memset(cmd->data, 0, sizeof(cmd->data));
+	if (is_by_command_set(cns) &&
+	    BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI) != BH_NVME_CSI_NVM) {
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
+		return;
+	}
+	if (cns == BH_NVME_CNS_IOCS && cntid != TN_CNTLID && cntid != 0xffff) {
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
+		return;
+	}
 	switch (cns) {
-	case BH_NVME_CNS_CSI_NS:
-	case BH_NVME_CNS_CSI_CTRL:
-	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
-		if (csi != BH_NVME_CSI_NVM) {
-			tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
-			return;
-		}
-		sf = cns == BH_NVME_CNS_CSI_NS ? about_ns(cmd, cns) : about_ctrl(cmd, cns);
-		break;
 	case BH_NVME_CNS_NS:
 	case BH_NVME_CNS_NS_ID_DESC:
 	case BH_NVME_CNS_NS_INDEP:
+	case BH_NVME_CNS_CSI_NS:
 		sf = about_ns(cmd, cns);
-		break;
-	case BH_NVME_CNS_IOCS:
-		if (cntid != TN_CNTLID && cntid != 0xffff) {
-			tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
-			return;
-		}
-		sf = about_ctrl(cmd, cns);
 		break;
 	case BH_NVME_CNS_CTRL:
 	case BH_NVME_CNS_ACTIVE_NS_LIST:
+	case BH_NVME_CNS_CSI_CTRL:
+	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
+	case BH_NVME_CNS_IOCS:
 		sf = about_ctrl(cmd, cns);
 		break;
 	default:
