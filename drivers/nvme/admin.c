@@ -29,7 +29,7 @@ int bh__admin_create(struct bh_nvme *nvme)
 	struct bh_nvme_queue *q;
 	int rc;
 
-	rc = bh__queue_new(entries, &q);
+	rc = bh__queue_new(entries, entries - 1, &q);
 	if (rc)
 		return rc;
 	q->page_size = nvme->page_size;

@@ -26,9 +26,9 @@ size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, 
 	return *list + round_up((entries - 1) * list_bytes, page);
 }
 
-int bh__queue_new(unsigned int entries, struct bh_nvme_queue **out)
+int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out)
 {
-	unsigned int depth = entries - 1, words = (entries + 63) / 64;
+	unsigned int words = (entries + 63) / 64, spare = entries - 1 - depth;
 	struct bh_nvme_queue *q;
 
 	*out = NULL;
@@ -38,7 +38,10 @@ int bh__queue_new(unsigned int entries, struct bh_nvme_queue **out)
 	memset(q, 0, sizeof(*q));
 	q->entries = (uint16_t)entries;
 	q->depth = depth;
-	q->cq_batch = entries / 4 ? entries / 4 : 1;
+	q->last = entries - 1;
+	q->cq_batch = spare ? spare : entries / 4;
+	if (!q->cq_batch)
+		q->cq_batch = 1;
 	q->efd = -1;
 	q->sqd.fd = q->cqd.fd = -1;
 	q->slots = aligned_alloc(64, round_up(depth * sizeof(*q->slots), 64));

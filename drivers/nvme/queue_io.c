@@ -10,12 +10,14 @@
  *  - a cid is on the free stack exactly if its slot's flags are 0;
  *  - commands in flight <= entries - 1, and the controller fetches in order, so the submission
  *    ring cannot overrun an entry that was not fetched: sqhd is not needed;
- *  - consumed but not given back completion entries are fewer than cq_batch + what this poll took,
- *    and cq_batch <= entries / 4 (at least 1), so the controller can always post what lets us ring;
+ *  - after a poll, fewer than cq_batch consumed completion entries are not given back. Rings have a
+ *    quarter more entries than commands can be in flight, where the controller allows it, and
+ *    cq_batch is that surplus: the controller never finds its completion queue full. Where it does
+ *    not, cq_batch is a quarter of the ring: what it can post always lets us ring;
  *  - nothing a completion entry says is used before it was checked: the cid must name a busy slot.
  *
  * The tail doorbell is rung at the end of a poll, and at once when nothing was in flight; the head
- * doorbell when a quarter of the ring has been consumed. A time stamp is taken once per poll that
+ * doorbell when cq_batch entries have been consumed. A time stamp is taken once per poll that
  * finds something and every 16th empty one.
  */
 #include <errno.h>
@@ -164,7 +166,7 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 							   struct bh_nvme_result *out, uint32_t max,
 							   const bool batch, uint32_t *found)
 {
-	uint32_t head = q->cq_head, phase = q->phase, depth = q->depth;
+	uint32_t head = q->cq_head, phase = q->phase, last = q->last;
 	uint32_t n = 0, consumed = 0, rare = 0;
 
 	while (n < max) {
@@ -183,12 +185,11 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 		u.w[0] = bh_load_u64(cqe);
 		if (!consumed++)
 			q->ticks = bh_ticks();
-		/* The last entry's index is the depth. */
-		phase ^= head == depth;
-		head = head == depth ? 0 : head + 1;
+		phase ^= head == last;
+		head = head == last ? 0 : head + 1;
 		cid = (uint16_t)(u.w[1] >> 32);
 		slot = &q->slots[cid];
-		if (bh__unlikely(cid >= depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
+		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
 			int rc = bh__queue_complete_rare(q, &u.cpl, batch ? &out[n] : NULL);
 
 			rare++;

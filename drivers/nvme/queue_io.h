@@ -73,12 +73,11 @@ static inline void bh__ring_cq(struct bh_nvme_queue *q)
 /* After an entry was written at sq_tail; `nfree` is from before. */
 static inline void bh__sq_advance(struct bh_nvme_queue *q, uint32_t nfree)
 {
-	uint32_t tail = q->sq_tail, depth = q->depth;
+	uint32_t tail = q->sq_tail;
 
-	/* The last entry's index is the depth. */
-	q->sq_tail = tail == depth ? 0 : tail + 1;
+	q->sq_tail = tail == q->last ? 0 : tail + 1;
 	/* Nothing in flight: no completion will bring a poll, which rings, any sooner. */
-	if (bh__unlikely(nfree == depth))
+	if (bh__unlikely(nfree == q->depth))
 		bh__ring_sq(q);
 }
 
