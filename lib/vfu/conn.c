@@ -72,7 +72,8 @@ static void drop_head(struct vfu_conn *conn)
 	conn->out_head = out->next;
 	if (!conn->out_head)
 		conn->out_tail = NULL;
-	conn->out_bytes -= out->len - out->sent;
+	conn->out_bytes -= sizeof(*out) + out->len;
+	conn->out_fds -= out->nfds;
 	close_fds(out->fds, &out->nfds);
 	free(out);
 }
@@ -257,7 +258,8 @@ static int enqueue(struct vfu_conn *conn, const struct iovec *iov, size_t iovlen
 	else
 		conn->out_head = out;
 	conn->out_tail = out;
-	conn->out_bytes += total - sent;
+	conn->out_bytes += sizeof(*out) + total;
+	conn->out_fds += out->nfds;
 	return 0;
 }
 
@@ -299,9 +301,9 @@ int vfu_conn_flush(struct vfu_conn *conn)
 			return (int)n;
 		if (n == 0)
 			return 0;
+		conn->out_fds -= out->nfds;
 		close_fds(out->fds, &out->nfds);
 		out->sent += (size_t)n;
-		conn->out_bytes -= (size_t)n;
 		if (out->sent == out->len)
 			drop_head(conn);
 	}

@@ -296,7 +296,9 @@ struct vfu_conn {
 	size_t in_have; /* bytes of header, then of header + body */
 	/* transmit queue */
 	struct vfu_out *out_head, *out_tail;
-	size_t out_bytes; /* queued, for back-pressure */
+	/* Queued, for back-pressure: memory, with what it takes to queue it, and descriptors. */
+	size_t out_bytes;
+	unsigned int out_fds;
 };
 
 /* Takes the fd and makes it non-blocking. */

@@ -24,8 +24,14 @@
 
 static bool may_read(const struct bh_vfu_server *s)
 {
-	return s->conn.out_bytes <= VFUS_MAX_BACKLOG && s->def_count < VFUS_MAX_DEFERRED &&
-	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES;
+	return vfus_may_answer(s) && s->def_count < VFUS_MAX_DEFERRED &&
+	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES && s->def_fds < VFUS_MAX_WAITING_FDS;
+}
+
+/* What does not belong there is refused there, or on the main connection. */
+static bool may_read_twin(const struct bh_vfu_server *s)
+{
+	return s->twin.out_bytes <= VFUS_MAX_BACKLOG && vfus_may_answer(s);
 }
 
 static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now,
@@ -44,7 +50,8 @@ void vfus_update_events(struct bh_vfu_server *s)
 		   EPOLLRDHUP | (may_read(s) ? (uint32_t)EPOLLIN : 0) |
 			   (vfu_conn_wants_out(&s->conn) ? (uint32_t)EPOLLOUT : 0));
 	set_events(s, s->twin_source, &s->twin_events,
-		   EPOLLIN | (vfu_conn_wants_out(&s->twin) ? (uint32_t)EPOLLOUT : 0));
+		   EPOLLRDHUP | (may_read_twin(s) ? (uint32_t)EPOLLIN : 0) |
+			   (vfu_conn_wants_out(&s->twin) ? (uint32_t)EPOLLOUT : 0));
 }
 
 /* Receives up to a pass's worth of messages. */
@@ -86,17 +93,13 @@ static void on_conn(void *ctx, uint32_t events)
 }
 
 /* Only replies to our DMA messages come here. */
-static void on_twin(void *ctx, uint32_t events)
+static void receive_twin(struct bh_vfu_server *s)
 {
-	struct bh_vfu_server *s = ctx;
 	struct vfu_msg msg;
 	unsigned int n;
 	int rc = 0;
 
-	vfus_enter(s);
-	if ((events & EPOLLOUT) && vfu_conn_flush(&s->twin) < 0)
-		s->broken = true;
-	for (n = 0; n < VFUS_MESSAGES_PER_PASS && !s->broken; n++) {
+	for (n = 0; n < VFUS_MESSAGES_PER_PASS && !s->broken && may_read_twin(s); n++) {
 		rc = vfu_conn_recv(&s->twin, &msg);
 		if (rc <= 0)
 			break;
@@ -111,6 +114,19 @@ static void on_twin(void *ctx, uint32_t events)
 		vfu_msg_fini(&msg);
 		s->broken = true;
 	}
+}
+
+static void on_twin(void *ctx, uint32_t events)
+{
+	struct bh_vfu_server *s = ctx;
+
+	vfus_enter(s);
+	if ((events & EPOLLOUT) && vfu_conn_flush(&s->twin) < 0)
+		s->broken = true;
+	if (events & EPOLLIN)
+		receive_twin(s);
+	else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		s->broken = true;
 	vfus_leave(s);
 }
 
@@ -121,13 +137,13 @@ int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) != 0)
 		return -errno;
 	vfu_conn_init(&s->twin, sv[0], s->log);
-	rc = bh_fd_source_add(s->control, sv[0], EPOLLIN, on_twin, s, &s->twin_source);
+	rc = bh_fd_source_add(s->control, sv[0], EPOLLIN | EPOLLRDHUP, on_twin, s, &s->twin_source);
 	if (rc != 0) {
 		vfu_conn_fini(&s->twin);
 		close(sv[1]);
 		return rc;
 	}
-	s->twin_events = EPOLLIN;
+	s->twin_events = EPOLLIN | EPOLLRDHUP;
 	*peer_fd = sv[1];
 	return 0;
 }

@@ -127,6 +127,7 @@ static void defer(struct bh_vfu_server *s, struct vfu_msg *msg)
 	s->def_tail = d;
 	s->def_count++;
 	s->def_bytes += msg->body_len;
+	s->def_fds += msg->nfds;
 }
 
 static struct vfu_msg undefer(struct bh_vfu_server *s)
@@ -139,6 +140,7 @@ static struct vfu_msg undefer(struct bh_vfu_server *s)
 		s->def_tail = NULL;
 	s->def_count--;
 	s->def_bytes -= msg.body_len;
+	s->def_fds -= msg.nfds;
 	free(d);
 	return msg;
 }
@@ -180,8 +182,7 @@ void vfus_run_deferred(struct bh_vfu_server *s)
 	unsigned int n = 0;
 
 	/* With too much output it goes on when some of that is gone. */
-	while (s->def_head && !s->cur_active && !s->broken &&
-	       s->conn.out_bytes <= VFUS_MAX_BACKLOG) {
+	while (s->def_head && !s->cur_active && !s->broken && vfus_may_answer(s)) {
 		if (n++ == VFUS_MESSAGES_PER_PASS) {
 			bh_timer_set(s->kick, 0);
 			return;

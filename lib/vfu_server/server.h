@@ -24,6 +24,7 @@
 #define VFUS_MAX_VECTORS 2048u
 #define VFUS_MESSAGES_PER_PASS 64	    /* so that clients share a control thread fairly */
 #define VFUS_MAX_BACKLOG (4u * 1024 * 1024) /* output a client has not read: stop reading it */
+#define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
 #define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
 #define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, as other servers limit it */
@@ -31,7 +32,7 @@
 #define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
 #define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
 #define VFUS_DMA_GRACE_NS 500000000ull	  /* the same while it waits for us, see quiesce.c */
-#define VFUS_HANDSHAKE_NS 5000000000ull /* from connecting to VERSION */
+#define VFUS_HANDSHAKE_NS 5000000000ull	  /* from connecting to VERSION */
 #define VFUS_PENDING 1 /* a handler's return: the reply comes with vfus_finish() */
 
 /* ---- interrupts ---- */
@@ -223,9 +224,9 @@ struct bh_vfu_server {
 	struct bh_timer *kick; /* goes on with something later */
 	bool accept_later;
 	struct bh_timer *handshake; /* runs while ATTACHED */
-	unsigned int depth; /* of vfus_enter */
-	bool broken;	    /* the connection is to be dropped in the outermost vfus_leave */
-	bool leave_asked;   /* the disconnect has its turn at the gate */
+	unsigned int depth;	    /* of vfus_enter */
+	bool broken;	  /* the connection is to be dropped in the outermost vfus_leave */
+	bool leave_asked; /* the disconnect has its turn at the gate */
 	bool stopping;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -245,6 +246,7 @@ struct bh_vfu_server {
 	struct vfus_deferred *def_head, *def_tail;
 	unsigned int def_count;
 	size_t def_bytes;
+	unsigned int def_fds;
 
 	struct vfus_bar bar[6];
 	struct bh_vfu_io_fd *io_fds;
@@ -272,6 +274,11 @@ void vfus_lose(struct bh_vfu_server *s);
 void vfus_close_client(struct bh_vfu_server *s);
 void vfus_update_events(struct bh_vfu_server *s);
 int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd);
+/* Does the client read what it is sent? Otherwise nothing is done that needs an answer. */
+static inline bool vfus_may_answer(const struct bh_vfu_server *s)
+{
+	return s->conn.out_bytes <= VFUS_MAX_BACKLOG && s->conn.out_fds <= VFUS_MAX_WAITING_FDS;
+}
 static inline bool vfus_has_client(const struct bh_vfu_server *s)
 {
 	return s->state == VFUS_ATTACHED || s->state == VFUS_NEGOTIATED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Framing, VERSION, unknown commands, pipelining: what is the same for all messages. */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "rig.h"
@@ -337,6 +338,78 @@ unread_replies_stop_reading(void)
 	CU_ASSERT_EQUAL(got, sent);
 }
 
+/* Sends as many of a message as the server takes, up to `most`, and reads nothing. */
+static unsigned int
+send_unread(const void *msg, size_t len, const int *fds, unsigned int nfds, unsigned int most)
+{
+	struct pollfd pfd = { .fd = rig.conn.fd, .events = POLLOUT };
+	unsigned int sent = 0, stuck = 0;
+
+	while (sent < most && stuck < 100) {
+		bh_reactor_run_once(rig.reactor);
+		if (poll(&pfd, 1, 0) != 1) {
+			stuck++;
+			continue;
+		}
+		stuck = 0;
+		rig_raw(msg, len, fds, nfds); /* there is room for all of so small a message */
+		sent++;
+	}
+	return sent;
+}
+
+static void
+unread_replies_hold_few_fds(void)
+{
+	const struct {
+		struct vfu_header header;
+		struct vfu_region_info info;
+	} msg = { { .command = VFU_DEVICE_GET_REGION_INFO, .size = 48 }, { .argsz = 64 } };
+	const int before = rig_count_fds();
+
+	CU_ASSERT(send_unread(&msg, sizeof(msg), NULL, 0, 3000) < 3000);
+	CU_ASSERT(rig_count_fds() < before + 150);
+}
+
+static void
+waiting_commands_hold_few_fds(void)
+{
+	const struct vfu_header get_info = { .command = VFU_DEVICE_GET_INFO, .size = 16 };
+	const struct vfu_dma_map map = { .argsz = 32, .address = 0x1000, .size = 0x1000 };
+	const int before = rig_count_fds();
+	int fds[VFU_MAX_FDS];
+	unsigned int i;
+
+	for (i = 0; i < VFU_MAX_FDS; i++)
+		fds[i] = rig.bar_fd;
+	rig.hold_quiesce = true;
+	rig_send(VFU_DMA_MAP, 0, &map, sizeof(map), NULL, 0);
+	CU_ASSERT(send_unread(&get_info, sizeof(get_info), fds, VFU_MAX_FDS, 200) <= 200);
+	CU_ASSERT(rig_count_fds() < before + 150);
+	rig.hold_quiesce = false;
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_TRUE(rig_recv(1000));
+	CU_ASSERT_TRUE(rig_recv(1000)); /* and all the others are served */
+	CU_ASSERT_EQUAL(rig.reply.header.command, VFU_DEVICE_GET_INFO);
+}
+
+static void
+unread_errors_of_the_twin_stop_reading(void)
+{
+	const struct vfu_header reset = { .command = VFU_DEVICE_RESET, .size = 16 };
+	struct vfu_conn conn;
+
+	rig_connect();
+	rig_negotiate_json("{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}");
+	CU_ASSERT_EQUAL_FATAL(rig.reply.nfds, 1);
+	conn = rig.conn;
+	vfu_conn_init(&rig.conn, rig.reply.fds[0], NULL);
+	rig.reply.fds[0] = -1;
+	CU_ASSERT(send_unread(&reset, sizeof(reset), NULL, 0, 100000) < 100000);
+	vfu_conn_fini(&conn);
+	rig_turn();
+}
+
 static uint32_t seed;
 
 static uint32_t
@@ -481,5 +554,8 @@ BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "no_reply_means_none_not_even_an_error", no_reply_means_none_not_even_an_error },
 	{ "features_are_einval", features_are_einval },
 	{ "unread_replies_stop_reading", unread_replies_stop_reading },
+	{ "unread_replies_hold_few_fds", unread_replies_hold_few_fds },
+	{ "waiting_commands_hold_few_fds", waiting_commands_hold_few_fds },
+	{ "unread_errors_of_the_twin_stop_reading", unread_errors_of_the_twin_stop_reading },
 	{ "anything_may_come", anything_may_come },
 )
