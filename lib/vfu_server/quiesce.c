@@ -126,12 +126,14 @@ static void expire(struct bh_vfu_server *s)
 
 	bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: the device did not quiesce in time%s", s->path,
 	       wait.reason == BH_QUIESCE_DISCONNECT ? "; no other client until it does" : "");
-	s->ops->fatal(s->ops_ctx);
-	if (wait.reason == BH_QUIESCE_DISCONNECT)
+	if (wait.reason == BH_QUIESCE_DISCONNECT) {
+		s->ops->fatal(s->ops_ctx);
 		return;
+	}
 	gate->has_wanted = false;
 	gate->state = VFUS_GATE_LATE;
 	s->dma.refusing = false;
+	s->ops->fatal(s->ops_ctx); /* in which the device may become quiet: too late for this one */
 	wait.finish(s, -ETIMEDOUT);
 }
 

@@ -48,6 +48,7 @@ struct rig {
 	int fds_before;
 	/* the device */
 	bool hold_quiesce; /* the case answers by itself */
+	bool fatal_quiesces; /* being told that it is late, it gives up and answers */
 	int access_error;
 	enum bh_quiesce_reason reason;
 	enum bh_reset_reason reset_reason;

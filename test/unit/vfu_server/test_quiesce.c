@@ -28,6 +28,12 @@ was_fatal(void)
 	return rig.count[RIG_FATAL] > 0;
 }
 
+static bool
+has_left(void)
+{
+	return rig.count[RIG_DISCONNECTED] > 0;
+}
+
 /* A server whose patience is a number of milliseconds. */
 static void
 restart(unsigned int ms)
@@ -149,6 +155,26 @@ client_leaves_while_a_command_waits(void)
 	rig_connect();
 	rig_negotiate();
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
+}
+
+static void
+a_device_may_answer_when_it_is_told_that_it_is_late(void)
+{
+	restart(30);
+	rig.hold_quiesce = rig.fatal_quiesces = true;
+	send_map(0x1000);
+	CU_ASSERT_TRUE(rig_recv(1000));
+	CU_ASSERT_EQUAL(rig.reply.header.error, ETIMEDOUT);
+	CU_ASSERT_TRUE(rig_silent());
+	CU_ASSERT_EQUAL(regions(), 0);
+	CU_ASSERT_STRING_EQUAL(rig.order, "QFR");
+	rig.hold_quiesce = false;
+	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
+	rig.hold_quiesce = true;
+	rig_disconnect();
+	CU_ASSERT_TRUE(rig_turn_until(has_left, 1000));
+	CU_ASSERT_EQUAL(regions(), 0);
+	rig.hold_quiesce = rig.fatal_quiesces = false;
 }
 
 /* With so much held back that nothing more is read, the end of the stream is behind the unread. */
@@ -276,6 +302,8 @@ BH_SUITE_FIXTURE("vfu_server_quiesce", rig_setup, rig_teardown,
 	{ "waiting_for_a_late_answer_has_a_deadline_too",
 	  waiting_for_a_late_answer_has_a_deadline_too },
 	{ "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
+	{ "a_device_may_answer_when_it_is_told_that_it_is_late",
+	  a_device_may_answer_when_it_is_told_that_it_is_late },
 	{ "half_a_hang_up_is_noticed_while_nothing_is_read",
 	  half_a_hang_up_is_noticed_while_nothing_is_read },
 	{ "client_leaves_after_the_deadline", client_leaves_after_the_deadline },
