@@ -109,9 +109,14 @@ def leftovers():
     return seen
 
 
+def children():
+    with open("/proc/self/task/%d/children" % os.getpid(), encoding="ascii") as file:
+        return set(file.read().split())
+
+
 @contextlib.contextmanager
 def nothing_left():
-    before = leftovers()
+    before, known = leftovers(), children()
     yield
     after = leftovers()
     end = time.monotonic() + 2
@@ -120,12 +125,8 @@ def nothing_left():
         after = leftovers()
     changed = sorted(set(before.items()) ^ set(after.items()))
     check(not changed, "left behind or changed: %s" % changed)
-    with open("/proc/self/task/%d/children" % os.getpid(), encoding="ascii") as file:
-        live = [pid for pid in file.read().split() if int(pid) not in KNOWN_CHILDREN]
+    live = children() - known
     check(not live, "child processes left: %s" % live)
-
-
-KNOWN_CHILDREN = set()
 
 
 def refused(argv, text, codes=(1, 2), **how):
@@ -156,7 +157,6 @@ class Target:
 
     def __enter__(self):
         self.proc = start(["bh-tgt"] + list(self.words), prefix=self.prefix)
-        KNOWN_CHILDREN.add(self.proc.pid)
         end = time.monotonic() + 20 * SLOW
         line = b""
         while not line.endswith(b"\n") and time.monotonic() < end:
@@ -173,7 +173,6 @@ class Target:
     def stop(self, how=signal.SIGTERM):
         self.proc.send_signal(how)
         done = finish(self.proc, 10)
-        KNOWN_CHILDREN.discard(self.proc.pid)
         return done
 
     def __exit__(self, kind, value, trace):
