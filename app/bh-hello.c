@@ -77,13 +77,12 @@ int main(int argc, char **argv)
 	struct bh_nvme *nvme = NULL;
 	struct bh_nvme_queue *q = NULL;
 	struct bh_nvme_ns *ns = NULL;
-	const char *text = argv[argc - 1];
+	const char *text = argv[argc - 1], *why = NULL;
 
 	if (argc == 2 && strcmp(text, "--version") == 0)
 		return printf("bh-hello %s\n", bh_version()) < 0;
 	if (argc == 2 && strcmp(text, "--help") == 0)
-		return printf("usage: bh-hello [-v] ADDRESS\nexample: bh-hello /tmp/nvme0.sock\n") <
-		       0;
+		return puts("usage: bh-hello [-v] ADDRESS\nexample: bh-hello /tmp/nvme0.sock") < 0;
 	if (argc == 3 && strcmp(argv[1], "-v") == 0)
 		log_to_stderr.level = BH_LOG_INFO;
 	if (argc - (log_to_stderr.level == BH_LOG_INFO) != 2 || text[0] == '-') {
@@ -95,7 +94,7 @@ int main(int argc, char **argv)
 	bh_device_opts_init(&dev_opts);
 	dev_opts.log = &log_to_stderr;
 
-	int error = bh_address_parse(text, &address, NULL);
+	int error = bh_address_parse(text, &address, &why);
 	error = error ? error : bh_pool_create(&pool_opts, &pool);
 	error = error ? error : bh_dma_space_create(&log_to_stderr, &space);
 	error = error ? error : bh_dma_space_add(space, pool);
@@ -105,9 +104,10 @@ int main(int argc, char **argv)
 	error = error ? error : bh_nvme_queue_create(nvme, NULL, &q);
 	if (!error)
 		ns = address.nsid ? bh_nvme_ns_get(nvme, address.nsid) : bh_nvme_ns_first(nvme);
+	if (!why)
+		why = error ? strerror(-error) : "no such namespace";
 	if ((error || !ns) && !said)
-		fprintf(stderr, "bh-hello: %s: %s\n", text,
-			error ? strerror(-error) : "no such namespace");
+		fprintf(stderr, "bh-hello: '%s': %s\n", text, why);
 	int failed = error || !ns || hello(q, ns, pool);
 
 	bh_nvme_queue_destroy(q); /* in the reverse order; each accepts NULL */

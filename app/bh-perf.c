@@ -75,6 +75,8 @@ static int measure(struct perf *perf)
 		pthread_join(perf->workers[i].thread, NULL);
 	pthread_barrier_destroy(&perf->start);
 	perf_report(perf);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return app_fail(perf->app, 1, "cannot write to the output");
 	for (unsigned int i = 0; i < perf->num_lanes; i++) {
 		if (perf->lanes[i].errors != 0)
 			return 1;

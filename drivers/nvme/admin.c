@@ -29,7 +29,7 @@ int bh__admin_create(struct bh_nvme *nvme)
 	struct bh_nvme_queue *q;
 	int rc;
 
-	rc = bh__queue_new(entries, &q);
+	rc = bh__queue_new(entries, entries - 1, &q);
 	if (rc)
 		return rc;
 	q->page_size = nvme->page_size;
@@ -128,7 +128,8 @@ int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf
 
 static void waiter_free(struct waiter *w)
 {
-	bh_pool_free(w->pool, w->bounce);
+	if (w->bounce)
+		bh_pool_free(w->pool, w->bounce);
 	free(w);
 }
 

@@ -150,6 +150,9 @@ static void assign(struct bh_nvme *nvme, struct bh__doorbell *d, uint16_t qid, u
 	    d->offset - map->offset <= map->len - 4) {
 		d->reg = (uint32_t *)(map->va + (d->offset - map->offset));
 		d->kick = wc ? BH__KICK_STORE_WC : BH__KICK_STORE;
+		/* A ring that met the beginning of a reset may have left its value in memory. */
+		if (map->attr == BH_ATTR_MEMORY)
+			bh_store_u32(d->reg, 0);
 		return;
 	}
 	fd = io_fd_of(nvme, d->offset);

@@ -298,7 +298,7 @@ static int open_checked(const struct bh_nvme_queue_desc *d, const int fds[3],
 	b = calloc(1, sizeof(*b) + d->ns_count * sizeof(b->ns[0]));
 	if (!b)
 		return -ENOMEM;
-	rc = bh__queue_new(d->entries, &b->q);
+	rc = bh__queue_new(d->entries, d->entries - 1u, &b->q);
 	if (rc) {
 		free(b);
 		return rc;

@@ -184,6 +184,15 @@ static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 	bh__queue_free(q);
 }
 
+/* A quarter more than can be in flight (queue_io.c says why), if the controller has them. */
+static unsigned int ring_entries(const struct bh_nvme *nvme, unsigned int depth)
+{
+	unsigned int want = depth + 1 + depth / 4, most = nvme->max_depth;
+
+	most = most > UINT16_MAX ? UINT16_MAX : most;
+	return want < most ? want : most;
+}
+
 static uint16_t free_qid(const struct bh_nvme *nvme)
 {
 	unsigned int qid;
@@ -218,7 +227,7 @@ int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *
 	qid = free_qid(nvme);
 	if (!qid)
 		return -ENOSPC;
-	rc = bh__queue_new(o.depth + 1, &q);
+	rc = bh__queue_new(ring_entries(nvme, o.depth), o.depth, &q);
 	if (rc)
 		return rc;
 	q->qid = qid;

@@ -84,7 +84,8 @@ static void release(struct bh_nvme *nvme)
 	bh__admin_destroy(nvme);
 	bh_device_gone_unlisten(nvme->dev, &nvme->gone);
 	bh__bells_release(nvme);
-	bh_pool_free(nvme->shadow_pool, nvme->shadow);
+	if (nvme->shadow)
+		bh_pool_free(nvme->shadow_pool, nvme->shadow);
 	bh__ns_free(nvme);
 	pthread_mutex_destroy(&nvme->lock);
 	free(nvme->qid_used);

@@ -26,9 +26,9 @@ size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, 
 	return *list + round_up((entries - 1) * list_bytes, page);
 }
 
-int bh__queue_new(unsigned int entries, struct bh_nvme_queue **out)
+int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out)
 {
-	unsigned int depth = entries - 1, words = (entries + 63) / 64;
+	unsigned int words = (entries + 63) / 64, spare = entries - 1 - depth;
 	struct bh_nvme_queue *q;
 
 	*out = NULL;
@@ -37,8 +37,11 @@ int bh__queue_new(unsigned int entries, struct bh_nvme_queue **out)
 		return -ENOMEM;
 	memset(q, 0, sizeof(*q));
 	q->entries = (uint16_t)entries;
-	q->depth = (uint16_t)depth;
-	q->cq_batch = entries / 4 ? entries / 4 : 1;
+	q->depth = depth;
+	q->last = entries - 1;
+	q->cq_batch = spare ? spare : entries / 4;
+	if (!q->cq_batch)
+		q->cq_batch = 1;
 	q->efd = -1;
 	q->sqd.fd = q->cqd.fd = -1;
 	q->slots = aligned_alloc(64, round_up(depth * sizeof(*q->slots), 64));
@@ -87,7 +90,8 @@ void bh__queue_rewind(struct bh_nvme_queue *q)
 		q->free[i] = (uint16_t)(q->depth - 1 - i);
 		q->parent_free[i] = (uint16_t)(q->depth - 1 - i);
 	}
-	q->nfree = q->nparent_free = q->depth;
+	q->nfree = q->depth;
+	q->nparent_free = (uint16_t)q->depth;
 	for (i = 0; i < (q->entries + 63u) / 64; i++)
 		__atomic_store_n(&q->abort_map[i], 0, __ATOMIC_RELAXED);
 }
@@ -163,7 +167,7 @@ void bh_nvme_queue_stats(const struct bh_nvme_queue *q, struct bh_nvme_queue_sta
 	stats->polls = q->polls;
 	stats->empty_polls = q->empty_polls;
 	stats->completions = q->completions;
-	stats->submissions = q->submissions;
+	stats->submissions = q->completions + bh__queue_busy(q);
 	stats->sq_doorbells = q->sq_rings;
 	stats->cq_doorbells = q->cq_rings;
 	stats->doorbell_messages = q->kicks;

@@ -107,15 +107,15 @@ struct bh_nvme;
 struct bh_nvme_queue {
 	/* ---- submission ---- */
 	alignas(64) uint32_t slow;
-	uint16_t nfree;
-	uint16_t depth; /* commands in flight at most: entries - 1 */
+	uint32_t nfree;
+	uint32_t depth; /* commands in flight at most: entries - 1 or less */
+	uint32_t last;	/* index of the rings' last entry */
 	uint32_t sq_tail;
 	uint32_t sq_rung; /* as the controller knows it */
 	uint8_t *sq;
 	struct bh__slot *slots;
 	uint16_t *free;	 /* a stack of cids */
 	uint32_t *sq_db; /* NULL: rung out of line */
-	uint64_t submissions;
 	uint64_t sq_rings;
 	/* ---- translation ---- */
 	alignas(64) struct bh_iova_cache iova_cache;
@@ -189,8 +189,8 @@ static inline unsigned int bh__queue_busy(const struct bh_nvme_queue *q)
 /* Sizes of queue memory; *cq, *list: offsets. */
 size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, size_t *cq,
 			size_t *list);
-/* Private memory: slots, stacks, parents. -ENOMEM. */
-int bh__queue_new(unsigned int entries, struct bh_nvme_queue **out);
+/* Private memory: slots, stacks, parents, for depth <= entries - 1 commands in flight. -ENOMEM. */
+int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out);
 void bh__queue_free(struct bh_nvme_queue *q);
 /* Everything back to an empty ring. */
 void bh__queue_rewind(struct bh_nvme_queue *q);

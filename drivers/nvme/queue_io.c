@@ -10,12 +10,14 @@
  *  - a cid is on the free stack exactly if its slot's flags are 0;
  *  - commands in flight <= entries - 1, and the controller fetches in order, so the submission
  *    ring cannot overrun an entry that was not fetched: sqhd is not needed;
- *  - consumed but not given back completion entries are fewer than cq_batch + what this poll took,
- *    and cq_batch <= entries / 4 (at least 1), so the controller can always post what lets us ring;
+ *  - after a poll, fewer than cq_batch consumed completion entries are not given back. Rings have a
+ *    quarter more entries than commands can be in flight, where the controller allows it, and
+ *    cq_batch is that surplus: the controller never finds its completion queue full. Where it does
+ *    not, cq_batch is a quarter of the ring: what it can post always lets us ring;
  *  - nothing a completion entry says is used before it was checked: the cid must name a busy slot.
  *
  * The tail doorbell is rung at the end of a poll, and at once when nothing was in flight; the head
- * doorbell when a quarter of the ring has been consumed. A time stamp is taken once per poll that
+ * doorbell when cq_batch entries have been consumed. A time stamp is taken once per poll that
  * finds something and every 16th empty one.
  */
 #include <errno.h>
@@ -27,10 +29,14 @@
 static_assert(sizeof(struct bh_nvme_cmd) == 64, "submission queue entry");
 static_assert(sizeof(struct bh_nvme_cpl) == 16, "completion queue entry");
 
-static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, uint8_t opc,
-					     const struct bh_nvme_ns *ns, const void *buf,
-					     uint64_t lba, uint32_t blocks, uint32_t flags,
-					     bh_nvme_done done, void *arg)
+/*
+ * What is not one command of at most two pages, or whose pool is not the last one used. Tail calls
+ * with the very arguments of read and write: so the straight path saves no registers.
+ */
+static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+					     const void *buf, uint64_t lba, uint32_t blocks,
+					     uint32_t flags, bh_nvme_done done, void *arg,
+					     uint8_t opc)
 {
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
 	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks << bh__geom_shift(geom) };
@@ -40,73 +46,97 @@ static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, uint8_t op
 			       done, arg);
 }
 
-/* PRP2 or the SGL of a buffer of more than two pages. */
-static __attribute__((noinline)) uint64_t list_build(struct bh_nvme_queue *q, uint16_t cid,
-						     uint64_t iova, uint64_t len)
-{
-	size_t at = (size_t)cid * q->list_bytes;
-	struct bh__list list = { (uint64_t *)(q->list + at), q->list_iova + at, q->list_bytes };
-
-	return bh__prp_contig(&list, iova, len, q->page_size);
-}
-
-static inline __attribute__((always_inline)) int rw(struct bh_nvme_queue *q, uint8_t opc,
-						    const struct bh_nvme_ns *ns, const void *buf,
-						    uint64_t lba, uint32_t blocks, uint32_t flags,
-						    bh_nvme_done done, void *arg)
+/* One command of more than two pages: a data block descriptor, or a list of PRPs. */
+static __attribute__((noinline)) int rw_large(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+					      uint64_t iova, uint64_t lba, uint32_t blocks,
+					      uint32_t flags, bh_nvme_done done, void *arg,
+					      uint8_t opc)
 {
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
-	uint64_t len = (uint64_t)blocks << bh__geom_shift(geom);
-	uint32_t boundary = bh__geom_boundary(geom);
-	uint32_t page = q->page_size, nfree = q->nfree;
-	uint64_t w0, iova, prp2 = 0, first;
-	uint16_t cid;
+	uint64_t len = (uint64_t)blocks << bh__geom_shift(geom), prp2 = len;
+	uint16_t cid = q->free[q->nfree - 1];
+	size_t at = (size_t)cid * q->list_bytes;
+	struct bh__list list = { (uint64_t *)(q->list + at), q->list_iova + at, q->list_bytes };
+	uint64_t w0 = opc | (uint64_t)ns->nsid << 32;
+
+	if (q->sgl)
+		w0 |= BH__PSDT_SGL << 8;
+	else
+		prp2 = bh__prp_contig(&list, iova, len, q->page_size);
+	bh__submit(q, w0, iova, prp2, lba, (blocks - 1) | (flags & 0xffff0000u), done, arg);
+	return 0;
+}
+
+#define RARE(name, opc)                                                                        \
+	static __attribute__((noinline)) int name##_rare(                                      \
+		struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba, \
+		uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)                 \
+	{                                                                                      \
+		return rw_rare(q, ns, buf, lba, blocks, flags, done, arg, opc);                \
+	}                                                                                      \
+	static __attribute__((noinline)) int name##_large(                                     \
+		struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t iova, uint64_t lba,   \
+		uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)                 \
+	{                                                                                      \
+		return rw_large(q, ns, iova, lba, blocks, flags, done, arg, opc);              \
+	}
+RARE(read, BH_NVME_CMD_READ)
+RARE(write, BH_NVME_CMD_WRITE)
+
+typedef int rare_fn(struct bh_nvme_queue *, struct bh_nvme_ns *, const void *, uint64_t, uint32_t,
+		    uint32_t, bh_nvme_done, void *);
+typedef int large_fn(struct bh_nvme_queue *, struct bh_nvme_ns *, uint64_t, uint64_t, uint32_t,
+		     uint32_t, bh_nvme_done, void *);
+
+static inline __attribute__((always_inline)) int rw(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+						    const void *buf, uint64_t lba, uint32_t blocks,
+						    uint32_t flags, bh_nvme_done done, void *arg,
+						    uint8_t opc, rare_fn *rare, large_fn *large)
+{
+	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
+	uint64_t len = (uint64_t)blocks << bh__geom_shift(geom), off, iova, end;
 
 	if (bh__unlikely(bh__queue_slow(q) & BH__Q_STOP))
 		return bh__queue_refuse(q);
 	/* blocks 0 wraps and leaves here too. */
 	if (bh__unlikely(blocks - 1 >= bh__geom_max(geom)))
-		return rw_rare(q, opc, ns, buf, lba, blocks, flags, done, arg);
-	if (bh__unlikely(boundary) && lba % boundary + blocks > boundary)
-		return rw_rare(q, opc, ns, buf, lba, blocks, flags, done, arg);
-	if (bh__unlikely(!nfree))
+		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+	if (bh__unlikely(geom >> 32) &&
+	    lba % bh__geom_boundary(geom) + blocks > bh__geom_boundary(geom))
+		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+	if (bh__unlikely(!q->nfree))
 		return -EAGAIN;
-	if (bh__unlikely(!bh_iova_translate(q->iova_map, &q->iova_cache, buf, len, &iova)) ||
-	    bh__unlikely(iova & 3))
+	/* bh_iova_translate() but for the lookup, which the rare path does. */
+	off = (uintptr_t)buf - q->iova_cache.va;
+	if (bh__unlikely(__atomic_load_n(&q->iova_map->table, __ATOMIC_ACQUIRE) !=
+			 q->iova_cache.table) ||
+	    bh__unlikely(len > q->iova_cache.len || off > q->iova_cache.len - len))
+		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+	iova = (uint64_t)(uintptr_t)buf + q->iova_cache.delta;
+	if (bh__unlikely(iova & 3))
 		return -EFAULT;
-
-	cid = q->free[nfree - 1];
-	q->nfree = (uint16_t)(nfree - 1);
-	w0 = opc | (uint64_t)cid << 16 | (uint64_t)ns->nsid << 32;
-	first = page - (iova & (page - 1));
-	if (len > first) {
-		prp2 = iova + first;
-		if (bh__unlikely(len - first > page)) {
-			if (q->sgl) {
-				prp2 = len; /* one data block descriptor */
-				w0 |= BH__PSDT_SGL << 8;
-			} else {
-				prp2 = list_build(q, cid, iova, len);
-			}
-		}
-	}
-	bh__slot_fill(&q->slots[cid], done, arg, BH__SLOT_BUSY, 0);
-	bh__sqe_store(q->sq + (size_t)q->sq_tail * 64, w0, iova, prp2, lba,
-		      (blocks - 1) | (flags & 0xffff0000u));
-	bh__sq_advance(q, nfree);
+	off = iova & (q->page_size - 1);
+	end = off + len;
+	if (bh__unlikely(end > 2ull * q->page_size))
+		return large(q, ns, iova, lba, blocks, flags, done, arg);
+	bh__submit(q, opc | (uint64_t)ns->nsid << 32, iova,
+		   end > q->page_size ? iova - off + q->page_size : 0, lba,
+		   (blocks - 1) | (flags & 0xffff0000u), done, arg);
 	return 0;
 }
 
 int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
 {
-	return rw(q, BH_NVME_CMD_READ, ns, buf, lba, blocks, flags, done, arg);
+	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_READ, read_rare,
+		  read_large);
 }
 
 int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
 		  uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
 {
-	return rw(q, BH_NVME_CMD_WRITE, ns, buf, lba, blocks, flags, done, arg);
+	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_WRITE, write_rare,
+		  write_large);
 }
 
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
@@ -120,7 +150,7 @@ uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, 
 
 	memcpy(w, cmd, sizeof(w));
 	w[0] = (w[0] & ~0xffff0000ull) | (uint64_t)cid << 16;
-	q->nfree = (uint16_t)(nfree - 1);
+	q->nfree = nfree - 1;
 	bh__slot_fill(&q->slots[cid], done, arg, flags | BH__SLOT_BUSY, parent);
 	for (i = 0; i < 8; i++)
 		bh_store_u64(sqe + i, w[i]);
@@ -136,34 +166,33 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 							   struct bh_nvme_result *out, uint32_t max,
 							   const bool batch, uint32_t *found)
 {
-	uint32_t head = q->cq_head, n = 0, consumed = 0;
+	uint32_t head = q->cq_head, phase = q->phase, last = q->last;
+	uint32_t n = 0, consumed = 0, rare = 0;
 
 	while (n < max) {
-		const uint8_t *cqe = q->cq + (size_t)head * 16;
-		/* The rest of the entry is read after the phase that says that it is there. */
-		uint32_t dw3 = bh_load_acquire_u32(cqe + 12);
-		uint16_t cid = (uint16_t)dw3;
+		const uint64_t *cqe = (const uint64_t *)(q->cq + (size_t)head * 16);
 		struct bh__slot *slot;
+		uint16_t cid;
 		union {
 			uint64_t w[2];
 			struct bh_nvme_cpl cpl;
 		} u;
 
-		if (((dw3 >> 16) & 1) != q->phase)
+		/* The phase with the rest of its half; the other half is read after it. */
+		u.w[1] = __atomic_load_n(cqe + 1, __ATOMIC_ACQUIRE);
+		if ((uint32_t)(u.w[1] >> 48 & 1) != phase)
 			break;
-		if (!consumed)
-			q->ticks = bh_ticks();
-		consumed++;
 		u.w[0] = bh_load_u64(cqe);
-		u.w[1] = bh_load_u32(cqe + 8) | (uint64_t)dw3 << 32;
-		if (++head == q->entries) {
-			head = 0;
-			q->phase ^= 1;
-		}
-		q->cq_head = head;
+		if (!consumed++)
+			q->ticks = bh_ticks();
+		phase ^= head == last;
+		head = head == last ? 0 : head + 1;
+		cid = (uint16_t)(u.w[1] >> 32);
 		slot = &q->slots[cid];
 		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
 			int rc = bh__queue_complete_rare(q, &u.cpl, batch ? &out[n] : NULL);
+
+			rare++;
 			if (rc < 0)
 				break;
 			n += (uint32_t)rc;
@@ -171,14 +200,13 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 		}
 		slot->flags = 0;
 		q->free[q->nfree++] = cid;
-		q->completions++;
 		if (batch) {
 			if (bh__unlikely(slot->done != NULL)) {
 				slot->done(slot->arg, &u.cpl);
 				continue;
 			}
 			out[n].arg = slot->arg;
-			out[n].status = (uint16_t)(dw3 >> 17);
+			out[n].status = (uint16_t)(u.w[1] >> 49);
 			out[n].cid = cid;
 			out[n].cdw0 = (uint32_t)u.w[0];
 		} else if (bh__likely(slot->done != NULL)) {
@@ -186,7 +214,10 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 		}
 		n++;
 	}
+	q->cq_head = head;
+	q->phase = phase;
 	q->cq_unrung += consumed;
+	q->completions += consumed - rare;
 	*found = consumed;
 	return n;
 }
@@ -206,7 +237,7 @@ static __attribute__((noinline)) void poll_empty(struct bh_nvme_queue *q)
 }
 
 static inline __attribute__((always_inline)) int
-poll(struct bh_nvme_queue *q, struct bh_nvme_result *out, uint32_t max, const bool batch)
+look(struct bh_nvme_queue *q, struct bh_nvme_result *out, uint32_t max, const bool batch)
 {
 	uint32_t n, found;
 	int rc;
@@ -231,12 +262,12 @@ poll(struct bh_nvme_queue *q, struct bh_nvme_result *out, uint32_t max, const bo
 
 int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max)
 {
-	return poll(q, NULL, max ? max : UINT32_MAX, false);
+	return look(q, NULL, max ? max : UINT32_MAX, false);
 }
 
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n)
 {
-	return poll(q, out, n, true);
+	return look(q, out, n, true);
 }
 
 void bh_nvme_queue_flush(struct bh_nvme_queue *q)

@@ -33,22 +33,6 @@ static inline uint32_t bh__geom_boundary(uint64_t geom)
 	return (uint32_t)(geom >> 32);
 }
 
-/* One command's eight quadwords into the ring, each byte once; CMB queues are not used. */
-static inline void bh__sqe_store(uint8_t *sqe, uint64_t w0, uint64_t prp1, uint64_t prp2,
-				 uint64_t w5, uint64_t w6)
-{
-	uint64_t *p = (uint64_t *)__builtin_assume_aligned(sqe, 64);
-
-	bh_store_u64(p + 0, w0);
-	bh_store_u64(p + 1, 0);
-	bh_store_u64(p + 2, 0);
-	bh_store_u64(p + 3, prp1);
-	bh_store_u64(p + 4, prp2);
-	bh_store_u64(p + 5, w5);
-	bh_store_u64(p + 6, w6);
-	bh_store_u64(p + 7, 0);
-}
-
 static inline void bh__slot_fill(struct bh__slot *slot, bh_nvme_done done, void *arg,
 				 uint16_t flags, uint16_t parent)
 {
@@ -89,13 +73,38 @@ static inline void bh__ring_cq(struct bh_nvme_queue *q)
 /* After an entry was written at sq_tail; `nfree` is from before. */
 static inline void bh__sq_advance(struct bh_nvme_queue *q, uint32_t nfree)
 {
-	uint32_t tail = q->sq_tail + 1;
+	uint32_t tail = q->sq_tail;
 
-	q->sq_tail = tail == q->entries ? 0 : tail;
-	q->submissions++;
+	q->sq_tail = tail == q->last ? 0 : tail + 1;
 	/* Nothing in flight: no completion will bring a poll, which rings, any sooner. */
-	if (nfree == q->depth)
+	if (bh__unlikely(nfree == q->depth))
 		bh__ring_sq(q);
+}
+
+/*
+ * Takes a cid (there is one) and writes the entry: eight quadwords, each once, in registers until
+ * then. w0 lacks the cid.
+ */
+static inline __attribute__((always_inline)) void bh__submit(struct bh_nvme_queue *q, uint64_t w0,
+							     uint64_t prp1, uint64_t prp2,
+							     uint64_t w5, uint64_t w6,
+							     bh_nvme_done done, void *arg)
+{
+	uint64_t *sqe = (uint64_t *)__builtin_assume_aligned(q->sq + (size_t)q->sq_tail * 64, 64);
+	uint32_t nfree = q->nfree;
+	uint16_t cid = q->free[nfree - 1];
+
+	q->nfree = nfree - 1;
+	bh__slot_fill(&q->slots[cid], done, arg, BH__SLOT_BUSY, 0);
+	bh_store_u64(sqe + 0, w0 | (uint64_t)cid << 16);
+	bh_store_u64(sqe + 1, 0);
+	bh_store_u64(sqe + 2, 0);
+	bh_store_u64(sqe + 3, prp1);
+	bh_store_u64(sqe + 4, prp2);
+	bh_store_u64(sqe + 5, w5);
+	bh_store_u64(sqe + 6, w6);
+	bh_store_u64(sqe + 7, 0);
+	bh__sq_advance(q, nfree);
 }
 
 #endif

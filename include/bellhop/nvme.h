@@ -120,8 +120,8 @@ void bh_nvme_ns_uuid(const struct bh_nvme_ns *ns, uint8_t uuid[16]);
 
 /*
  * `cpl` is valid during the call only; its status field is bh_nvme_cpl_status(cpl). Runs inside
- * bh_nvme_poll or bh_nvme_queue_poll, on the thread that polls. May submit; may not destroy the
- * queue or detach.
+ * bh_nvme_poll or bh_nvme_queue_poll, on the thread that polls. May submit; may not poll or destroy
+ * the queue, nor detach.
  */
 typedef void (*bh_nvme_done)(void *arg, const struct bh_nvme_cpl *cpl);
 

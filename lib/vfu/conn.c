@@ -36,8 +36,7 @@ union fd_control {
 	char buf[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
 };
 
-static void
-close_fds(int *fds, unsigned int *nfds)
+static void close_fds(int *fds, unsigned int *nfds)
 {
 	unsigned int i;
 
@@ -47,16 +46,14 @@ close_fds(int *fds, unsigned int *nfds)
 	*nfds = 0;
 }
 
-void
-vfu_msg_fini(struct vfu_msg *msg)
+void vfu_msg_fini(struct vfu_msg *msg)
 {
 	close_fds(msg->fds, &msg->nfds);
 	free(msg->body);
 	memset(msg, 0, sizeof(*msg));
 }
 
-void
-vfu_conn_init(struct vfu_conn *conn, int fd, const struct bh_log *log)
+void vfu_conn_init(struct vfu_conn *conn, int fd, const struct bh_log *log)
 {
 	int flags = fcntl(fd, F_GETFL);
 
@@ -68,21 +65,20 @@ vfu_conn_init(struct vfu_conn *conn, int fd, const struct bh_log *log)
 		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-static void
-drop_head(struct vfu_conn *conn)
+static void drop_head(struct vfu_conn *conn)
 {
 	struct vfu_out *out = conn->out_head;
 
 	conn->out_head = out->next;
 	if (!conn->out_head)
 		conn->out_tail = NULL;
-	conn->out_bytes -= out->len - out->sent;
+	conn->out_bytes -= sizeof(*out) + out->len;
+	conn->out_fds -= out->nfds;
 	close_fds(out->fds, &out->nfds);
 	free(out);
 }
 
-void
-vfu_conn_fini(struct vfu_conn *conn)
+void vfu_conn_fini(struct vfu_conn *conn)
 {
 	while (conn->out_head)
 		drop_head(conn);
@@ -94,8 +90,7 @@ vfu_conn_fini(struct vfu_conn *conn)
 }
 
 /* Adds the descriptors of one control message to the message; those beyond its room are closed. */
-static bool
-take_fds(struct vfu_msg *msg, const struct cmsghdr *cmsg)
+static bool take_fds(struct vfu_msg *msg, const struct cmsghdr *cmsg)
 {
 	const unsigned char *data = CMSG_DATA(cmsg);
 	size_t i, n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -115,8 +110,7 @@ take_fds(struct vfu_msg *msg, const struct cmsghdr *cmsg)
 }
 
 /* Receives up to len bytes and any descriptors with them. Bytes, 0 at the end, -errno. */
-static ssize_t
-receive(struct vfu_conn *conn, void *buf, size_t len)
+static ssize_t receive(struct vfu_conn *conn, void *buf, size_t len)
 {
 	union fd_control control;
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
@@ -146,8 +140,7 @@ receive(struct vfu_conn *conn, void *buf, size_t len)
 }
 
 /* The header is complete: checks its size before anything is allocated for it. */
-static int
-begin_body(struct vfu_conn *conn)
+static int begin_body(struct vfu_conn *conn)
 {
 	struct vfu_msg *in = &conn->in;
 
@@ -161,16 +154,14 @@ begin_body(struct vfu_conn *conn)
 	return in->body ? 0 : -ENOMEM;
 }
 
-static void
-hand_over(struct vfu_conn *conn, struct vfu_msg *msg)
+static void hand_over(struct vfu_conn *conn, struct vfu_msg *msg)
 {
 	*msg = conn->in;
 	memset(&conn->in, 0, sizeof(conn->in));
 	conn->in_have = 0;
 }
 
-int
-vfu_conn_recv(struct vfu_conn *conn, struct vfu_msg *msg)
+int vfu_conn_recv(struct vfu_conn *conn, struct vfu_msg *msg)
 {
 	struct vfu_msg *in = &conn->in;
 	const size_t hlen = sizeof(in->header);
@@ -207,8 +198,7 @@ vfu_conn_recv(struct vfu_conn *conn, struct vfu_msg *msg)
 }
 
 /* One sendmsg with the descriptors attached. Bytes taken (0 when the socket is full) or -errno. */
-static ssize_t
-transmit(int fd, struct iovec *iov, size_t iovlen, const int *fds, unsigned int nfds)
+static ssize_t transmit(int fd, struct iovec *iov, size_t iovlen, const int *fds, unsigned int nfds)
 {
 	union fd_control control;
 	struct msghdr mh = { .msg_iov = iov, .msg_iovlen = iovlen };
@@ -234,9 +224,8 @@ transmit(int fd, struct iovec *iov, size_t iovlen, const int *fds, unsigned int 
 }
 
 /* Queues what is left of a message after `sent` bytes of it are gone. */
-static int
-enqueue(struct vfu_conn *conn, const struct iovec *iov, size_t iovlen, size_t total, size_t sent,
-	const int *fds, unsigned int nfds)
+static int enqueue(struct vfu_conn *conn, const struct iovec *iov, size_t iovlen, size_t total,
+		   size_t sent, const int *fds, unsigned int nfds)
 {
 	struct vfu_out *out = malloc(sizeof(*out) + total);
 	size_t i, at = 0;
@@ -269,14 +258,14 @@ enqueue(struct vfu_conn *conn, const struct iovec *iov, size_t iovlen, size_t to
 	else
 		conn->out_head = out;
 	conn->out_tail = out;
-	conn->out_bytes += total - sent;
+	conn->out_bytes += sizeof(*out) + total;
+	conn->out_fds += out->nfds;
 	return 0;
 }
 
-int
-vfu_conn_send(struct vfu_conn *conn, const struct vfu_header *header, const void *body,
-	      size_t body_len, const void *data, size_t data_len, const int *fds,
-	      unsigned int nfds)
+int vfu_conn_send(struct vfu_conn *conn, const struct vfu_header *header, const void *body,
+		  size_t body_len, const void *data, size_t data_len, const int *fds,
+		  unsigned int nfds)
 {
 	struct iovec iov[3] = {
 		{ .iov_base = (void *)(uintptr_t)header, .iov_len = sizeof(*header) },
@@ -298,8 +287,7 @@ vfu_conn_send(struct vfu_conn *conn, const struct vfu_header *header, const void
 	return enqueue(conn, iov, 3, total, (size_t)n, fds, nfds);
 }
 
-int
-vfu_conn_flush(struct vfu_conn *conn)
+int vfu_conn_flush(struct vfu_conn *conn)
 {
 	while (conn->out_head) {
 		struct vfu_out *out = conn->out_head;
@@ -313,19 +301,18 @@ vfu_conn_flush(struct vfu_conn *conn)
 			return (int)n;
 		if (n == 0)
 			return 0;
+		conn->out_fds -= out->nfds;
 		close_fds(out->fds, &out->nfds);
 		out->sent += (size_t)n;
-		conn->out_bytes -= (size_t)n;
 		if (out->sent == out->len)
 			drop_head(conn);
 	}
 	return 1;
 }
 
-int
-vfu_conn_reply(struct vfu_conn *conn, const struct vfu_header *request, int error,
-	       const void *body, size_t body_len, const void *data, size_t data_len,
-	       const int *fds, unsigned int nfds)
+int vfu_conn_reply(struct vfu_conn *conn, const struct vfu_header *request, int error,
+		   const void *body, size_t body_len, const void *data, size_t data_len,
+		   const int *fds, unsigned int nfds)
 {
 	struct vfu_header header = {
 		.id = request->id,

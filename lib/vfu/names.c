@@ -2,8 +2,7 @@
 /* Names of commands, for log lines. */
 #include "vfu/vfu.h"
 
-const char *
-vfu_command_str(uint16_t command)
+const char *vfu_command_str(uint16_t command)
 {
 	static const char *const names[] = {
 		[VFU_VERSION] = "VERSION",

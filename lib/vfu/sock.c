@@ -26,8 +26,7 @@
 #define LOCK_TRIES 100
 #define LOCK_PAUSE_NS 10000000 /* 10 ms */
 
-static int
-fill_address(const char *path, struct sockaddr_un *addr)
+static int fill_address(const char *path, struct sockaddr_un *addr)
 {
 	memset(addr, 0, sizeof(*addr));
 	addr->sun_family = AF_UNIX;
@@ -44,8 +43,7 @@ fill_address(const char *path, struct sockaddr_un *addr)
  * not read, or somebody holds the lock for good): then the lock's protection is missing, nothing
  * else.
  */
-static int
-lock_directory(const char *path)
+static int lock_directory(const char *path)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
 	const char *slash = strrchr(path, '/');
@@ -71,8 +69,7 @@ lock_directory(const char *path)
 }
 
 /* Removes the socket file at addr if nobody listens on it. */
-static int
-remove_stale(const struct sockaddr_un *addr)
+static int remove_stale(const struct sockaddr_un *addr)
 {
 	struct stat st;
 	int fd, err;
@@ -97,8 +94,7 @@ remove_stale(const struct sockaddr_un *addr)
 	return 0;
 }
 
-static int
-bind_and_listen(int fd, const struct sockaddr_un *addr, unsigned int mode)
+static int bind_and_listen(int fd, const struct sockaddr_un *addr, unsigned int mode)
 {
 	int rc;
 
@@ -117,8 +113,7 @@ bind_and_listen(int fd, const struct sockaddr_un *addr, unsigned int mode)
 	return rc;
 }
 
-int
-vfu_listen(const char *path, unsigned int mode, int *out)
+int vfu_listen(const char *path, unsigned int mode, int *out)
 {
 	struct sockaddr_un addr;
 	int fd, lock, rc;
@@ -145,8 +140,7 @@ vfu_listen(const char *path, unsigned int mode, int *out)
 }
 
 /* A connect that waits for room in the backlog obeys the send timeout. */
-static int
-connect_within(int fd, const struct sockaddr_un *addr, unsigned int timeout_ms)
+static int connect_within(int fd, const struct sockaddr_un *addr, unsigned int timeout_ms)
 {
 	struct timeval tv = {
 		.tv_sec = timeout_ms / 1000,
@@ -168,8 +162,7 @@ connect_within(int fd, const struct sockaddr_un *addr, unsigned int timeout_ms)
 	return 0;
 }
 
-int
-vfu_connect(const char *path, unsigned int timeout_ms, int *out)
+int vfu_connect(const char *path, unsigned int timeout_ms, int *out)
 {
 	struct sockaddr_un addr;
 	struct stat st;

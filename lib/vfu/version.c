@@ -20,8 +20,7 @@
 #define MAX_MSG_FDS_LIMIT 1024 /* no kernel passes more than 253; the reference server's bound */
 #define PAGE_LOW_BITS 0xfffu   /* a page size below 4 KiB means the peer is confused */
 
-void
-vfu_caps_default(struct vfu_caps *caps)
+void vfu_caps_default(struct vfu_caps *caps)
 {
 	memset(caps, 0, sizeof(*caps));
 	caps->max_msg_fds = 1;
@@ -31,12 +30,10 @@ vfu_caps_default(struct vfu_caps *caps)
 	caps->twin_fd_index = -1;
 }
 
-static void
-append(char *text, size_t len, size_t *used, const char *fmt, ...)
+static void append(char *text, size_t len, size_t *used, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static void
-append(char *text, size_t len, size_t *used, const char *fmt, ...)
+static void append(char *text, size_t len, size_t *used, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -47,9 +44,8 @@ append(char *text, size_t len, size_t *used, const char *fmt, ...)
 	*used += n > 0 ? (size_t)n : 0;
 }
 
-int
-vfu_version_encode(uint16_t major, uint16_t minor, const struct vfu_caps *caps, bool is_reply,
-		   void *buf, size_t len)
+int vfu_version_encode(uint16_t major, uint16_t minor, const struct vfu_caps *caps, bool is_reply,
+		       void *buf, size_t len)
 {
 	const struct vfu_version version = { .major = major, .minor = minor };
 	size_t used = 0, room;
@@ -85,8 +81,8 @@ vfu_version_encode(uint16_t major, uint16_t minor, const struct vfu_caps *caps, 
 }
 
 /* A member that must be an integer in [min, max] when it is there. */
-static int
-get_number(const json_t *object, const char *key, uint64_t min, uint64_t max, uint64_t *value)
+static int get_number(const json_t *object, const char *key, uint64_t min, uint64_t max,
+		      uint64_t *value)
 {
 	const json_t *member = json_object_get(object, key);
 	json_int_t n;
@@ -102,8 +98,7 @@ get_number(const json_t *object, const char *key, uint64_t min, uint64_t max, ui
 	return 0;
 }
 
-static int
-get_bool(const json_t *object, const char *key, bool *value)
+static int get_bool(const json_t *object, const char *key, bool *value)
 {
 	const json_t *member = json_object_get(object, key);
 
@@ -115,8 +110,7 @@ get_bool(const json_t *object, const char *key, bool *value)
 	return 0;
 }
 
-static const char *
-parse_twin_socket(const json_t *twin, struct vfu_caps *caps)
+static const char *parse_twin_socket(const json_t *twin, struct vfu_caps *caps)
 {
 	uint64_t index = UINT64_MAX;
 
@@ -131,8 +125,7 @@ parse_twin_socket(const json_t *twin, struct vfu_caps *caps)
 	return NULL;
 }
 
-static const char *
-parse_migration(const json_t *migration, struct vfu_caps *caps)
+static const char *parse_migration(const json_t *migration, struct vfu_caps *caps)
 {
 	if (!json_is_object(migration))
 		return "migration is not an object";
@@ -145,8 +138,7 @@ parse_migration(const json_t *migration, struct vfu_caps *caps)
 	return NULL;
 }
 
-static const char *
-parse_limits(const json_t *object, struct vfu_caps *caps)
+static const char *parse_limits(const json_t *object, struct vfu_caps *caps)
 {
 	uint64_t fds = caps->max_msg_fds, maps = caps->max_dma_maps;
 
@@ -164,8 +156,7 @@ parse_limits(const json_t *object, struct vfu_caps *caps)
 	return NULL;
 }
 
-static const char *
-parse_capabilities(const json_t *object, struct vfu_caps *caps)
+static const char *parse_capabilities(const json_t *object, struct vfu_caps *caps)
 {
 	const json_t *member;
 	const char *why;
@@ -186,9 +177,8 @@ parse_capabilities(const json_t *object, struct vfu_caps *caps)
 	return member ? parse_migration(member, caps) : NULL;
 }
 
-int
-vfu_version_decode(const void *body, size_t len, uint16_t *major, uint16_t *minor,
-		   struct vfu_caps *caps, const char **why)
+int vfu_version_decode(const void *body, size_t len, uint16_t *major, uint16_t *minor,
+		       struct vfu_caps *caps, const char **why)
 {
 	const char *text = (const char *)body + sizeof(struct vfu_version);
 	struct vfu_version version;

@@ -235,20 +235,20 @@ static_assert(sizeof(struct vfu_device_feature) == 8, "DEVICE_FEATURE");
 
 #define VFU_MAJOR 0
 #define VFU_MINOR 2
-#define VFU_MAX_FDS 16		     /* ours: what we accept in one message */
-#define VFU_MAX_DATA (1024u * 1024u) /* ours: max_data_xfer_size */
+#define VFU_MAX_FDS 16			  /* ours: what we accept in one message */
+#define VFU_MAX_DATA (1024u * 1024u)	  /* ours: max_data_xfer_size */
 #define VFU_MAX_BODY (VFU_MAX_DATA + 16u) /* the largest transfer and its fixed part */
 #define VFU_MAX_DMA_MAPS 65535u
 
 /* ---- version negotiation (version.c) ---- */
 
 struct vfu_caps {
-	uint32_t max_msg_fds;	  /* default 1 */
-	uint64_t max_data_xfer;	  /* default 1 MiB */
-	uint32_t max_dma_maps;	  /* default 65535 */
-	uint64_t pgsizes;	  /* default 4096 */
+	uint32_t max_msg_fds;	/* default 1 */
+	uint64_t max_data_xfer; /* default 1 MiB */
+	uint32_t max_dma_maps;	/* default 65535 */
+	uint64_t pgsizes;	/* default 4096 */
 	bool twin_socket;
-	int32_t twin_fd_index;	  /* server's reply; -1: none */
+	int32_t twin_fd_index; /* server's reply; -1: none */
 	bool write_multiple;
 	bool has_migration;
 	uint64_t migration_pgsize;
@@ -296,7 +296,9 @@ struct vfu_conn {
 	size_t in_have; /* bytes of header, then of header + body */
 	/* transmit queue */
 	struct vfu_out *out_head, *out_tail;
-	size_t out_bytes; /* queued, for back-pressure */
+	/* Queued, for back-pressure: memory, with what it takes to queue it, and descriptors. */
+	size_t out_bytes;
+	unsigned int out_fds;
 };
 
 /* Takes the fd and makes it non-blocking. */
@@ -327,8 +329,7 @@ int vfu_conn_send(struct vfu_conn *conn, const struct vfu_header *header, const 
 /* Goes on with queued output. 1: queue is empty; 0: still some (wait for POLLOUT); -errno. */
 int vfu_conn_flush(struct vfu_conn *conn);
 
-static inline bool
-vfu_conn_wants_out(const struct vfu_conn *conn)
+static inline bool vfu_conn_wants_out(const struct vfu_conn *conn)
 {
 	return conn->out_head != NULL;
 }

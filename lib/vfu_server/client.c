@@ -5,7 +5,7 @@
  * While a client is attached the listening socket is not looked at: the next one waits in the
  * backlog. Reading stops while the client does not read what it is sent, or has more commands held
  * back than is decent; its leaving is noticed all the same, because epoll reports a hang-up
- * unasked.
+ * unasked, and half of one on request.
  *
  * Leaving is a full reset. The socket, the interrupts and outstanding DMA messages go at once,
  * since they need nobody's consent; memory goes when the device has become quiet. A command that
@@ -22,15 +22,20 @@
 
 #define ACCEPT_PAUSE_NS 100000000ull /* when out of descriptors */
 
-static bool
-may_read(const struct bh_vfu_server *s)
+static bool may_read(const struct bh_vfu_server *s)
 {
-	return s->conn.out_bytes <= VFUS_MAX_BACKLOG && s->def_count < VFUS_MAX_DEFERRED &&
-	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES;
+	return vfus_may_answer(s) && s->def_count < VFUS_MAX_DEFERRED &&
+	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES && s->def_fds < VFUS_MAX_WAITING_FDS;
 }
 
-static void
-set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now, uint32_t wanted)
+/* What does not belong there is refused there, or on the main connection. */
+static bool may_read_twin(const struct bh_vfu_server *s)
+{
+	return s->twin.out_bytes <= VFUS_MAX_BACKLOG && vfus_may_answer(s);
+}
+
+static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now,
+		       uint32_t wanted)
 {
 	if (!source || *now == wanted)
 		return;
@@ -39,19 +44,18 @@ set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now, 
 	*now = wanted;
 }
 
-void
-vfus_update_events(struct bh_vfu_server *s)
+void vfus_update_events(struct bh_vfu_server *s)
 {
 	set_events(s, s->conn_source, &s->conn_events,
-		   (may_read(s) ? (uint32_t)EPOLLIN : 0) |
+		   EPOLLRDHUP | (may_read(s) ? (uint32_t)EPOLLIN : 0) |
 			   (vfu_conn_wants_out(&s->conn) ? (uint32_t)EPOLLOUT : 0));
 	set_events(s, s->twin_source, &s->twin_events,
-		   EPOLLIN | (vfu_conn_wants_out(&s->twin) ? (uint32_t)EPOLLOUT : 0));
+		   EPOLLRDHUP | (may_read_twin(s) ? (uint32_t)EPOLLIN : 0) |
+			   (vfu_conn_wants_out(&s->twin) ? (uint32_t)EPOLLOUT : 0));
 }
 
 /* Receives up to a pass's worth of messages. */
-static void
-receive(struct bh_vfu_server *s)
+static void receive(struct bh_vfu_server *s)
 {
 	struct vfu_msg msg;
 	unsigned int n;
@@ -74,8 +78,7 @@ receive(struct bh_vfu_server *s)
 	}
 }
 
-static void
-on_conn(void *ctx, uint32_t events)
+static void on_conn(void *ctx, uint32_t events)
 {
 	struct bh_vfu_server *s = ctx;
 
@@ -84,24 +87,19 @@ on_conn(void *ctx, uint32_t events)
 		s->broken = true;
 	if (events & EPOLLIN)
 		receive(s);
-	else if (events & (EPOLLHUP | EPOLLERR))
+	else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		s->broken = true;
 	vfus_leave(s);
 }
 
 /* Only replies to our DMA messages come here. */
-static void
-on_twin(void *ctx, uint32_t events)
+static void receive_twin(struct bh_vfu_server *s)
 {
-	struct bh_vfu_server *s = ctx;
 	struct vfu_msg msg;
 	unsigned int n;
 	int rc = 0;
 
-	vfus_enter(s);
-	if ((events & EPOLLOUT) && vfu_conn_flush(&s->twin) < 0)
-		s->broken = true;
-	for (n = 0; n < VFUS_MESSAGES_PER_PASS && !s->broken; n++) {
+	for (n = 0; n < VFUS_MESSAGES_PER_PASS && !s->broken && may_read_twin(s); n++) {
 		rc = vfu_conn_recv(&s->twin, &msg);
 		if (rc <= 0)
 			break;
@@ -116,32 +114,43 @@ on_twin(void *ctx, uint32_t events)
 		vfu_msg_fini(&msg);
 		s->broken = true;
 	}
+}
+
+static void on_twin(void *ctx, uint32_t events)
+{
+	struct bh_vfu_server *s = ctx;
+
+	vfus_enter(s);
+	if ((events & EPOLLOUT) && vfu_conn_flush(&s->twin) < 0)
+		s->broken = true;
+	if (events & EPOLLIN)
+		receive_twin(s);
+	else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		s->broken = true;
 	vfus_leave(s);
 }
 
-int
-vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
+int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
 {
 	int sv[2], rc;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) != 0)
 		return -errno;
 	vfu_conn_init(&s->twin, sv[0], s->log);
-	rc = bh_fd_source_add(s->control, sv[0], EPOLLIN, on_twin, s, &s->twin_source);
+	rc = bh_fd_source_add(s->control, sv[0], EPOLLIN | EPOLLRDHUP, on_twin, s, &s->twin_source);
 	if (rc != 0) {
 		vfu_conn_fini(&s->twin);
 		close(sv[1]);
 		return rc;
 	}
-	s->twin_events = EPOLLIN;
+	s->twin_events = EPOLLIN | EPOLLRDHUP;
 	*peer_fd = sv[1];
 	return 0;
 }
 
 /* ---- coming ---- */
 
-static bool
-is_allowed(const struct bh_vfu_server *s, int fd)
+static bool is_allowed(const struct bh_vfu_server *s, int fd)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
@@ -159,24 +168,38 @@ is_allowed(const struct bh_vfu_server *s, int fd)
 	return false;
 }
 
-static void
-attach(struct bh_vfu_server *s, int fd)
+static void attach(struct bh_vfu_server *s, int fd)
 {
 	vfu_conn_init(&s->conn, fd, s->log);
-	if (bh_fd_source_add(s->control, fd, EPOLLIN, on_conn, s, &s->conn_source) != 0) {
+	if (bh_fd_source_add(s->control, fd, EPOLLIN | EPOLLRDHUP, on_conn, s, &s->conn_source) !=
+	    0) {
 		vfu_conn_fini(&s->conn);
 		return;
 	}
-	s->conn_events = EPOLLIN;
+	s->conn_events = EPOLLIN | EPOLLRDHUP;
 	s->state = VFUS_ATTACHED;
+	bh_timer_set(s->handshake, VFUS_HANDSHAKE_NS);
 	s->broken = false;
 	vfu_caps_default(&s->peer);
 	bh_fd_source_remove(s->listen_source);
 	s->listen_source = NULL;
 }
 
-void
-vfus_accept(void *ctx, uint32_t events)
+/* There is one place: who takes it and does not say VERSION in time makes room for the next. */
+void vfus_handshake_over(void *ctx)
+{
+	struct bh_vfu_server *s = ctx;
+
+	vfus_enter(s);
+	if (s->state == VFUS_ATTACHED) {
+		bh_log(s->log, BH_LOG_WARN, VFUS_LOG, "%s: a client without VERSION is dropped",
+		       s->path);
+		s->broken = true;
+	}
+	vfus_leave(s);
+}
+
+void vfus_accept(void *ctx, uint32_t events)
 {
 	struct bh_vfu_server *s = ctx;
 	int fd;
@@ -202,14 +225,14 @@ vfus_accept(void *ctx, uint32_t events)
 /* ---- leaving ---- */
 
 /* All that can go without the device's consent. */
-void
-vfus_close_client(struct bh_vfu_server *s)
+void vfus_close_client(struct bh_vfu_server *s)
 {
 	bh_fd_source_remove(s->conn_source);
 	bh_fd_source_remove(s->twin_source);
 	s->conn_source = s->twin_source = NULL;
 	vfu_conn_fini(&s->conn);
 	vfu_conn_fini(&s->twin);
+	bh_timer_cancel(s->handshake);
 	vfus_drop_deferred(s);
 	s->broken = false;
 	s->write_multiple = false;
@@ -218,16 +241,14 @@ vfus_close_client(struct bh_vfu_server *s)
 	vfus_irqs_drop(s);
 }
 
-static int
-apply_leave(struct bh_vfu_server *s)
+static int apply_leave(struct bh_vfu_server *s)
 {
 	s->reset_reason = BH_RESET_LOST;
 	vfus_do_reset(s);
 	return bh_cmem_del(&s->cmem, 0, 0);
 }
 
-static void
-finish_leave(struct bh_vfu_server *s, int rc)
+static void finish_leave(struct bh_vfu_server *s, int rc)
 {
 	(void)rc; /* removing everything cannot fail */
 	if (s->ops->disconnected)
@@ -235,8 +256,7 @@ finish_leave(struct bh_vfu_server *s, int rc)
 	vfus_listen_again(s);
 }
 
-void
-vfus_lose(struct bh_vfu_server *s)
+void vfus_lose(struct bh_vfu_server *s)
 {
 	const struct vfus_wait wait = {
 		.reason = BH_QUIESCE_DISCONNECT,

@@ -35,29 +35,25 @@
 #define MSIX_ENABLE 0x8000u
 #define MSIX_FUNCTION_MASK 0x4000u
 
-static void
-put16(uint8_t *bytes, unsigned int at, uint32_t value)
+static void put16(uint8_t *bytes, unsigned int at, uint32_t value)
 {
 	bytes[at] = (uint8_t)value;
 	bytes[at + 1] = (uint8_t)(value >> 8);
 }
 
-static void
-put32(uint8_t *bytes, unsigned int at, uint32_t value)
+static void put32(uint8_t *bytes, unsigned int at, uint32_t value)
 {
 	put16(bytes, at, value);
 	put16(bytes, at + 2, value >> 16);
 }
 
-static uint32_t
-get16(const uint8_t *bytes, unsigned int at)
+static uint32_t get16(const uint8_t *bytes, unsigned int at)
 {
 	return bytes[at] | (uint32_t)bytes[at + 1] << 8;
 }
 
 /* PCI 3.0 6.2.5.1: the size is what cannot be written. */
-static void
-init_bars(struct bh_vfu_server *s)
+static void init_bars(struct bh_vfu_server *s)
 {
 	struct vfus_config *c = &s->config;
 	unsigned int i;
@@ -69,15 +65,14 @@ init_bars(struct bh_vfu_server *s)
 		if (bar->bytes == 0)
 			continue;
 		put32(c->bytes, at, (bar->is_64 ? 4u : 0) | (bar->prefetchable ? 8u : 0));
-		put32(c->writable, at, (uint32_t)~(bar->bytes - 1) & ~0xfu);
+		put32(c->writable, at, (uint32_t) ~(bar->bytes - 1) & ~0xfu);
 		if (bar->is_64)
 			put32(c->writable, at + 4, (uint32_t)(~(bar->bytes - 1) >> 32));
 	}
 }
 
 /* PCI PM 1.2 3.2: D0 and D3hot, no PME; No_Soft_Reset clear, so D3 -> D0 resets. */
-static void
-init_pm(struct vfus_config *c, unsigned int next)
+static void init_pm(struct vfus_config *c, unsigned int next)
 {
 	c->pm = CAP_PM;
 	put16(c->bytes, c->pm, 0x01 | next << 8);
@@ -86,27 +81,25 @@ init_pm(struct vfus_config *c, unsigned int next)
 }
 
 /* PCIe 4.0 7.5.3: an endpoint with function-level reset on an 8 GT/s x4 link. */
-static void
-init_pcie(struct vfus_config *c, unsigned int next)
+static void init_pcie(struct vfus_config *c, unsigned int next)
 {
 	c->pcie = CAP_PCIE;
 	put16(c->bytes, c->pcie, 0x10 | next << 8);
-	put16(c->bytes, c->pcie + 2, 0x0002);	     /* version 2, endpoint */
+	put16(c->bytes, c->pcie + 2, 0x0002);		   /* version 2, endpoint */
 	put32(c->bytes, c->pcie + 4, 1u << 28 | 1u << 15); /* FLR, role-based error reporting */
 	put16(c->bytes, c->pcie + PCIE_DEVICE_CONTROL, 0x2810);
 	put16(c->writable, c->pcie + PCIE_DEVICE_CONTROL, 0x7fff);
-	put32(c->bytes, c->pcie + 12, 0x43);	     /* link: 8 GT/s, x4 */
+	put32(c->bytes, c->pcie + 12, 0x43); /* link: 8 GT/s, x4 */
 	put16(c->writable, c->pcie + 16, 0x01cb);
 	put16(c->bytes, c->pcie + 18, 0x43);
-	put32(c->bytes, c->pcie + 36, 0x10);	     /* completion timeout may be disabled */
+	put32(c->bytes, c->pcie + 36, 0x10); /* completion timeout may be disabled */
 	put16(c->writable, c->pcie + 40, 0x001f);
-	put32(c->bytes, c->pcie + 44, 0x0e);	     /* 2.5, 5 and 8 GT/s */
+	put32(c->bytes, c->pcie + 44, 0x0e); /* 2.5, 5 and 8 GT/s */
 	put16(c->bytes, c->pcie + 48, 0x0003);
 	put16(c->writable, c->pcie + 48, 0x000f);
 }
 
-static void
-init_msix(struct vfus_config *c, const struct bh_vfu_server *s)
+static void init_msix(struct vfus_config *c, const struct bh_vfu_server *s)
 {
 	c->msix = CAP_MSIX;
 	put16(c->bytes, c->msix, 0x11);
@@ -116,8 +109,7 @@ init_msix(struct vfus_config *c, const struct bh_vfu_server *s)
 	put32(c->bytes, c->msix + 8, (uint32_t)s->pba_offset | s->msix_bar);
 }
 
-void
-vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
+void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
 	struct vfus_config *c = &s->config;
 
@@ -140,15 +132,13 @@ vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	memcpy(c->defaults, c->bytes, sizeof(c->defaults));
 }
 
-static bool
-in_d3(const struct vfus_config *c)
+static bool in_d3(const struct vfus_config *c)
 {
 	return (c->bytes[c->pm + PM_CONTROL] & PM_STATE) == PM_D3;
 }
 
 /* The command register in force has changed, if it has. */
-static void
-update_command(struct bh_vfu_server *s)
+static void update_command(struct bh_vfu_server *s)
 {
 	struct vfus_config *c = &s->config;
 	uint32_t command = get16(c->bytes, COMMAND);
@@ -162,8 +152,7 @@ update_command(struct bh_vfu_server *s)
 		s->ops->command(s->ops_ctx, (uint16_t)command);
 }
 
-static void
-update_msix(struct bh_vfu_server *s)
+static void update_msix(struct bh_vfu_server *s)
 {
 	const struct vfus_config *c = &s->config;
 	const uint32_t control = c->msix ? get16(c->bytes, c->msix + MSIX_CONTROL) : 0;
@@ -172,16 +161,14 @@ update_msix(struct bh_vfu_server *s)
 	vfus_irqs_msix_control(s, control & MSIX_ENABLE, control & MSIX_FUNCTION_MASK);
 }
 
-void
-vfus_config_reset(struct bh_vfu_server *s)
+void vfus_config_reset(struct bh_vfu_server *s)
 {
 	memcpy(s->config.bytes, s->config.defaults, sizeof(s->config.bytes));
 	update_command(s);
 	update_msix(s);
 }
 
-void
-vfus_config_read(struct bh_vfu_server *s, uint32_t offset, void *buf, size_t len)
+void vfus_config_read(struct bh_vfu_server *s, uint32_t offset, void *buf, size_t len)
 {
 	uint8_t *status = &s->config.bytes[STATUS];
 
@@ -192,8 +179,8 @@ vfus_config_read(struct bh_vfu_server *s, uint32_t offset, void *buf, size_t len
 	memcpy(buf, s->config.bytes + offset, len);
 }
 
-enum vfus_reset_wish
-vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf, size_t len)
+enum vfus_reset_wish vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf,
+				       size_t len)
 {
 	struct vfus_config *c = &s->config;
 	const unsigned int power_at = c->pm + PM_CONTROL;
@@ -212,7 +199,7 @@ vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf, siz
 	state = c->bytes[power_at] & PM_STATE;
 	if (state != PM_D0 && state != PM_D3) /* states we do not have: the write is ignored */
 		c->bytes[power_at] = old_power;
-	/* With a reset to follow nothing is told now: the command register in force goes to 0 once. */
+	/* With a reset to follow nothing is told now: the command in force goes to 0 once. */
 	if (offset <= flr_at && flr_at - offset < len && (in[flr_at - offset] & (PCIE_FLR >> 8)))
 		return VFUS_WISH_FLR;
 	if ((old_power & PM_STATE) == PM_D3 && !in_d3(c))
@@ -224,8 +211,7 @@ vfus_config_write(struct bh_vfu_server *s, uint32_t offset, const void *buf, siz
 	return VFUS_WISH_NONE;
 }
 
-uint16_t
-bh_vfu_server_command(const struct bh_vfu_server *s)
+uint16_t bh_vfu_server_command(const struct bh_vfu_server *s)
 {
 	return (uint16_t)__atomic_load_n(&s->config.command, __ATOMIC_ACQUIRE);
 }

@@ -16,8 +16,7 @@
 
 #include "vfu_server/server.h"
 
-static int
-unknown(struct bh_vfu_server *s, struct vfu_msg *msg)
+static int unknown(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	(void)s;
 	(void)msg;
@@ -26,8 +25,7 @@ unknown(struct bh_vfu_server *s, struct vfu_msg *msg)
 
 typedef int (*handler)(struct bh_vfu_server *s, struct vfu_msg *msg);
 
-static handler
-handler_of(uint16_t command)
+static handler handler_of(uint16_t command)
 {
 	static const handler table[] = {
 		[VFU_DMA_MAP] = vfus_handle_dma_map,
@@ -51,9 +49,9 @@ handler_of(uint16_t command)
 }
 
 /* Sends to the current command's sender. What goes wrong is the end of the connection. */
-static void
-send_reply(struct bh_vfu_server *s, const struct vfu_header *request, int error, const void *body,
-	   size_t body_len, const void *data, size_t data_len, const int *fds, unsigned int nfds)
+static void send_reply(struct bh_vfu_server *s, const struct vfu_header *request, int error,
+		       const void *body, size_t body_len, const void *data, size_t data_len,
+		       const int *fds, unsigned int nfds)
 {
 	int rc;
 
@@ -64,15 +62,13 @@ send_reply(struct bh_vfu_server *s, const struct vfu_header *request, int error,
 		s->broken = true;
 }
 
-void
-vfus_reply(struct bh_vfu_server *s, const void *body, size_t body_len, const void *data,
-	   size_t data_len, const int *fds, unsigned int nfds)
+void vfus_reply(struct bh_vfu_server *s, const void *body, size_t body_len, const void *data,
+		size_t data_len, const int *fds, unsigned int nfds)
 {
 	send_reply(s, &s->cur.header, 0, body, body_len, data, data_len, fds, nfds);
 }
 
-void
-vfus_finish(struct bh_vfu_server *s, int rc)
+void vfus_finish(struct bh_vfu_server *s, int rc)
 {
 	if (rc < 0) {
 		bh_log(s->log, BH_LOG_DEBUG, VFUS_LOG, "%s: %s: %s", s->path,
@@ -84,8 +80,7 @@ vfus_finish(struct bh_vfu_server *s, int rc)
 }
 
 /* The first message must be a VERSION that we can agree to. */
-static void
-execute_first(struct bh_vfu_server *s)
+static void execute_first(struct bh_vfu_server *s)
 {
 	int rc = -EINVAL;
 
@@ -96,8 +91,7 @@ execute_first(struct bh_vfu_server *s)
 		s->broken = true;
 }
 
-static void
-execute(struct bh_vfu_server *s, struct vfu_msg *msg)
+static void execute(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	int rc;
 
@@ -115,8 +109,7 @@ execute(struct bh_vfu_server *s, struct vfu_msg *msg)
 		vfus_finish(s, rc);
 }
 
-static void
-defer(struct bh_vfu_server *s, struct vfu_msg *msg)
+static void defer(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfus_deferred *d = malloc(sizeof(*d));
 
@@ -134,10 +127,10 @@ defer(struct bh_vfu_server *s, struct vfu_msg *msg)
 	s->def_tail = d;
 	s->def_count++;
 	s->def_bytes += msg->body_len;
+	s->def_fds += msg->nfds;
 }
 
-static struct vfu_msg
-undefer(struct bh_vfu_server *s)
+static struct vfu_msg undefer(struct bh_vfu_server *s)
 {
 	struct vfus_deferred *d = s->def_head;
 	const struct vfu_msg msg = d->msg;
@@ -147,12 +140,12 @@ undefer(struct bh_vfu_server *s)
 		s->def_tail = NULL;
 	s->def_count--;
 	s->def_bytes -= msg.body_len;
+	s->def_fds -= msg.nfds;
 	free(d);
 	return msg;
 }
 
-void
-vfus_drop_deferred(struct bh_vfu_server *s)
+void vfus_drop_deferred(struct bh_vfu_server *s)
 {
 	struct vfu_msg msg;
 
@@ -163,8 +156,7 @@ vfus_drop_deferred(struct bh_vfu_server *s)
 }
 
 /* Takes over the message. */
-void
-vfus_take(struct bh_vfu_server *s, struct vfu_msg *msg)
+void vfus_take(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	const uint32_t type = msg->header.flags & VFU_FLAG_TYPE_MASK;
 
@@ -184,15 +176,13 @@ vfus_take(struct bh_vfu_server *s, struct vfu_msg *msg)
 }
 
 /* Executes what was held back, a pass's worth of it. Called in the outermost vfus_leave only. */
-void
-vfus_run_deferred(struct bh_vfu_server *s)
+void vfus_run_deferred(struct bh_vfu_server *s)
 {
 	struct vfu_msg msg;
 	unsigned int n = 0;
 
 	/* With too much output it goes on when some of that is gone. */
-	while (s->def_head && !s->cur_active && !s->broken &&
-	       s->conn.out_bytes <= VFUS_MAX_BACKLOG) {
+	while (s->def_head && !s->cur_active && !s->broken && vfus_may_answer(s)) {
 		if (n++ == VFUS_MESSAGES_PER_PASS) {
 			bh_timer_set(s->kick, 0);
 			return;

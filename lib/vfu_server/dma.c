@@ -17,8 +17,7 @@
 #define MAP_MODES (VFU_DMA_FLAG_MMAP | VFU_DMA_FLAG_FILE_IO)
 #define MAP_FLAGS (VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE | MAP_MODES)
 
-static int
-apply_map(struct bh_vfu_server *s)
+static int apply_map(struct bh_vfu_server *s)
 {
 	struct vfu_msg *msg = &s->cur;
 	enum bh_cmem_mode mode = BH_CMEM_MESSAGE;
@@ -36,22 +35,19 @@ apply_map(struct bh_vfu_server *s)
 		prot |= BH_CMEM_PROT_READ;
 	if (map.flags & VFU_DMA_FLAG_WRITE)
 		prot |= BH_CMEM_PROT_WRITE;
-	rc = bh_cmem_add(&s->cmem, map.address, map.size, prot, mode, fd,
-			 fd >= 0 ? map.offset : 0);
+	rc = bh_cmem_add(&s->cmem, map.address, map.size, prot, mode, fd, fd >= 0 ? map.offset : 0);
 	/* What the protocol calls too many regions; ENOSPC is too large a region. */
 	return rc == -ENOSPC ? -EINVAL : rc;
 }
 
-static void
-finish_map(struct bh_vfu_server *s, int rc)
+static void finish_map(struct bh_vfu_server *s, int rc)
 {
 	if (rc == 0)
 		vfus_reply(s, NULL, 0, NULL, 0, NULL, 0);
 	vfus_finish(s, rc);
 }
 
-int
-vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_dma_map map;
 
@@ -71,8 +67,7 @@ vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 }
 
 /* Is there a mapping inside [iova, iova + len)? 0, -ENOENT; -EINVAL: one straddles an edge. */
-static int
-look_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
+static int look_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
 {
 	const struct bh_cmem_table *table = cm->table;
 	size_t lo = 0, hi = table->count, found = 0;
@@ -98,8 +93,7 @@ look_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
 	return found > 0 ? 0 : -ENOENT;
 }
 
-static int
-apply_unmap(struct bh_vfu_server *s)
+static int apply_unmap(struct bh_vfu_server *s)
 {
 	struct vfu_dma_unmap unmap;
 
@@ -107,8 +101,7 @@ apply_unmap(struct bh_vfu_server *s)
 	return bh_cmem_del(&s->cmem, unmap.address, unmap.size);
 }
 
-static void
-finish_unmap(struct bh_vfu_server *s, int rc)
+static void finish_unmap(struct bh_vfu_server *s, int rc)
 {
 	struct vfu_dma_unmap unmap;
 
@@ -120,8 +113,7 @@ finish_unmap(struct bh_vfu_server *s, int rc)
 	vfus_finish(s, rc);
 }
 
-int
-vfus_handle_dma_unmap(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_dma_unmap(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_dma_unmap unmap;
 	int rc;

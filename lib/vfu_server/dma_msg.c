@@ -23,8 +23,7 @@
 
 #define LOOK_NS 250000000ull /* how often deadlines are looked at while something is outstanding */
 
-static void
-job_end(struct vfus_dma_job *job)
+static void job_end(struct vfus_dma_job *job)
 {
 	bh_cmem_done done = job->done;
 	void *arg = job->arg;
@@ -34,8 +33,7 @@ job_end(struct vfus_dma_job *job)
 	done(arg, status);
 }
 
-static void
-unlink_job(struct vfus_dma *dma, struct vfus_dma_job *job)
+static void unlink_job(struct vfus_dma *dma, struct vfus_dma_job *job)
 {
 	struct vfus_dma_job *prev = NULL, *at = dma->head;
 
@@ -52,8 +50,7 @@ unlink_job(struct vfus_dma *dma, struct vfus_dma_job *job)
 }
 
 /* Takes the job off everything and completes it; replies still on their way find no job. */
-static void
-job_fail(struct bh_vfu_server *s, struct vfus_dma_job *job, int status)
+static void job_fail(struct bh_vfu_server *s, struct vfus_dma_job *job, int status)
 {
 	unsigned int i;
 
@@ -65,29 +62,25 @@ job_fail(struct bh_vfu_server *s, struct vfus_dma_job *job, int status)
 	job_end(job);
 }
 
-void
-vfus_dma_fail_all(struct bh_vfu_server *s, int status)
+void vfus_dma_fail_all(struct bh_vfu_server *s, int status)
 {
 	while (s->dma.head)
 		job_fail(s, s->dma.head, status);
 }
 
 /* The connection is gone, and with it what was on the wire. */
-void
-vfus_dma_forget_wire(struct bh_vfu_server *s)
+void vfus_dma_forget_wire(struct bh_vfu_server *s)
 {
 	memset(s->dma.xfer, 0, sizeof(s->dma.xfer));
 	bh_timer_cancel(s->dma.timer);
 }
 
-static struct vfu_conn *
-dma_conn(struct bh_vfu_server *s)
+static struct vfu_conn *dma_conn(struct bh_vfu_server *s)
 {
 	return s->twin.fd >= 0 ? &s->twin : &s->conn;
 }
 
-static struct vfus_dma_xfer *
-free_slot(struct vfus_dma *dma)
+static struct vfus_dma_xfer *free_slot(struct vfus_dma *dma)
 {
 	unsigned int i;
 
@@ -98,8 +91,7 @@ free_slot(struct vfus_dma *dma)
 }
 
 /* An id no message on the wire has. There are far more ids than slots. */
-static uint16_t
-free_id(struct vfus_dma *dma)
+static uint16_t free_id(struct vfus_dma *dma)
 {
 	unsigned int i;
 
@@ -112,8 +104,7 @@ free_id(struct vfus_dma *dma)
 	return dma->next_id;
 }
 
-static void
-send_xfer(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer)
+static void send_xfer(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer)
 {
 	const struct vfu_dma_access access = { .address = xfer->iova, .count = xfer->count };
 	const bool write = xfer->command == VFU_DMA_WRITE;
@@ -131,16 +122,14 @@ send_xfer(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer)
 		s->broken = true;
 }
 
-static uint32_t
-largest(const struct bh_vfu_server *s)
+static uint32_t largest(const struct bh_vfu_server *s)
 {
-	return s->peer.max_data_xfer < VFU_MAX_DATA ? (uint32_t)s->peer.max_data_xfer :
-						      VFU_MAX_DATA;
+	return s->peer.max_data_xfer < VFU_MAX_DATA ? (uint32_t)s->peer.max_data_xfer
+						    : VFU_MAX_DATA;
 }
 
 /* Sends as much of a job as slots and output allow. False when something else must go first. */
-static bool
-pump_job(struct bh_vfu_server *s, struct vfus_dma_job *job)
+static bool pump_job(struct bh_vfu_server *s, struct vfus_dma_job *job)
 {
 	struct vfus_dma_xfer *xfer;
 	size_t n;
@@ -164,8 +153,7 @@ pump_job(struct bh_vfu_server *s, struct vfus_dma_job *job)
 	return true;
 }
 
-void
-vfus_dma_pump(struct bh_vfu_server *s)
+void vfus_dma_pump(struct bh_vfu_server *s)
 {
 	struct vfus_dma_job *job;
 
@@ -178,8 +166,7 @@ vfus_dma_pump(struct bh_vfu_server *s)
 
 /* ---- replies ---- */
 
-static int
-status_of(const struct vfu_header *header)
+static int status_of(const struct vfu_header *header)
 {
 	switch (header->error) {
 	case EPERM:
@@ -196,8 +183,7 @@ status_of(const struct vfu_header *header)
 }
 
 /* Bytes done, at least 1, or -errno; -EPROTO: not a reply to what we asked. */
-static int64_t
-check_reply(const struct vfus_dma_xfer *xfer, const struct vfu_msg *msg)
+static int64_t check_reply(const struct vfus_dma_xfer *xfer, const struct vfu_msg *msg)
 {
 	struct vfu_dma_access access;
 	size_t need = sizeof(access);
@@ -216,8 +202,8 @@ check_reply(const struct vfus_dma_xfer *xfer, const struct vfu_msg *msg)
 	return access.count > 0 ? (int64_t)access.count : -EFAULT;
 }
 
-static struct vfus_dma_xfer *
-find_xfer(struct vfus_dma *dma, const struct vfu_header *header, bool *any)
+static struct vfus_dma_xfer *find_xfer(struct vfus_dma *dma, const struct vfu_header *header,
+				       bool *any)
 {
 	unsigned int i;
 
@@ -232,8 +218,8 @@ find_xfer(struct vfus_dma *dma, const struct vfu_header *header, bool *any)
 	return NULL;
 }
 
-static void
-progress(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer, const struct vfu_msg *msg, uint32_t n)
+static void progress(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer, const struct vfu_msg *msg,
+		     uint32_t n)
 {
 	struct vfus_dma_job *job = xfer->job;
 
@@ -256,8 +242,7 @@ progress(struct bh_vfu_server *s, struct vfus_dma_xfer *xfer, const struct vfu_m
 	}
 }
 
-void
-vfus_dma_reply(struct bh_vfu_server *s, struct vfu_msg *msg)
+void vfus_dma_reply(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfus_dma_xfer *xfer;
 	int64_t n;
@@ -292,8 +277,7 @@ vfus_dma_reply(struct bh_vfu_server *s, struct vfu_msg *msg)
 
 /* ---- deadlines ---- */
 
-static bool
-is_late(const struct bh_vfu_server *s, const struct vfus_dma_job *job, uint64_t now)
+static bool is_late(const struct bh_vfu_server *s, const struct vfus_dma_job *job, uint64_t now)
 {
 	uint64_t since = job->queued_ns;
 	unsigned int i;
@@ -304,14 +288,12 @@ is_late(const struct bh_vfu_server *s, const struct vfus_dma_job *job, uint64_t 
 		return now - since > VFUS_DMA_TIMEOUT_NS;
 	}
 	for (i = 0; i < VFUS_DMA_SLOTS; i++)
-		if (s->dma.xfer[i].job == job &&
-		    now - s->dma.xfer[i].sent_ns > VFUS_DMA_TIMEOUT_NS)
+		if (s->dma.xfer[i].job == job && now - s->dma.xfer[i].sent_ns > VFUS_DMA_TIMEOUT_NS)
 			return true;
 	return false;
 }
 
-static void
-on_timer(void *ctx)
+static void on_timer(void *ctx)
 {
 	struct bh_vfu_server *s = ctx;
 	struct vfus_dma_job *job;
@@ -330,8 +312,7 @@ on_timer(void *ctx)
 	vfus_leave(s);
 }
 
-int
-vfus_dma_init(struct bh_vfu_server *s)
+int vfus_dma_init(struct bh_vfu_server *s)
 {
 	return bh_timer_create(s->control, on_timer, s, &s->dma.timer);
 }
@@ -339,8 +320,7 @@ vfus_dma_init(struct bh_vfu_server *s)
 /* ---- entry ---- */
 
 /* On the control thread. */
-static void
-job_start(void *ctx)
+static void job_start(void *ctx)
 {
 	struct vfus_dma_job *job = ctx;
 	struct bh_vfu_server *s = job->server;
@@ -363,9 +343,8 @@ job_start(void *ctx)
 	vfus_leave(s);
 }
 
-void
-vfus_dma_message(void *ctx, bool write, uint64_t iova, void *buf, size_t len, bh_cmem_done done,
-		 void *arg)
+void vfus_dma_message(void *ctx, bool write, uint64_t iova, void *buf, size_t len,
+		      bh_cmem_done done, void *arg)
 {
 	struct bh_vfu_server *s = ctx;
 	struct vfus_dma_job *job = calloc(1, sizeof(*job));

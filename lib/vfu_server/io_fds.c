@@ -21,8 +21,7 @@ struct fd_list {
 };
 
 /* Its index in the list, where it is put if it is not there yet; VFU_IO_FD_NONE: no room. */
-static uint32_t
-fd_index(struct fd_list *list, int fd)
+static uint32_t fd_index(struct fd_list *list, int fd)
 {
 	unsigned int i;
 
@@ -36,8 +35,8 @@ fd_index(struct fd_list *list, int fd)
 }
 
 /* False, and the list as it was, when the descriptors do not fit. */
-static bool
-make_entry(const struct bh_vfu_io_fd *from, struct fd_list *list, struct vfu_io_fd *entry)
+static bool make_entry(const struct bh_vfu_io_fd *from, struct fd_list *list,
+		       struct vfu_io_fd *entry)
 {
 	const unsigned int before = list->count;
 
@@ -57,9 +56,8 @@ make_entry(const struct bh_vfu_io_fd *from, struct fd_list *list, struct vfu_io_
 	return false;
 }
 
-static int
-check_request(const struct bh_vfu_server *s, const struct vfu_msg *msg,
-	      struct vfu_region_io_fds *request)
+static int check_request(const struct bh_vfu_server *s, const struct vfu_msg *msg,
+			 struct vfu_region_io_fds *request)
 {
 	if (msg->body_len < sizeof(*request))
 		return -EINVAL;
@@ -72,8 +70,7 @@ check_request(const struct bh_vfu_server *s, const struct vfu_msg *msg,
 	return 0;
 }
 
-int
-vfus_handle_io_fds(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_io_fds(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_region_io_fds head;
 	struct vfu_io_fd *entries;
@@ -105,12 +102,11 @@ vfus_handle_io_fds(struct bh_vfu_server *s, struct vfu_msg *msg)
 	return 0;
 }
 
-int
-bh_vfu_server_io_fd_add(struct bh_vfu_server *s, const struct bh_vfu_io_fd *io_fd)
+int bh_vfu_server_io_fd_add(struct bh_vfu_server *s, const struct bh_vfu_io_fd *io_fd)
 {
 	/* All entries of one region must fit into the largest reply a client may ask for. */
-	const unsigned int most = (VFU_MAX_DATA - sizeof(struct vfu_region_io_fds)) /
-				  sizeof(struct vfu_io_fd);
+	const unsigned int most =
+		(VFU_MAX_DATA - sizeof(struct vfu_region_io_fds)) / sizeof(struct vfu_io_fd);
 	struct bh_vfu_io_fd *grown;
 
 	if (io_fd->region > BH_PCI_BAR5 || io_fd->eventfd < 0 || io_fd->len == 0 ||

@@ -14,11 +14,7 @@
  * has been closed and reused. The lock is held for a system call that does not block, and
  * contended only while a client rebinds the vector under load.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bellhop/barrier.h>
@@ -27,8 +23,7 @@
 
 #define SPINS 64 /* then the holder is likely not running */
 
-static void
-lock(uint32_t *word)
+static void lock(uint32_t *word)
 {
 	unsigned int spins = 0;
 
@@ -42,32 +37,12 @@ lock(uint32_t *word)
 	}
 }
 
-static void
-unlock(uint32_t *word)
+static void unlock(uint32_t *word)
 {
 	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
 }
 
-/*
- * Adds one to an eventfd without ever waiting. The client shares the file and may have made it
- * blocking and full, so the fd's own O_NONBLOCK says nothing; a full one counts as signalled.
- * Errors are the client's: it may have sent anything as an eventfd.
- */
-void
-vfus_signal(int fd)
-{
-	const uint64_t one = 1;
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
-
-	if (fd >= 0 && poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLOUT)) {
-		n = write(fd, &one, sizeof(one));
-		(void)n;
-	}
-}
-
-static bool
-deliver_locked(struct vfus_vector *vector)
+static bool deliver_locked(struct vfus_vector *vector)
 {
 	uint32_t state = __atomic_fetch_and(&vector->state, ~VFUS_VECTOR_PENDING, __ATOMIC_SEQ_CST);
 
@@ -77,12 +52,11 @@ deliver_locked(struct vfus_vector *vector)
 		__atomic_fetch_or(&vector->state, VFUS_VECTOR_PENDING, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	vfus_signal(vector->fd);
+	vfus_signal(vector->signaller, vector->fd);
 	return true;
 }
 
-bool
-vfus_vector_raise(struct vfus_vector *vector)
+bool vfus_vector_raise(struct vfus_vector *vector)
 {
 	uint32_t old = __atomic_fetch_or(&vector->state, VFUS_VECTOR_PENDING, __ATOMIC_SEQ_CST);
 	bool delivered;
@@ -96,8 +70,7 @@ vfus_vector_raise(struct vfus_vector *vector)
 }
 
 /* Changes the fd (the old one is closed); the vector must be opened anew afterwards. */
-void
-vfus_vector_bind(struct vfus_vector *vector, int fd)
+void vfus_vector_bind(struct vfus_vector *vector, int fd)
 {
 	int old;
 
@@ -110,8 +83,7 @@ vfus_vector_bind(struct vfus_vector *vector, int fd)
 		close(old);
 }
 
-void
-vfus_vector_open(struct vfus_vector *vector, bool open)
+void vfus_vector_open(struct vfus_vector *vector, bool open)
 {
 	lock(&vector->lock);
 	if (open && vector->fd >= 0) {
@@ -123,14 +95,12 @@ vfus_vector_open(struct vfus_vector *vector, bool open)
 	unlock(&vector->lock);
 }
 
-bool
-vfus_vector_pending(const struct vfus_vector *vector)
+bool vfus_vector_pending(const struct vfus_vector *vector)
 {
 	return __atomic_load_n(&vector->state, __ATOMIC_ACQUIRE) & VFUS_VECTOR_PENDING;
 }
 
-void
-vfus_vector_forget(struct vfus_vector *vector)
+void vfus_vector_forget(struct vfus_vector *vector)
 {
 	__atomic_fetch_and(&vector->state, ~VFUS_VECTOR_PENDING, __ATOMIC_SEQ_CST);
 }
@@ -140,8 +110,7 @@ vfus_vector_forget(struct vfus_vector *vector)
  * (AUTOMASKED); the client unmasks when the guest has acknowledged, and a condition that still
  * holds signals again.
  */
-static void
-intx_deliver_locked(struct vfus_intx *intx)
+static void intx_deliver_locked(struct vfus_intx *intx)
 {
 	if (intx->masked || intx->blocked || intx->fd < 0)
 		return;
@@ -149,11 +118,10 @@ intx_deliver_locked(struct vfus_intx *intx)
 		return;
 	intx->forced = false;
 	intx->masked = true;
-	vfus_signal(intx->fd);
+	vfus_signal(intx->signaller, intx->fd);
 }
 
-void
-vfus_intx_bind(struct vfus_intx *intx, int fd)
+void vfus_intx_bind(struct vfus_intx *intx, int fd)
 {
 	int old;
 
@@ -170,8 +138,7 @@ vfus_intx_bind(struct vfus_intx *intx, int fd)
 		close(old);
 }
 
-void
-vfus_intx_mask(struct vfus_intx *intx, bool masked)
+void vfus_intx_mask(struct vfus_intx *intx, bool masked)
 {
 	lock(&intx->lock);
 	intx->masked = masked;
@@ -179,8 +146,7 @@ vfus_intx_mask(struct vfus_intx *intx, bool masked)
 	unlock(&intx->lock);
 }
 
-void
-vfus_intx_block(struct vfus_intx *intx, bool blocked)
+void vfus_intx_block(struct vfus_intx *intx, bool blocked)
 {
 	lock(&intx->lock);
 	intx->blocked = blocked;
@@ -188,8 +154,7 @@ vfus_intx_block(struct vfus_intx *intx, bool blocked)
 	unlock(&intx->lock);
 }
 
-void
-vfus_intx_trigger(struct vfus_intx *intx)
+void vfus_intx_trigger(struct vfus_intx *intx)
 {
 	lock(&intx->lock);
 	intx->forced = true;
@@ -197,8 +162,7 @@ vfus_intx_trigger(struct vfus_intx *intx)
 	unlock(&intx->lock);
 }
 
-void
-vfus_intx_clear(struct vfus_intx *intx)
+void vfus_intx_clear(struct vfus_intx *intx)
 {
 	unsigned int i;
 
@@ -210,8 +174,7 @@ vfus_intx_clear(struct vfus_intx *intx)
 	unlock(&intx->lock);
 }
 
-void
-vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
+void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 {
 	uint64_t *word = &intx->level[vector / 64];
 	const uint64_t bit = 1ull << (vector % 64);
@@ -220,8 +183,8 @@ vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 	if (((old & bit) != 0) == asserted) /* one thread per vector: it stays so */
 		return;
 	lock(&intx->lock);
-	old = asserted ? __atomic_fetch_or(word, bit, __ATOMIC_RELAXED) :
-			 __atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+	old = asserted ? __atomic_fetch_or(word, bit, __ATOMIC_RELAXED)
+		       : __atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
 	if (asserted && !(old & bit)) {
 		__atomic_fetch_add(&intx->asserted, 1, __ATOMIC_RELAXED);
 		intx_deliver_locked(intx);
@@ -231,31 +194,27 @@ vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 	unlock(&intx->lock);
 }
 
-bool
-bh_vfu_irq_raise(struct bh_vfu_server *s, unsigned int vector)
+bool bh_vfu_irq_raise(struct bh_vfu_server *s, unsigned int vector)
 {
 	if (vector >= s->irqs.num_msix)
 		return false;
 	return vfus_vector_raise(&s->irqs.msix[vector]);
 }
 
-void
-bh_vfu_irq_level(struct bh_vfu_server *s, unsigned int vector, bool asserted)
+void bh_vfu_irq_level(struct bh_vfu_server *s, unsigned int vector, bool asserted)
 {
 	if (vector < VFUS_MAX_VECTORS)
 		vfus_intx_level(&s->irqs.intx, vector, asserted);
 }
 
-bool
-bh_vfu_irq_is_open(const struct bh_vfu_server *s, unsigned int vector)
+bool bh_vfu_irq_is_open(const struct bh_vfu_server *s, unsigned int vector)
 {
 	if (vector >= s->irqs.num_msix)
 		return false;
 	return __atomic_load_n(&s->irqs.msix[vector].state, __ATOMIC_ACQUIRE) & VFUS_VECTOR_OPEN;
 }
 
-bool
-bh_vfu_irq_msix_enabled(const struct bh_vfu_server *s)
+bool bh_vfu_irq_msix_enabled(const struct bh_vfu_server *s)
 {
 	return __atomic_load_n(&s->irqs.msix_enabled, __ATOMIC_ACQUIRE) != 0;
 }

@@ -20,17 +20,15 @@
 #define DATA_FLAGS (VFU_IRQ_DATA_NONE | VFU_IRQ_DATA_BOOL | VFU_IRQ_DATA_EVENTFD)
 #define ACTION_FLAGS (VFU_IRQ_ACTION_MASK | VFU_IRQ_ACTION_UNMASK | VFU_IRQ_ACTION_TRIGGER)
 
-static void
-vector_update(struct bh_vfu_server *s, unsigned int i)
+static void vector_update(struct bh_vfu_server *s, unsigned int i)
 {
 	struct vfus_vector *v = &s->irqs.msix[i];
 
-	vfus_vector_open(v, v->fd >= 0 && !v->masked && !v->table_masked &&
-				    !s->irqs.function_masked);
+	vfus_vector_open(v,
+			 v->fd >= 0 && !v->masked && !v->table_masked && !s->irqs.function_masked);
 }
 
-static void
-enable_update(struct bh_vfu_server *s)
+static void enable_update(struct bh_vfu_server *s)
 {
 	bool enabled = s->irqs.control_enable || s->irqs.num_bound > 0;
 
@@ -38,34 +36,34 @@ enable_update(struct bh_vfu_server *s)
 	vfus_intx_block(&s->irqs.intx, enabled || (s->config.command & VFUS_COMMAND_INTX_OFF));
 }
 
-static void
-changed(struct bh_vfu_server *s)
+static void changed(struct bh_vfu_server *s)
 {
 	enable_update(s);
 	if (s->ops->irqs_changed)
 		s->ops->irqs_changed(s->ops_ctx);
 }
 
-int
-vfus_irqs_init(struct bh_vfu_server *s, unsigned int msix_vectors)
+int vfus_irqs_init(struct bh_vfu_server *s, unsigned int msix_vectors)
 {
 	unsigned int i;
 
-	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = -1;
+	vfus_signaller_init(&s->irqs.signaller);
+	s->irqs.intx.signaller = &s->irqs.signaller;
 	if (msix_vectors == 0)
 		return 0;
 	s->irqs.msix = aligned_alloc(64, msix_vectors * sizeof(*s->irqs.msix));
 	if (!s->irqs.msix)
 		return -ENOMEM;
 	memset(s->irqs.msix, 0, msix_vectors * sizeof(*s->irqs.msix));
-	for (i = 0; i < msix_vectors; i++)
+	for (i = 0; i < msix_vectors; i++) {
 		s->irqs.msix[i].fd = -1;
+		s->irqs.msix[i].signaller = &s->irqs.signaller;
+	}
 	s->irqs.num_msix = msix_vectors;
 	return 0;
 }
 
-static void
-msix_bind(struct bh_vfu_server *s, unsigned int i, int fd)
+static void msix_bind(struct bh_vfu_server *s, unsigned int i, int fd)
 {
 	struct vfus_vector *v = &s->irqs.msix[i];
 
@@ -77,8 +75,7 @@ msix_bind(struct bh_vfu_server *s, unsigned int i, int fd)
 
 /* ---- eventfds by which the client masks and unmasks ---- */
 
-static void
-mask_fd_free(struct vfus_mask_fd *m)
+static void mask_fd_free(struct vfus_mask_fd *m)
 {
 	bh_fd_source_remove(m->source);
 	close(m->fd);
@@ -86,8 +83,8 @@ mask_fd_free(struct vfus_mask_fd *m)
 }
 
 /* Drops those of [start, start + count) of one type; unmask: -1 means both kinds. */
-static void
-mask_fds_drop(struct bh_vfu_server *s, uint32_t irq, uint32_t start, uint32_t count, int unmask)
+static void mask_fds_drop(struct bh_vfu_server *s, uint32_t irq, uint32_t start, uint32_t count,
+			  int unmask)
 {
 	struct vfus_mask_fd **link = &s->irqs.mask_fds, *m;
 
@@ -102,8 +99,7 @@ mask_fds_drop(struct bh_vfu_server *s, uint32_t irq, uint32_t start, uint32_t co
 	}
 }
 
-static void
-set_mask(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool masked)
+static void set_mask(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool masked)
 {
 	if (irq == BH_PCI_INTX) {
 		vfus_intx_mask(&s->irqs.intx, masked);
@@ -117,8 +113,7 @@ set_mask(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool masked
  * The client signalled. The fd is watched for edges and never read: reading an fd the client shares
  * could block, and its counter means nothing to us.
  */
-static void
-on_mask_fd(void *ctx, uint32_t events)
+static void on_mask_fd(void *ctx, uint32_t events)
 {
 	struct vfus_mask_fd *m = ctx;
 	struct bh_vfu_server *s = m->server;
@@ -132,8 +127,8 @@ on_mask_fd(void *ctx, uint32_t events)
 }
 
 /* Takes the fd. An fd that cannot be watched is -EINVAL. */
-static int
-mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool unmask, int fd)
+static int mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool unmask,
+		       int fd)
 {
 	struct vfus_mask_fd *m = calloc(1, sizeof(*m));
 	int rc = -ENOMEM;
@@ -144,8 +139,7 @@ mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool unm
 		m->vector = vector;
 		m->unmask = unmask;
 		m->fd = fd;
-		rc = bh_fd_source_add(s->control, fd, EPOLLIN | EPOLLET, on_mask_fd, m,
-				      &m->source);
+		rc = bh_fd_source_add(s->control, fd, EPOLLIN | EPOLLET, on_mask_fd, m, &m->source);
 	}
 	if (rc != 0) {
 		free(m);
@@ -160,8 +154,7 @@ mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool unm
 
 /* ---- changes from elsewhere ---- */
 
-static void
-close_slot(int *slot, int fd)
+static void close_slot(int *slot, int fd)
 {
 	if (*slot >= 0)
 		close(*slot);
@@ -169,8 +162,7 @@ close_slot(int *slot, int fd)
 }
 
 /* Everything of one type off: as a client that never bound anything. */
-static void
-disable(struct bh_vfu_server *s, uint32_t irq)
+static void disable(struct bh_vfu_server *s, uint32_t irq)
 {
 	unsigned int i;
 
@@ -188,8 +180,7 @@ disable(struct bh_vfu_server *s, uint32_t irq)
 	}
 }
 
-void
-vfus_irqs_drop(struct bh_vfu_server *s)
+void vfus_irqs_drop(struct bh_vfu_server *s)
 {
 	uint32_t irq;
 
@@ -198,8 +189,7 @@ vfus_irqs_drop(struct bh_vfu_server *s)
 	changed(s);
 }
 
-void
-vfus_irqs_reset(struct bh_vfu_server *s)
+void vfus_irqs_reset(struct bh_vfu_server *s)
 {
 	unsigned int i;
 
@@ -212,8 +202,7 @@ vfus_irqs_reset(struct bh_vfu_server *s)
 	changed(s);
 }
 
-void
-vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask)
+void vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask)
 {
 	bool differs = s->irqs.function_masked != function_mask;
 	unsigned int i;
@@ -225,8 +214,7 @@ vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask)
 	changed(s);
 }
 
-void
-vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked)
+void vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked)
 {
 	if (s->irqs.msix[vector].table_masked == masked)
 		return;
@@ -235,13 +223,13 @@ vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked)
 	changed(s);
 }
 
-void
-vfus_irqs_fini(struct bh_vfu_server *s)
+void vfus_irqs_fini(struct bh_vfu_server *s)
 {
 	uint32_t irq;
 
 	for (irq = 0; irq < BH_PCI_IRQS; irq++)
 		disable(s, irq);
+	vfus_signaller_fini(&s->irqs.signaller);
 	free(s->irqs.msix);
 	s->irqs.msix = NULL;
 	s->irqs.num_msix = 0;
@@ -249,8 +237,7 @@ vfus_irqs_fini(struct bh_vfu_server *s)
 
 /* ---- messages ---- */
 
-unsigned int
-vfus_irq_count(const struct bh_vfu_server *s, uint32_t index)
+unsigned int vfus_irq_count(const struct bh_vfu_server *s, uint32_t index)
 {
 	switch (index) {
 	case BH_PCI_INTX:
@@ -265,12 +252,11 @@ vfus_irq_count(const struct bh_vfu_server *s, uint32_t index)
 	}
 }
 
-int
-vfus_handle_irq_info(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_irq_info(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	static const uint32_t flags[BH_PCI_IRQS] = {
-		[BH_PCI_INTX] = VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_MASKABLE |
-				VFU_IRQ_FLAG_AUTOMASKED,
+		[BH_PCI_INTX] =
+			VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_MASKABLE | VFU_IRQ_FLAG_AUTOMASKED,
 		[BH_PCI_MSI] = VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_NORESIZE,
 		[BH_PCI_MSIX] = VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_MASKABLE,
 		[BH_PCI_ERR] = VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_NORESIZE,
@@ -291,8 +277,8 @@ vfus_handle_irq_info(struct bh_vfu_server *s, struct vfu_msg *msg)
 }
 
 /* Everything about a request but the meaning of its flags together with its type. */
-static int
-check_set(const struct bh_vfu_server *s, const struct vfu_msg *msg, const struct vfu_irq_set *set)
+static int check_set(const struct bh_vfu_server *s, const struct vfu_msg *msg,
+		     const struct vfu_irq_set *set)
 {
 	const uint32_t data = set->flags & DATA_FLAGS, action = set->flags & ACTION_FLAGS;
 	const uint32_t count = vfus_irq_count(s, set->index);
@@ -304,8 +290,8 @@ check_set(const struct bh_vfu_server *s, const struct vfu_msg *msg, const struct
 		return -EINVAL;
 	if (set->start >= count || set->count > count - set->start)
 		return -EINVAL;
-	if (set->count == 0 && (data != VFU_IRQ_DATA_NONE || action != VFU_IRQ_ACTION_TRIGGER ||
-				set->start != 0))
+	if (set->count == 0 &&
+	    (data != VFU_IRQ_DATA_NONE || action != VFU_IRQ_ACTION_TRIGGER || set->start != 0))
 		return -EINVAL;
 	if (msg->nfds != 0 && (data != VFU_IRQ_DATA_EVENTFD || msg->nfds != set->count))
 		return -EINVAL;
@@ -317,20 +303,19 @@ check_set(const struct bh_vfu_server *s, const struct vfu_msg *msg, const struct
 	return 0;
 }
 
-static void
-trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector)
+static void trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector)
 {
 	if (irq == BH_PCI_INTX)
 		vfus_intx_trigger(&s->irqs.intx);
 	else if (irq == BH_PCI_MSIX)
 		vfus_vector_raise(&s->irqs.msix[vector]);
 	else
-		vfus_signal(irq == BH_PCI_ERR ? s->irqs.err_fd : s->irqs.req_fd);
+		vfus_signal(&s->irqs.signaller,
+			    irq == BH_PCI_ERR ? s->irqs.err_fd : s->irqs.req_fd);
 }
 
 /* NONE and BOOL: performs the action on those vectors that are meant. */
-static void
-act(struct bh_vfu_server *s, const struct vfu_irq_set *set, const uint8_t *which)
+static void act(struct bh_vfu_server *s, const struct vfu_irq_set *set, const uint8_t *which)
 {
 	uint32_t i;
 
@@ -345,8 +330,7 @@ act(struct bh_vfu_server *s, const struct vfu_irq_set *set, const uint8_t *which
 	}
 }
 
-static void
-bind_trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, int fd)
+static void bind_trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, int fd)
 {
 	if (irq == BH_PCI_INTX)
 		vfus_intx_bind(&s->irqs.intx, fd);
@@ -357,8 +341,7 @@ bind_trigger(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, int fd)
 }
 
 /* EVENTFD: binds one fd per vector, or unbinds when there are none. */
-static int
-bind_fds(struct bh_vfu_server *s, const struct vfu_irq_set *set, struct vfu_msg *msg)
+static int bind_fds(struct bh_vfu_server *s, const struct vfu_irq_set *set, struct vfu_msg *msg)
 {
 	const bool unmask = set->flags & VFU_IRQ_ACTION_UNMASK;
 	uint32_t i;
@@ -385,8 +368,7 @@ bind_fds(struct bh_vfu_server *s, const struct vfu_irq_set *set, struct vfu_msg 
 	return 0;
 }
 
-int
-vfus_handle_set_irqs(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_set_irqs(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_irq_set set;
 	int rc;

@@ -9,8 +9,7 @@
 #define REPLY_ROOM 198 /* QEMU reads header and body into 214 bytes */
 
 /* Our side of the bargain: what the client offered, as far as we go along. */
-static void
-answer(struct bh_vfu_server *s, const struct vfu_caps *offer, struct vfu_caps *ours)
+static void answer(struct bh_vfu_server *s, const struct vfu_caps *offer, struct vfu_caps *ours)
 {
 	vfu_caps_default(ours);
 	ours->max_msg_fds = VFU_MAX_FDS;
@@ -21,8 +20,7 @@ answer(struct bh_vfu_server *s, const struct vfu_caps *offer, struct vfu_caps *o
 	ours->write_multiple = offer->write_multiple;
 }
 
-static int
-send_version(struct bh_vfu_server *s, uint16_t minor, struct vfu_caps *ours)
+static int send_version(struct bh_vfu_server *s, uint16_t minor, struct vfu_caps *ours)
 {
 	uint8_t body[REPLY_ROOM];
 	int n, fd = -1;
@@ -39,8 +37,7 @@ send_version(struct bh_vfu_server *s, uint16_t minor, struct vfu_caps *ours)
 	return n > 0 ? 0 : n;
 }
 
-int
-vfus_handle_version(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_version(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	const char *why = "descriptors came with it";
 	uint16_t major = 0, minor = 0;
@@ -64,14 +61,14 @@ vfus_handle_version(struct bh_vfu_server *s, struct vfu_msg *msg)
 		return rc;
 	}
 	s->state = VFUS_NEGOTIATED;
+	bh_timer_cancel(s->handshake);
 	bh_log(s->log, BH_LOG_INFO, VFUS_LOG, "%s: client of version %u.%u", s->path, major, minor);
 	if (s->ops->connected)
 		s->ops->connected(s->ops_ctx);
 	return 0;
 }
 
-int
-vfus_handle_device_info(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_device_info(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_device_info info;
 
@@ -92,8 +89,7 @@ vfus_handle_device_info(struct bh_vfu_server *s, struct vfu_msg *msg)
  * No feature is offered yet, and the protocol has one errno both for a malformed request and for a
  * feature or method that is not there.
  */
-int
-vfus_handle_feature(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_feature(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	(void)s;
 	(void)msg;
@@ -101,8 +97,7 @@ vfus_handle_feature(struct bh_vfu_server *s, struct vfu_msg *msg)
 }
 
 /* The device stands still: back to power-on, but DMA mappings and interrupt bindings stay. */
-int
-vfus_do_reset(struct bh_vfu_server *s)
+int vfus_do_reset(struct bh_vfu_server *s)
 {
 	unsigned int i;
 
@@ -116,16 +111,14 @@ vfus_do_reset(struct bh_vfu_server *s)
 	return 0;
 }
 
-static void
-finish_reset(struct bh_vfu_server *s, int rc)
+static void finish_reset(struct bh_vfu_server *s, int rc)
 {
 	if (rc == 0)
 		vfus_reply(s, NULL, 0, NULL, 0, NULL, 0);
 	vfus_finish(s, rc);
 }
 
-int
-vfus_handle_reset(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_reset(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	if (msg->body_len != 0)
 		return -EINVAL;

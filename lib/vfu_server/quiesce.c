@@ -25,8 +25,7 @@
 
 #include "vfu_server/server.h"
 
-static void
-set_timer(struct bh_vfu_server *s)
+static void set_timer(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
 	uint64_t now = bh_now_ns();
@@ -37,8 +36,7 @@ set_timer(struct bh_vfu_server *s)
 	bh_timer_set(gate->timer, left);
 }
 
-static void
-complete(struct bh_vfu_server *s)
+static void complete(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
 	const struct vfus_wait asked = gate->asked;
@@ -54,8 +52,7 @@ complete(struct bh_vfu_server *s)
 	asked.finish(s, rc);
 }
 
-static void
-ask(struct bh_vfu_server *s)
+static void ask(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
 
@@ -68,8 +65,7 @@ ask(struct bh_vfu_server *s)
 		complete(s);
 }
 
-void
-vfus_gate_begin(struct bh_vfu_server *s, const struct vfus_wait *wait)
+void vfus_gate_begin(struct bh_vfu_server *s, const struct vfus_wait *wait)
 {
 	struct vfus_gate *gate = &s->gate;
 
@@ -85,10 +81,9 @@ vfus_gate_begin(struct bh_vfu_server *s, const struct vfus_wait *wait)
 	ask(s);
 }
 
-int
-vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, uint64_t iova,
-		  uint64_t len, int (*apply)(struct bh_vfu_server *s),
-		  void (*finish)(struct bh_vfu_server *s, int rc))
+int vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, uint64_t iova,
+		      uint64_t len, int (*apply)(struct bh_vfu_server *s),
+		      void (*finish)(struct bh_vfu_server *s, int rc))
 {
 	const struct vfus_wait wait = {
 		.reason = reason,
@@ -102,8 +97,7 @@ vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, uint64
 	return VFUS_PENDING;
 }
 
-void
-bh_vfu_server_quiesced(struct bh_vfu_server *s)
+void bh_vfu_server_quiesced(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
 
@@ -125,25 +119,25 @@ bh_vfu_server_quiesced(struct bh_vfu_server *s)
 }
 
 /* The deadline passed: whoever waits is told, except a disconnect, which must go on waiting. */
-static void
-expire(struct bh_vfu_server *s)
+static void expire(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
 	const struct vfus_wait wait = gate->has_wanted ? gate->wanted : gate->asked;
 
 	bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: the device did not quiesce in time%s", s->path,
 	       wait.reason == BH_QUIESCE_DISCONNECT ? "; no other client until it does" : "");
-	s->ops->fatal(s->ops_ctx);
-	if (wait.reason == BH_QUIESCE_DISCONNECT)
+	if (wait.reason == BH_QUIESCE_DISCONNECT) {
+		s->ops->fatal(s->ops_ctx);
 		return;
+	}
 	gate->has_wanted = false;
 	gate->state = VFUS_GATE_LATE;
 	s->dma.refusing = false;
+	s->ops->fatal(s->ops_ctx); /* in which the device may become quiet: too late for this one */
 	wait.finish(s, -ETIMEDOUT);
 }
 
-static void
-on_timer(void *ctx)
+static void on_timer(void *ctx)
 {
 	struct bh_vfu_server *s = ctx;
 	struct vfus_gate *gate = &s->gate;
@@ -166,8 +160,7 @@ on_timer(void *ctx)
 	vfus_leave(s);
 }
 
-int
-vfus_gate_init(struct bh_vfu_server *s)
+int vfus_gate_init(struct bh_vfu_server *s)
 {
 	return bh_timer_create(s->control, on_timer, s, &s->gate.timer);
 }

@@ -19,8 +19,7 @@
 #define MSIX_VECTOR_CONTROL 12u
 #define SMALL 64 /* register accesses need no allocation */
 
-uint64_t
-vfus_region_size(const struct bh_vfu_server *s, uint32_t region)
+uint64_t vfus_region_size(const struct bh_vfu_server *s, uint32_t region)
 {
 	if (region <= BH_PCI_BAR5)
 		return s->bar[region].bytes;
@@ -29,16 +28,14 @@ vfus_region_size(const struct bh_vfu_server *s, uint32_t region)
 
 /* ---- information ---- */
 
-static bool
-is_mappable(const struct bh_vfu_server *s, uint32_t region)
+static bool is_mappable(const struct bh_vfu_server *s, uint32_t region)
 {
 	return region <= BH_PCI_BAR5 && s->bar[region].fd >= 0 && s->bar[region].num_areas > 0 &&
 	       s->peer.max_msg_fds > 0;
 }
 
 /* The capability chain: one sparse-mmap capability, even if its one area is the whole BAR. */
-static struct vfu_cap_sparse *
-make_sparse(const struct vfus_bar *bar, size_t *len)
+static struct vfu_cap_sparse *make_sparse(const struct vfus_bar *bar, size_t *len)
 {
 	struct vfu_cap_sparse *cap;
 	unsigned int i;
@@ -57,8 +54,7 @@ make_sparse(const struct vfus_bar *bar, size_t *len)
 	return cap;
 }
 
-static int
-reply_with_areas(struct bh_vfu_server *s, struct vfu_region_info *info, uint32_t argsz)
+static int reply_with_areas(struct bh_vfu_server *s, struct vfu_region_info *info, uint32_t argsz)
 {
 	const struct vfus_bar *bar = &s->bar[info->index];
 	struct vfu_cap_sparse *cap;
@@ -81,8 +77,7 @@ reply_with_areas(struct bh_vfu_server *s, struct vfu_region_info *info, uint32_t
 	return 0;
 }
 
-int
-vfus_handle_region_info(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_region_info(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_region_info request, info = { .argsz = sizeof(info) };
 
@@ -103,8 +98,7 @@ vfus_handle_region_info(struct bh_vfu_server *s, struct vfu_msg *msg)
 
 /* ---- the MSI-X BAR ---- */
 
-static uint8_t
-pba_byte(const struct bh_vfu_server *s, uint64_t at)
+static uint8_t pba_byte(const struct bh_vfu_server *s, uint64_t at)
 {
 	unsigned int i, vector;
 	uint8_t byte = 0;
@@ -117,8 +111,7 @@ pba_byte(const struct bh_vfu_server *s, uint64_t at)
 	return byte;
 }
 
-static void
-msix_read(struct bh_vfu_server *s, uint64_t offset, uint8_t *buf, size_t count)
+static void msix_read(struct bh_vfu_server *s, uint64_t offset, uint8_t *buf, size_t count)
 {
 	const uint64_t pba_len = (s->irqs.num_msix + 7) / 8;
 	size_t i;
@@ -136,8 +129,7 @@ msix_read(struct bh_vfu_server *s, uint64_t offset, uint8_t *buf, size_t count)
 }
 
 /* PCI 3.0 6.8.2: only the mask bit of the vector control word means anything to us. */
-static void
-msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *buf, size_t count)
+static void msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *buf, size_t count)
 {
 	size_t i;
 
@@ -152,8 +144,7 @@ msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *buf, size_t 
 
 /* ---- access ---- */
 
-static int
-check_access(const struct bh_vfu_server *s, const struct vfu_region_access *access)
+static int check_access(const struct bh_vfu_server *s, const struct vfu_region_access *access)
 {
 	if (access->region >= BH_PCI_REGIONS || access->count > VFU_MAX_DATA ||
 	    !bh_range_inside(access->offset, access->count, vfus_region_size(s, access->region)))
@@ -161,8 +152,8 @@ check_access(const struct bh_vfu_server *s, const struct vfu_region_access *acce
 	return 0;
 }
 
-static int
-read_region(struct bh_vfu_server *s, const struct vfu_region_access *access, uint8_t *buf)
+static int read_region(struct bh_vfu_server *s, const struct vfu_region_access *access,
+		       uint8_t *buf)
 {
 	if (access->count == 0)
 		return 0;
@@ -179,9 +170,8 @@ read_region(struct bh_vfu_server *s, const struct vfu_region_access *access, uin
 			      false);
 }
 
-static int
-write_region(struct bh_vfu_server *s, const struct vfu_region_access *access, uint8_t *buf,
-	     enum vfus_reset_wish *wish)
+static int write_region(struct bh_vfu_server *s, const struct vfu_region_access *access,
+			uint8_t *buf, enum vfus_reset_wish *wish)
 {
 	*wish = VFUS_WISH_NONE;
 	if (access->count == 0)
@@ -194,12 +184,10 @@ write_region(struct bh_vfu_server *s, const struct vfu_region_access *access, ui
 		msix_write(s, access->offset, buf, access->count);
 		return 0;
 	}
-	return s->ops->access(s->ops_ctx, access->region, access->offset, buf, access->count,
-			      true);
+	return s->ops->access(s->ops_ctx, access->region, access->offset, buf, access->count, true);
 }
 
-int
-vfus_handle_region_read(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_region_read(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_region_access access;
 	uint8_t small[SMALL] __attribute__((aligned(8))), *buf = small;
@@ -224,30 +212,26 @@ vfus_handle_region_read(struct bh_vfu_server *s, struct vfu_msg *msg)
 	return rc;
 }
 
-static int
-begin_reset(struct bh_vfu_server *s, enum vfus_reset_wish wish,
-	    void (*finish)(struct bh_vfu_server *s, int rc))
+static int begin_reset(struct bh_vfu_server *s, enum vfus_reset_wish wish,
+		       void (*finish)(struct bh_vfu_server *s, int rc))
 {
 	s->reset_reason = wish == VFUS_WISH_FLR ? BH_RESET_FLR : BH_RESET_D3;
 	return vfus_gate_command(s, BH_QUIESCE_RESET, 0, UINT64_MAX, vfus_do_reset, finish);
 }
 
-static void
-reply_write(struct bh_vfu_server *s, const struct vfu_msg *msg)
+static void reply_write(struct bh_vfu_server *s, const struct vfu_msg *msg)
 {
 	vfus_reply(s, msg->body, sizeof(struct vfu_region_access), NULL, 0, NULL, 0);
 }
 
-static void
-finish_write(struct bh_vfu_server *s, int rc)
+static void finish_write(struct bh_vfu_server *s, int rc)
 {
 	if (rc == 0)
 		reply_write(s, &s->cur);
 	vfus_finish(s, rc);
 }
 
-int
-vfus_handle_region_write(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_region_write(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_region_access access;
 	enum vfus_reset_wish wish;
@@ -275,8 +259,7 @@ vfus_handle_region_write(struct bh_vfu_server *s, struct vfu_msg *msg)
 static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg);
 
 /* When the reset was done at once the loop is still running and goes on by itself. */
-static void
-finish_multi(struct bh_vfu_server *s, int rc)
+static void finish_multi(struct bh_vfu_server *s, int rc)
 {
 	if (s->multi_running) {
 		s->multi_rc = rc;
@@ -289,8 +272,7 @@ finish_multi(struct bh_vfu_server *s, int rc)
 }
 
 /* One entry; VFUS_PENDING when a reset has to be finished first. */
-static int
-write_entry(struct bh_vfu_server *s, struct vfu_write_multi_entry *entry)
+static int write_entry(struct bh_vfu_server *s, struct vfu_write_multi_entry *entry)
 {
 	const struct vfu_region_access access = {
 		.offset = entry->offset,
@@ -314,8 +296,7 @@ write_entry(struct bh_vfu_server *s, struct vfu_write_multi_entry *entry)
 	return s->multi_rc;
 }
 
-static int
-write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
+static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 {
 	struct vfu_write_multi_entry entry;
 	uint64_t wr_cnt;
@@ -334,8 +315,7 @@ write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 	return 0;
 }
 
-int
-vfus_handle_write_multi(struct bh_vfu_server *s, struct vfu_msg *msg)
+int vfus_handle_write_multi(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	uint64_t wr_cnt;
 

@@ -23,15 +23,13 @@
 
 #define MSIX_PAGE 4096u /* the grain of the MSI-X BAR's layout, whatever pages are here */
 
-void
-vfus_enter(struct bh_vfu_server *s)
+void vfus_enter(struct bh_vfu_server *s)
 {
 	s->depth++;
 }
 
 /* Outermost: does what could not be done further in. */
-void
-vfus_leave(struct bh_vfu_server *s)
+void vfus_leave(struct bh_vfu_server *s)
 {
 	if (s->depth > 1) {
 		s->depth--;
@@ -48,8 +46,7 @@ vfus_leave(struct bh_vfu_server *s)
 	s->depth--;
 }
 
-static void
-on_kick(void *ctx)
+static void on_kick(void *ctx)
 {
 	struct bh_vfu_server *s = ctx;
 	void (*stopped)(void *arg) = s->stopped;
@@ -65,8 +62,7 @@ on_kick(void *ctx)
 	vfus_leave(s);
 }
 
-static void
-close_path(struct bh_vfu_server *s)
+static void close_path(struct bh_vfu_server *s)
 {
 	struct stat st;
 
@@ -83,8 +79,7 @@ close_path(struct bh_vfu_server *s)
 }
 
 /* No client any more: take the next one, or end. */
-void
-vfus_listen_again(struct bh_vfu_server *s)
+void vfus_listen_again(struct bh_vfu_server *s)
 {
 	s->accept_later = false;
 	if (s->stopping) {
@@ -102,8 +97,7 @@ vfus_listen_again(struct bh_vfu_server *s)
 
 /* ---- options ---- */
 
-void
-bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
+void bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
 {
 	unsigned int i;
 
@@ -117,8 +111,7 @@ bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
 }
 
 /* What is wrong with a BAR, or NULL. */
-static const char *
-check_bar(const struct bh_vfu_server_opts *opts, unsigned int i)
+static const char *check_bar(const struct bh_vfu_server_opts *opts, unsigned int i)
 {
 	const struct bh_vfu_bar *bar = &opts->bar[i];
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -144,8 +137,7 @@ check_bar(const struct bh_vfu_server_opts *opts, unsigned int i)
 	return NULL;
 }
 
-static const char *
-check_opts(const struct bh_vfu_server_opts *opts)
+static const char *check_opts(const struct bh_vfu_server_opts *opts)
 {
 	const unsigned int m = opts->msix_bar;
 	const char *why = NULL;
@@ -175,8 +167,7 @@ check_opts(const struct bh_vfu_server_opts *opts)
 
 /* ---- building and taking apart ---- */
 
-static int
-copy_bars(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
+static int copy_bars(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
 	unsigned int i;
 
@@ -202,8 +193,7 @@ copy_bars(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 }
 
 /* Table at 0, pending bits behind it on a page of their own. */
-static int
-make_msix_bar(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
+static int make_msix_bar(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
 	uint64_t bytes = 2 * MSIX_PAGE;
 	unsigned int i;
@@ -224,8 +214,7 @@ make_msix_bar(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	return 0;
 }
 
-static int
-copy_opts(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
+static int copy_opts(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
 	s->log = opts->log;
 	s->control = opts->control;
@@ -246,8 +235,7 @@ copy_opts(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	return copy_bars(s, opts);
 }
 
-static int
-start_listening(struct bh_vfu_server *s, mode_t mode)
+static int start_listening(struct bh_vfu_server *s, mode_t mode)
 {
 	struct stat st;
 	int rc;
@@ -267,8 +255,7 @@ start_listening(struct bh_vfu_server *s, mode_t mode)
 				&s->listen_source);
 }
 
-static int
-build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
+static int build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
 	static const struct bh_cmem_ops cmem_ops = { .message = vfus_dma_message };
 	int rc;
@@ -283,6 +270,8 @@ build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	if (rc == 0)
 		rc = bh_timer_create(s->control, on_kick, s, &s->kick);
 	if (rc == 0)
+		rc = bh_timer_create(s->control, vfus_handshake_over, s, &s->handshake);
+	if (rc == 0)
 		rc = vfus_gate_init(s);
 	if (rc == 0)
 		rc = vfus_dma_init(s);
@@ -292,8 +281,7 @@ build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 	return start_listening(s, opts->mode);
 }
 
-int
-bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server **out)
+int bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server **out)
 {
 	const char *why = check_opts(opts);
 	struct bh_vfu_server *s;
@@ -310,7 +298,7 @@ bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server
 	if (!s)
 		return -ENOMEM;
 	s->listen_fd = s->conn.fd = s->twin.fd = -1;
-	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = -1;
+	s->irqs.intx.fd = s->irqs.err_fd = s->irqs.req_fd = s->irqs.signaller.file = -1;
 	for (i = 0; i < 6; i++)
 		s->bar[i].fd = -1;
 	rc = build(s, opts);
@@ -322,8 +310,7 @@ bh_vfu_server_create(const struct bh_vfu_server_opts *opts, struct bh_vfu_server
 	return 0;
 }
 
-void
-bh_vfu_server_destroy(struct bh_vfu_server *s)
+void bh_vfu_server_destroy(struct bh_vfu_server *s)
 {
 	unsigned int i;
 
@@ -337,6 +324,7 @@ bh_vfu_server_destroy(struct bh_vfu_server *s)
 	}
 	vfu_msg_fini(&s->cur);
 	bh_timer_destroy(s->kick);
+	bh_timer_destroy(s->handshake);
 	bh_timer_destroy(s->gate.timer);
 	bh_timer_destroy(s->dma.timer);
 	vfus_irqs_fini(s);
@@ -350,8 +338,7 @@ bh_vfu_server_destroy(struct bh_vfu_server *s)
 	free(s);
 }
 
-void
-bh_vfu_server_shutdown(struct bh_vfu_server *s, void (*done)(void *arg), void *arg)
+void bh_vfu_server_shutdown(struct bh_vfu_server *s, void (*done)(void *arg), void *arg)
 {
 	vfus_enter(s);
 	s->stopping = true;
@@ -365,14 +352,12 @@ bh_vfu_server_shutdown(struct bh_vfu_server *s, void (*done)(void *arg), void *a
 	vfus_leave(s);
 }
 
-struct bh_cmem *
-bh_vfu_server_cmem(struct bh_vfu_server *s)
+struct bh_cmem *bh_vfu_server_cmem(struct bh_vfu_server *s)
 {
 	return &s->cmem;
 }
 
-bool
-bh_vfu_server_is_connected(const struct bh_vfu_server *s)
+bool bh_vfu_server_is_connected(const struct bh_vfu_server *s)
 {
 	return s->state == VFUS_NEGOTIATED;
 }

@@ -22,21 +22,29 @@
 #define VFUS_LOG "vfu"
 #define VFUS_CONFIG_SIZE 4096u
 #define VFUS_MAX_VECTORS 2048u
-#define VFUS_MESSAGES_PER_PASS 64	      /* so that clients share a control thread fairly */
-#define VFUS_MAX_BACKLOG (4u * 1024 * 1024)   /* output a client has not read: stop reading it */
-#define VFUS_MAX_DEFERRED 256		      /* commands held back while one waits for quiesce */
+#define VFUS_MESSAGES_PER_PASS 64	    /* so that clients share a control thread fairly */
+#define VFUS_MAX_BACKLOG (4u * 1024 * 1024) /* output a client has not read: stop reading it */
+#define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
+#define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
-#define VFUS_MAX_DMA_SIZE (8ull << 40)	      /* of one mapping, as other servers limit it */
-#define VFUS_DMA_SLOTS 16		      /* DMA messages on the wire at once */
-#define VFUS_DMA_BACKLOG (1024u * 1024)	      /* no further DMA message beyond this output */
-#define VFUS_DMA_TIMEOUT_NS 5000000000ull     /* a client that does not answer a DMA message */
-#define VFUS_DMA_GRACE_NS 500000000ull	      /* the same while it waits for us, see quiesce.c */
+#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, as other servers limit it */
+#define VFUS_DMA_SLOTS 16		  /* DMA messages on the wire at once */
+#define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
+#define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
+#define VFUS_DMA_GRACE_NS 500000000ull	  /* the same while it waits for us, see quiesce.c */
+#define VFUS_HANDSHAKE_NS 5000000000ull	  /* from connecting to VERSION */
 #define VFUS_PENDING 1 /* a handler's return: the reply comes with vfus_finish() */
 
 /* ---- interrupts ---- */
 
 #define VFUS_VECTOR_OPEN 1u    /* bound and nowhere masked: a raise may signal */
 #define VFUS_VECTOR_PENDING 2u /* raised while it was not open */
+
+/* What it takes to signal an eventfd, see irq_signal.c. */
+struct vfus_signaller {
+	unsigned long ctx; /* 0: no asynchronous I/O here */
+	int file;
+};
 
 /*
  * state is the word raise looks at. fd may be used and changed only under lock, so it cannot be
@@ -46,6 +54,7 @@ struct vfus_vector {
 	uint32_t state;
 	uint32_t lock;
 	int fd;
+	const struct vfus_signaller *signaller;
 	bool masked;	   /* by SET_IRQS; control thread */
 	bool table_masked; /* by a write to the MSI-X table; control thread */
 } __attribute__((aligned(64)));
@@ -64,20 +73,22 @@ struct vfus_mask_fd {
 struct vfus_intx {
 	uint32_t lock;
 	int fd;
-	bool masked;  /* by the client, or by having signalled (AUTOMASKED) */
-	bool blocked; /* INTx disabled by the command register, or MSI-X is in use */
-	bool forced;  /* triggered by SET_IRQS */
+	const struct vfus_signaller *signaller;
+	bool masked;	   /* by the client, or by having signalled (AUTOMASKED) */
+	bool blocked;	   /* INTx disabled by the command register, or MSI-X is in use */
+	bool forced;	   /* triggered by SET_IRQS */
 	uint32_t asserted; /* bits set in level[] */
 	uint64_t level[VFUS_MAX_VECTORS / 64];
 };
 
 struct vfus_irqs {
+	struct vfus_signaller signaller;
 	struct vfus_vector *msix;
 	unsigned int num_msix;
 	unsigned int num_bound; /* MSI-X vectors with an eventfd */
 	bool function_masked;
-	bool control_enable;	/* MSI-X enable in configuration space */
-	uint32_t msix_enabled;	/* either of the two above: any thread */
+	bool control_enable;   /* MSI-X enable in configuration space */
+	uint32_t msix_enabled; /* either of the two above: any thread */
 	struct vfus_intx intx;
 	int err_fd;
 	int req_fd;
@@ -173,9 +184,9 @@ struct vfus_dma {
 
 enum vfus_state {
 	VFUS_LISTENING,
-	VFUS_ATTACHED,	 /* connected, VERSION not seen */
+	VFUS_ATTACHED, /* connected, VERSION not seen */
 	VFUS_NEGOTIATED,
-	VFUS_LEAVING,	 /* the client is gone, the device is being quiesced and reset */
+	VFUS_LEAVING, /* the client is gone, the device is being quiesced and reset */
 	VFUS_STOPPED,
 };
 
@@ -212,9 +223,10 @@ struct bh_vfu_server {
 	struct bh_fd_source *listen_source;
 	struct bh_timer *kick; /* goes on with something later */
 	bool accept_later;
-	unsigned int depth; /* of vfus_enter */
-	bool broken;	    /* the connection is to be dropped in the outermost vfus_leave */
-	bool leave_asked;   /* the disconnect has its turn at the gate */
+	struct bh_timer *handshake; /* runs while ATTACHED */
+	unsigned int depth;	    /* of vfus_enter */
+	bool broken;	  /* the connection is to be dropped in the outermost vfus_leave */
+	bool leave_asked; /* the disconnect has its turn at the gate */
 	bool stopping;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -234,6 +246,7 @@ struct bh_vfu_server {
 	struct vfus_deferred *def_head, *def_tail;
 	unsigned int def_count;
 	size_t def_bytes;
+	unsigned int def_fds;
 
 	struct vfus_bar bar[6];
 	struct bh_vfu_io_fd *io_fds;
@@ -256,12 +269,17 @@ void vfus_listen_again(struct bh_vfu_server *s);
 
 /* client.c */
 void vfus_accept(void *ctx, uint32_t events);
+void vfus_handshake_over(void *ctx);
 void vfus_lose(struct bh_vfu_server *s);
 void vfus_close_client(struct bh_vfu_server *s);
 void vfus_update_events(struct bh_vfu_server *s);
 int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd);
-static inline bool
-vfus_has_client(const struct bh_vfu_server *s)
+/* Does the client read what it is sent? Otherwise nothing is done that needs an answer. */
+static inline bool vfus_may_answer(const struct bh_vfu_server *s)
+{
+	return s->conn.out_bytes <= VFUS_MAX_BACKLOG && s->conn.out_fds <= VFUS_MAX_WAITING_FDS;
+}
+static inline bool vfus_has_client(const struct bh_vfu_server *s)
 {
 	return s->state == VFUS_ATTACHED || s->state == VFUS_NEGOTIATED;
 }
@@ -321,13 +339,17 @@ void vfus_vector_open(struct vfus_vector *vector, bool open);
 bool vfus_vector_pending(const struct vfus_vector *vector);
 void vfus_vector_forget(struct vfus_vector *vector);
 bool vfus_vector_raise(struct vfus_vector *vector);
-void vfus_signal(int fd);
 void vfus_intx_bind(struct vfus_intx *intx, int fd);
 void vfus_intx_mask(struct vfus_intx *intx, bool masked);
 void vfus_intx_block(struct vfus_intx *intx, bool blocked);
 void vfus_intx_trigger(struct vfus_intx *intx);
 void vfus_intx_clear(struct vfus_intx *intx);
 void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted);
+
+/* irq_signal.c */
+void vfus_signaller_init(struct vfus_signaller *signaller);
+void vfus_signaller_fini(struct vfus_signaller *signaller);
+void vfus_signal(const struct vfus_signaller *signaller, int fd); /* any thread */
 
 /* config.c */
 void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts);

@@ -440,6 +440,7 @@ int main(int argc, char **argv)
 			printf("%8u %14.2f %16.1f\n", depth, rate / 1e6, depth * 1e9 / rate);
 		fflush(stdout);
 	}
-	puts(opts.json ? "]}" : "");
+	if (opts.json)
+		puts("]}");
 	return 0;
 }

@@ -5,3 +5,25 @@ FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
 $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o $(B)/obj/test/common/blk_late.o
+
+FUNCTIONAL := ft_data ft_queues ft_late ft_doorbells ft_memory ft_loss ft_env ft_race
+ft_data_SRCS := ft_data.c
+ft_queues_SRCS := ft_queues.c
+ft_late_SRCS := ft_late.c
+ft_doorbells_SRCS := ft_doorbells.c
+ft_memory_SRCS := ft_memory.c
+ft_loss_SRCS := ft_loss.c
+ft_env_SRCS := ft_env.c
+
+# Host and target in one process over one mapping: see ft_race.c.
+ft_race_SRCS := ft_race.c
+ft_race_LIBS := -Wl,--wrap=mmap,--wrap=munmap,--wrap=bh__cmem_region_open
+$(B)/test/functional/ft_race: $(B)/obj/test/common/blk_late.o
+
+# Where two threads of ours meet over queues: the polling threads of the target, owners of queues
+# against the controller's thread in the driver, and both sides in the rig.
+FUNCTIONAL_TSAN := ft_queues ft_race
+
+# The command line: see ft_cli. It takes its time since every program starts anew for each case.
+FUNCTIONAL_SCRIPTS := ft_cli
+ft_cli_DEADLINE := 300

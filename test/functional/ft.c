@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -127,6 +128,16 @@ const char *ft_path(const char *name)
 	return path;
 }
 
+/* A directory of the case's own: what another one left behind is not in its way. */
+static void enter_directory(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s", ft_path(name));
+	if (mkdir(path, 0755) == 0)
+		setenv("BH_TMP", path, 1);
+}
+
 /* The child: its own process group, so that what it leaves running can be ended with it. */
 static _Noreturn void run_child(const struct ft_case *c, int fd)
 {
@@ -135,6 +146,7 @@ static _Noreturn void run_child(const struct ft_case *c, int fd)
 	signal(SIGPIPE, SIG_IGN);
 	bh_fault_install();
 	report_fd = fd;
+	enter_directory(c->name);
 	c->fn();
 	exit(EXIT_PASS); /* not _exit: the leak checker runs at exit */
 }

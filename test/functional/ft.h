@@ -226,7 +226,7 @@ struct ft_load {
 	struct bh_nvme_queue *q;
 	struct bh_nvme_ns *ns;
 	struct ft_traffic traffic;
-	bool no_writes;
+	bool no_writes, no_check; /* set after begin */
 	struct ft_load_request *requests;
 	unsigned int in_flight;
 	uint64_t submitted, completed, failed, wrong;

@@ -125,9 +125,11 @@ void ft_target_kill(struct ft_target *target)
 
 bool ft_target_is_alive(const struct ft_target *target)
 {
-	int status;
+	siginfo_t info = { .si_pid = 0 };
 
-	return target->pid > 0 && waitpid(target->pid, &status, WNOHANG | WNOWAIT) == 0;
+	return target->pid > 0 &&
+	       waitid(P_PID, (id_t)target->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == 0;
 }
 
 unsigned int ft_target_files(const struct ft_target *target)

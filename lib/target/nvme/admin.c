@@ -2,20 +2,23 @@
 /*
  * The admin queue pair: entries in, completions out.
  *
- * Everything is asynchronous, because the queues may lie in memory that is reached by messages to the client: at most one
- * entry is being fetched and one completion being written at a time, each from where it stops to where it goes on
- * (fetch_done, write_done), in loops rather than by recursion when the answers come at once, as they do for mapped memory.
+ * Everything is asynchronous, because the queues may lie in memory that is reached by messages to
+ * the client: at most one entry is being fetched and one completion being written at a time, each
+ * from where it stops to where it goes on (fetch_done, write_done), in loops rather than by
+ * recursion when the answers come at once, as they do for mapped memory.
  *
- * A command is one of a fixed number of slots from the moment its entry is fetched until its completion is written. If
- * none is free, or the completion queue is full, fetching or writing waits until that changes. Outstanding Asynchronous
- * Event Requests hold slots too; there is always room for others beside them.
+ * A command is one of a fixed number of slots from the moment its entry is fetched until its
+ * completion is written. If none is free, or the completion queue is full, fetching or writing
+ * waits until that changes. Outstanding Asynchronous Event Requests hold slots too; there is
+ * always room for others beside them.
  *
- * `transfers` counts what is under way between us and client memory: entries, completions, data. Paused (a gate is
- * closing) no entry is fetched and no completion written, and when the count is zero nothing is written any more. A reset (tn_admin_drop, inside the gate)
- * forgets the queues; commands that wait for the I/O plane are marked dropped, and freed when it answers.
+ * `transfers` counts what is under way between us and client memory: entries, completions, data.
+ * Paused (a gate is closing) no entry is fetched and no completion written, and when the count is
+ * zero nothing is written any more. A reset (tn_admin_drop, inside the gate) forgets the queues;
+ * commands that wait for the I/O plane are marked dropped, and freed when it answers.
  *
- * The doorbells are in shared memory and say what the client likes: the tail is checked each time it is read. An impossible
- * one raises the event for that and stops fetching until reset.
+ * The doorbells are in shared memory and say what the client likes: the tail is checked each time
+ * it is read. An impossible one raises the event for that and stops fetching until reset.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,23 +67,20 @@ struct tn_admin {
 
 static void advance(struct tn_admin *a);
 
-static void
-list_init(struct list *list)
+static void list_init(struct list *list)
 {
 	list->head = NULL;
 	list->tail = &list->head;
 }
 
-static void
-list_add(struct list *list, struct tn_admin_cmd *cmd)
+static void list_add(struct list *list, struct tn_admin_cmd *cmd)
 {
 	cmd->next = NULL;
 	*list->tail = cmd;
 	list->tail = &cmd->next;
 }
 
-static struct tn_admin_cmd *
-list_pop(struct list *list)
+static struct tn_admin_cmd *list_pop(struct list *list)
 {
 	struct tn_admin_cmd *cmd = list->head;
 
@@ -92,16 +92,14 @@ list_pop(struct list *list)
 	return cmd;
 }
 
-static void
-slot_free(struct tn_admin *a, struct tn_admin_cmd *cmd)
+static void slot_free(struct tn_admin *a, struct tn_admin_cmd *cmd)
 {
 	cmd->is_busy = false;
 	cmd->next = a->free;
 	a->free = cmd;
 }
 
-static struct tn_admin_cmd *
-slot_get(struct tn_admin *a)
+static struct tn_admin_cmd *slot_get(struct tn_admin *a)
 {
 	struct tn_admin_cmd *cmd = a->free;
 
@@ -118,8 +116,7 @@ slot_get(struct tn_admin *a)
 	return cmd;
 }
 
-static void
-transfer_done(struct tn_admin *a)
+static void transfer_done(struct tn_admin *a)
 {
 	if (--a->transfers == 0 && a->is_paused)
 		tn_gate_admin_idle(a->ctrl);
@@ -127,22 +124,19 @@ transfer_done(struct tn_admin *a)
 
 /* ---- interrupts: vector 0, or the level of condition 0 on the INTx line ---- */
 
-static bool
-has_unread(const struct tn_admin *a)
+static bool has_unread(const struct tn_admin *a)
 {
 	return a->is_running && a->cq_head != a->cq_tail;
 }
 
-static void
-update_level(struct tn_admin *a)
+static void update_level(struct tn_admin *a)
 {
 	bool is_on = has_unread(a) && !(a->ctrl->regs.intms & 1u);
 
 	bh_vfu_irq_level(a->ctrl->server, 0, is_on);
 }
 
-static void
-interrupt(struct tn_admin *a)
+static void interrupt(struct tn_admin *a)
 {
 	if (!a->is_interrupting)
 		return;
@@ -153,8 +147,7 @@ interrupt(struct tn_admin *a)
 		update_level(a);
 }
 
-void
-tn_admin_irqs_changed(struct bh_target_nvme *ctrl)
+void tn_admin_irqs_changed(struct bh_target_nvme *ctrl)
 {
 	if (!bh_vfu_irq_msix_enabled(ctrl->server))
 		update_level(ctrl->admin);
@@ -162,17 +155,16 @@ tn_admin_irqs_changed(struct bh_target_nvme *ctrl)
 
 /* ---- doorbells ---- */
 
-static void
-invalid_doorbell(struct tn_admin *a, const char *which, uint32_t value)
+static void invalid_doorbell(struct tn_admin *a, const char *which, uint32_t value)
 {
-	bh_log(a->ctrl->log, BH_LOG_WARN, TN_LOG, "%s: invalid value %u in the admin %s doorbell", a->ctrl->path, value,
-	       which);
+	bh_log(a->ctrl->log, BH_LOG_WARN, TN_LOG, "%s: invalid value %u in the admin %s doorbell",
+	       a->ctrl->path, value, which);
 	tn_error_add(a->ctrl, 0, 0xffff, BH_NVME_SC_INVALID_FIELD, TN_AT_NOWHERE, 0, 0);
-	tn_event_raise(a->ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE, BH_NVME_LOG_ERROR);
+	tn_event_raise(a->ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE,
+		       BH_NVME_LOG_ERROR);
 }
 
-static void
-read_tail(struct tn_admin *a)
+static void read_tail(struct tn_admin *a)
 {
 	/* Acquire: the entries before this tail are read after it. */
 	uint32_t tail = bh_load_acquire_u32(tn_doorbell(a->ctrl, 0));
@@ -187,8 +179,7 @@ read_tail(struct tn_admin *a)
 	invalid_doorbell(a, "submission queue", tail);
 }
 
-static void
-read_cq_head(struct tn_admin *a)
+static void read_cq_head(struct tn_admin *a)
 {
 	uint32_t head = bh_load_acquire_u32(tn_doorbell(a->ctrl, 1));
 	uint32_t unread = (a->cq_tail + a->cq_entries - a->cq_head) % a->cq_entries;
@@ -208,14 +199,12 @@ read_cq_head(struct tn_admin *a)
 
 /* ---- completions ---- */
 
-static bool
-cq_is_full(const struct tn_admin *a)
+static bool cq_is_full(const struct tn_admin *a)
 {
 	return (a->cq_tail + 1) % a->cq_entries == a->cq_head;
 }
 
-static void
-written(struct tn_admin *a, int status)
+static void written(struct tn_admin *a, int status)
 {
 	struct tn_admin_cmd *cmd = a->writing;
 
@@ -234,8 +223,7 @@ written(struct tn_admin *a, int status)
 	a->is_interrupting = true;
 }
 
-static void
-write_done(void *arg, int status)
+static void write_done(void *arg, int status)
 {
 	struct tn_admin *a = arg;
 
@@ -246,8 +234,7 @@ write_done(void *arg, int status)
 }
 
 /* The last dword, with the phase, after the rest: the client may be looking. */
-static void
-write_phase(void *arg, int status)
+static void write_phase(void *arg, int status)
 {
 	struct tn_admin *a = arg;
 	uint64_t iova = a->cq_iova + (uint64_t)a->cq_tail * sizeof(a->cpl);
@@ -259,8 +246,7 @@ write_phase(void *arg, int status)
 	bh_cmem_write(a->ctrl->cmem, iova + 12, (uint8_t *)&a->cpl + 12, 4, write_done, a);
 }
 
-static void
-write_cpl(struct tn_admin *a, struct tn_admin_cmd *cmd)
+static void write_cpl(struct tn_admin *a, struct tn_admin_cmd *cmd)
 {
 	uint64_t iova = a->cq_iova + (uint64_t)a->cq_tail * sizeof(a->cpl);
 	struct bh_cmem *cmem = a->ctrl->cmem;
@@ -288,15 +274,13 @@ write_cpl(struct tn_admin *a, struct tn_admin_cmd *cmd)
 	write_done(a, bh_cmem_failed(cmem, iova, sizeof(a->cpl)) ? -EFAULT : 0);
 }
 
-static bool
-may_work(const struct tn_admin *a)
+static bool may_work(const struct tn_admin *a)
 {
 	return a->is_running && !a->is_paused &&
 	       !(__atomic_load_n(&a->ctrl->regs.csts, __ATOMIC_RELAXED) & BH_NVME_CSTS_CFS);
 }
 
-static void
-write_more(struct tn_admin *a)
+static void write_more(struct tn_admin *a)
 {
 	struct tn_admin_cmd *cmd;
 
@@ -313,8 +297,7 @@ write_more(struct tn_admin *a)
 
 /* ---- fetching ---- */
 
-static void
-fetched(struct tn_admin *a, int status)
+static void fetched(struct tn_admin *a, int status)
 {
 	struct tn_admin_cmd *cmd = a->fetching;
 
@@ -332,8 +315,7 @@ fetched(struct tn_admin *a, int status)
 		tn_admin_execute(cmd);
 }
 
-static void
-fetch_done(void *arg, int status)
+static void fetch_done(void *arg, int status)
 {
 	struct tn_admin *a = arg;
 
@@ -343,8 +325,7 @@ fetch_done(void *arg, int status)
 	transfer_done(a);
 }
 
-static void
-fetch_more(struct tn_admin *a)
+static void fetch_more(struct tn_admin *a)
 {
 	struct tn_admin_cmd *cmd;
 
@@ -356,15 +337,17 @@ fetch_more(struct tn_admin *a)
 		a->fetching = cmd;
 		a->is_fetching = true;
 		a->transfers++;
-		bh_cmem_read(a->ctrl->cmem, a->sq_iova + (uint64_t)a->sq_head * sizeof(cmd->sqe), &cmd->sqe,
-			     sizeof(cmd->sqe), fetch_done, a);
+		bh_cmem_read(a->ctrl->cmem, a->sq_iova + (uint64_t)a->sq_head * sizeof(cmd->sqe),
+			     &cmd->sqe, sizeof(cmd->sqe), fetch_done, a);
 	}
 	a->is_in_fetch = false;
 }
 
-/* Whatever can be done now. Not from inside one of the two loops, which see to the rest themselves. */
-static void
-advance(struct tn_admin *a)
+/*
+ * Whatever can be done now. Not from inside one of the two loops, which see to the rest
+ * themselves.
+ */
+static void advance(struct tn_admin *a)
 {
 	if (!a->is_running || a->is_in_fetch || a->is_in_write)
 		return;
@@ -375,8 +358,7 @@ advance(struct tn_admin *a)
 	} while (may_work(a) && !a->is_fetching && a->sq_head != a->sq_tail && a->free);
 }
 
-void
-tn_admin_kick(struct bh_target_nvme *ctrl)
+void tn_admin_kick(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = ctrl->admin;
 
@@ -390,8 +372,7 @@ tn_admin_kick(struct bh_target_nvme *ctrl)
 /* ---- what commands do ---- */
 
 /* Not while a gate is closed: the I/O plane's queues stand still then. */
-static void
-next_queue_cmd(struct tn_admin *a)
+static void next_queue_cmd(struct tn_admin *a)
 {
 	struct tn_admin_cmd *cmd;
 
@@ -403,8 +384,7 @@ next_queue_cmd(struct tn_admin *a)
 		cmd->then(cmd);
 }
 
-static void
-complete(struct tn_admin_cmd *cmd, uint16_t sf, uint16_t location)
+static void complete(struct tn_admin_cmd *cmd, uint16_t sf, uint16_t location)
 {
 	struct tn_admin *a = cmd->ctrl->admin;
 
@@ -425,20 +405,17 @@ complete(struct tn_admin_cmd *cmd, uint16_t sf, uint16_t location)
 	advance(a);
 }
 
-void
-tn_admin_complete(struct tn_admin_cmd *cmd, uint16_t sf)
+void tn_admin_complete(struct tn_admin_cmd *cmd, uint16_t sf)
 {
 	complete(cmd, sf, TN_AT_NOWHERE);
 }
 
-void
-tn_admin_fail(struct tn_admin_cmd *cmd, uint16_t sf, unsigned int byte)
+void tn_admin_fail(struct tn_admin_cmd *cmd, uint16_t sf, unsigned int byte)
 {
 	complete(cmd, sf | BH_NVME_STATUS_DNR, (uint16_t)byte);
 }
 
-static void
-transferred(void *arg, uint16_t status)
+static void transferred(void *arg, uint16_t status)
 {
 	struct tn_admin_cmd *cmd = arg;
 	struct tn_admin *a = cmd->ctrl->admin;
@@ -451,8 +428,8 @@ transferred(void *arg, uint16_t status)
 	transfer_done(a);
 }
 
-static void
-transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool to_client, tn_admin_fn then)
+static void transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool to_client,
+		     tn_admin_fn then)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
 
@@ -471,20 +448,17 @@ transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool to_client, tn
 	tn_xfer_run(&cmd->xfer);
 }
 
-void
-tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then)
+void tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then)
 {
 	transfer(cmd, offset, len, true, then);
 }
 
-void
-tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then)
+void tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then)
 {
 	transfer(cmd, 0, len, false, then);
 }
 
-void
-tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn)
+void tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn)
 {
 	struct tn_admin *a = cmd->ctrl->admin;
 
@@ -493,14 +467,12 @@ tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn)
 	next_queue_cmd(a);
 }
 
-void
-tn_admin_io_done(void *arg, uint16_t status)
+void tn_admin_io_done(void *arg, uint16_t status)
 {
 	tn_admin_complete(arg, status);
 }
 
-void
-tn_admin_aer_add(struct tn_admin_cmd *cmd)
+void tn_admin_aer_add(struct tn_admin_cmd *cmd)
 {
 	struct tn_admin *a = cmd->ctrl->admin;
 
@@ -513,14 +485,12 @@ tn_admin_aer_add(struct tn_admin_cmd *cmd)
 	tn_events_deliver(cmd->ctrl);
 }
 
-unsigned int
-tn_admin_aers(const struct bh_target_nvme *ctrl)
+unsigned int tn_admin_aers(const struct bh_target_nvme *ctrl)
 {
 	return ctrl->admin->num_aers;
 }
 
-void
-tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0)
+void tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0)
 {
 	struct tn_admin_cmd *cmd = list_pop(&ctrl->admin->aers);
 
@@ -529,8 +499,7 @@ tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0)
 	tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
-bool
-tn_admin_abort_own(struct bh_target_nvme *ctrl, uint16_t cid)
+bool tn_admin_abort_own(struct bh_target_nvme *ctrl, uint16_t cid)
 {
 	struct tn_admin *a = ctrl->admin;
 	struct tn_admin_cmd **at, *cmd;
@@ -551,8 +520,7 @@ tn_admin_abort_own(struct bh_target_nvme *ctrl, uint16_t cid)
 	return false;
 }
 
-unsigned int
-tn_admin_aborts(const struct bh_target_nvme *ctrl)
+unsigned int tn_admin_aborts(const struct bh_target_nvme *ctrl)
 {
 	unsigned int i, count = 0;
 
@@ -566,8 +534,7 @@ tn_admin_aborts(const struct bh_target_nvme *ctrl)
 
 /* ---- life ---- */
 
-int
-tn_admin_create(struct bh_target_nvme *ctrl)
+int tn_admin_create(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = calloc(1, sizeof(*a));
 	unsigned int i;
@@ -587,15 +554,13 @@ tn_admin_create(struct bh_target_nvme *ctrl)
 	return 0;
 }
 
-void
-tn_admin_free(struct bh_target_nvme *ctrl)
+void tn_admin_free(struct bh_target_nvme *ctrl)
 {
 	free(ctrl->admin);
 	ctrl->admin = NULL;
 }
 
-void
-tn_admin_start(struct bh_target_nvme *ctrl)
+void tn_admin_start(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = ctrl->admin;
 	const struct tn_regs *regs = &ctrl->regs;
@@ -614,8 +579,7 @@ tn_admin_start(struct bh_target_nvme *ctrl)
 	a->is_running = true;
 }
 
-void
-tn_admin_drop(struct bh_target_nvme *ctrl)
+void tn_admin_drop(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = ctrl->admin;
 	struct tn_admin_cmd *cmd;
@@ -638,14 +602,12 @@ tn_admin_drop(struct bh_target_nvme *ctrl)
 	bh_vfu_irq_level(ctrl->server, 0, false);
 }
 
-void
-tn_admin_pause(struct bh_target_nvme *ctrl)
+void tn_admin_pause(struct bh_target_nvme *ctrl)
 {
 	ctrl->admin->is_paused = true;
 }
 
-void
-tn_admin_resume(struct bh_target_nvme *ctrl)
+void tn_admin_resume(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = ctrl->admin;
 	struct tn_admin_cmd *cmd;
@@ -659,8 +621,7 @@ tn_admin_resume(struct bh_target_nvme *ctrl)
 	tn_admin_kick(ctrl);
 }
 
-bool
-tn_admin_is_idle(const struct bh_target_nvme *ctrl)
+bool tn_admin_is_idle(const struct bh_target_nvme *ctrl)
 {
 	return ctrl->admin->transfers == 0;
 }

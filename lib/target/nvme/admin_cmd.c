@@ -8,25 +8,27 @@
 
 /* ---- create and delete queues (NVMe 2.0 5.4 to 5.7) ---- */
 
-/* Queue ids run up to what Number of Queues granted (5.27.1.5), or all there are if the host never asked. */
-static uint32_t
-queue_limit(const struct bh_target_nvme *ctrl, bool is_cq)
+/*
+ * Queue ids run up to what Number of Queues granted (5.27.1.5), or all there are if the host
+ * never asked.
+ */
+static uint32_t queue_limit(const struct bh_target_nvme *ctrl, bool is_cq)
 {
 	const struct tn_features *f = &ctrl->features;
 
 	if (!f->queues_set)
 		return ctrl->max_queues;
-	return 1 + (uint32_t)(is_cq ? BH_NVME_GET(f->queues, NUM_QUEUES_NCQ) : BH_NVME_GET(f->queues, NUM_QUEUES_NSQ));
+	return 1 + (uint32_t)(is_cq ? BH_NVME_GET(f->queues, NUM_QUEUES_NCQ)
+				    : BH_NVME_GET(f->queues, NUM_QUEUES_NSQ));
 }
 
 /* What is common to both kinds of queues. True: in order; else the command has been completed. */
-static bool
-check_create(struct tn_admin_cmd *cmd, struct tn_queue_params *p, bool is_cq)
+static bool check_create(struct tn_admin_cmd *cmd, struct tn_queue_params *p, bool is_cq)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
 	const struct bh_nvme_cmd *sqe = &cmd->sqe;
-	bool is_entry_size_set = is_cq ? BH_NVME_GET(ctrl->regs.cc, CC_IOCQES) == BH_NVME_CQE_SHIFT :
-					 BH_NVME_GET(ctrl->regs.cc, CC_IOSQES) == BH_NVME_SQE_SHIFT;
+	bool is_entry_size_set = is_cq ? BH_NVME_GET(ctrl->regs.cc, CC_IOCQES) == BH_NVME_CQE_SHIFT
+				       : BH_NVME_GET(ctrl->regs.cc, CC_IOSQES) == BH_NVME_SQE_SHIFT;
 
 	p->qid = (uint16_t)BH_NVME_GET(sqe->cdw10, QUEUE_QID);
 	p->entries = (uint32_t)BH_NVME_GET(sqe->cdw10, QUEUE_QSIZE) + 1;
@@ -45,8 +47,7 @@ check_create(struct tn_admin_cmd *cmd, struct tn_queue_params *p, bool is_cq)
 	return false;
 }
 
-static void
-create_cq(struct tn_admin_cmd *cmd)
+static void create_cq(struct tn_admin_cmd *cmd)
 {
 	struct tn_queue_params p = { 0 };
 
@@ -61,8 +62,7 @@ create_cq(struct tn_admin_cmd *cmd)
 	tn_io_cq_create(cmd->ctrl, &p, tn_admin_io_done, cmd);
 }
 
-static void
-create_sq(struct tn_admin_cmd *cmd)
+static void create_sq(struct tn_admin_cmd *cmd)
 {
 	struct tn_queue_params p = { 0 };
 
@@ -78,8 +78,7 @@ create_sq(struct tn_admin_cmd *cmd)
 		tn_io_sq_create(cmd->ctrl, &p, tn_admin_io_done, cmd);
 }
 
-static void
-delete_cq(struct tn_admin_cmd *cmd)
+static void delete_cq(struct tn_admin_cmd *cmd)
 {
 	uint16_t qid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, QUEUE_QID);
 
@@ -91,8 +90,7 @@ delete_cq(struct tn_admin_cmd *cmd)
 		tn_io_cq_delete(cmd->ctrl, qid, tn_admin_io_done, cmd);
 }
 
-static void
-delete_sq(struct tn_admin_cmd *cmd)
+static void delete_sq(struct tn_admin_cmd *cmd)
 {
 	uint16_t qid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, QUEUE_QID);
 
@@ -102,34 +100,29 @@ delete_sq(struct tn_admin_cmd *cmd)
 		tn_io_sq_delete(cmd->ctrl, qid, tn_admin_io_done, cmd);
 }
 
-static void
-cmd_create_cq(struct tn_admin_cmd *cmd)
+static void cmd_create_cq(struct tn_admin_cmd *cmd)
 {
 	tn_admin_serialize(cmd, create_cq);
 }
 
-static void
-cmd_create_sq(struct tn_admin_cmd *cmd)
+static void cmd_create_sq(struct tn_admin_cmd *cmd)
 {
 	tn_admin_serialize(cmd, create_sq);
 }
 
-static void
-cmd_delete_cq(struct tn_admin_cmd *cmd)
+static void cmd_delete_cq(struct tn_admin_cmd *cmd)
 {
 	tn_admin_serialize(cmd, delete_cq);
 }
 
-static void
-cmd_delete_sq(struct tn_admin_cmd *cmd)
+static void cmd_delete_sq(struct tn_admin_cmd *cmd)
 {
 	tn_admin_serialize(cmd, delete_sq);
 }
 
 /* ---- abort (NVMe 2.0 5.1) ---- */
 
-static void
-abort_done(void *arg, uint16_t status)
+static void abort_done(void *arg, uint16_t status)
 {
 	struct tn_admin_cmd *cmd = arg;
 
@@ -137,8 +130,7 @@ abort_done(void *arg, uint16_t status)
 	tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
-static void
-cmd_abort(struct tn_admin_cmd *cmd)
+static void cmd_abort(struct tn_admin_cmd *cmd)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
 	uint16_t sqid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, ABORT_SQID);
@@ -158,14 +150,12 @@ cmd_abort(struct tn_admin_cmd *cmd)
 /* ---- doorbell buffers (NVMe 2.0 5.8) ---- */
 
 /* Each buffer is one page and has to hold all doorbells, the admin queue's included. */
-bool
-tn_has_doorbell_buffers(const struct bh_target_nvme *ctrl)
+bool tn_has_doorbell_buffers(const struct bh_target_nvme *ctrl)
 {
 	return 2u * (ctrl->max_queues + 1) * (4u << ctrl->dstrd) <= TN_PAGE_SIZE;
 }
 
-static void
-doorbell_buffer_config(struct tn_admin_cmd *cmd)
+static void doorbell_buffer_config(struct tn_admin_cmd *cmd)
 {
 	uint64_t prp1 = cmd->sqe.dptr.prp.prp1;
 	uint64_t prp2 = cmd->sqe.dptr.prp.prp2;
@@ -178,8 +168,7 @@ doorbell_buffer_config(struct tn_admin_cmd *cmd)
 		tn_io_shadow_set(cmd->ctrl, prp1, prp2, tn_admin_io_done, cmd);
 }
 
-static void
-cmd_doorbell_buffer_config(struct tn_admin_cmd *cmd)
+static void cmd_doorbell_buffer_config(struct tn_admin_cmd *cmd)
 {
 	tn_admin_serialize(cmd, doorbell_buffer_config);
 }
@@ -200,22 +189,21 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
 
-bool
-tn_admin_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
+bool tn_admin_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 {
 	if (opc == BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG && !tn_has_doorbell_buffers(ctrl))
 		return false;
 	return handlers[opc] != NULL;
 }
 
-void
-tn_admin_execute(struct tn_admin_cmd *cmd)
+void tn_admin_execute(struct tn_admin_cmd *cmd)
 {
 	uint8_t opc = cmd->sqe.opc;
 
 	if (!tn_admin_supports(cmd->ctrl, opc))
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_OPCODE, TN_AT_OPC);
-	else if (cmd->sqe.flags & (BH_NVME_FUSE_MASK | BH_NVME_PSDT_MASK)) /* SGLs: not for admin commands over PCIe */
+	else if (cmd->sqe.flags & (BH_NVME_FUSE_MASK |
+				   BH_NVME_PSDT_MASK)) /* SGLs: not for admin commands over PCIe */
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_FLAGS);
 	else
 		handlers[opc](cmd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of the control plane know of each other. Private to lib/target/nvme; control thread, except as said.
+ * What the files of the control plane know of each other. Private to lib/target/nvme; control
+ * thread, except as said.
  */
 #ifndef TARGET_NVME_CONTROL_H
 #define TARGET_NVME_CONTROL_H
@@ -29,11 +30,14 @@ struct tn_gate_req {
 	struct tn_gate_req *next;
 	enum tn_gate kind;
 	uint64_t iova, len;
-	void (*closed)(struct bh_target_nvme *ctrl); /* nothing touches client memory now; ends with tn_gate_open() */
+	/* Nothing touches client memory now; ends, at once or later, with tn_gate_open(). */
+	void (*closed)(struct bh_target_nvme *ctrl);
 };
 
 void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req);
 void tn_gate_open(struct bh_target_nvme *ctrl);
+/* Interrupt masks or enables have changed: every line and vector is looked at, once the gate is open. */
+void tn_gate_irqs_changed(struct bh_target_nvme *ctrl);
 /* The admin queue has no transfer under way any more. */
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl);
 
@@ -47,6 +51,7 @@ struct tn_ctl {
 	struct tn_gate_req *gate_waiting; /* in order */
 	bool gate_io_closed;
 	bool gate_told;
+	bool irqs_changed; /* behind the gate */
 
 	struct tn_gate_req server_gate; /* for the vfio-user server */
 	struct tn_gate_req reset_gate;	/* for CC.EN 1 -> 0 */
@@ -54,10 +59,10 @@ struct tn_ctl {
 	struct bh_timer *reset_timer;
 
 	struct tn_events *events;
-	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1]; /* bit per nsid, until the log is read */
+	/* A bit per nsid, until the log is read. */
+	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1];
 	uint64_t created_ns;
 	uint64_t media_errors; /* under error_lock */
-	bool fatal_told;       /* __atomic */
 
 	unsigned int pending_ns; /* namespaces on their way in or out */
 	bool is_leaving;	 /* the server has let its client go */
@@ -68,8 +73,7 @@ struct tn_ctl {
 	size_t doorbell_map_bytes;
 };
 
-static inline struct tn_ctl *
-tn_ctl(const struct bh_target_nvme *ctrl)
+static inline struct tn_ctl *tn_ctl(const struct bh_target_nvme *ctrl)
 {
 	return (struct tn_ctl *)ctrl->ctl;
 }
@@ -77,7 +81,10 @@ tn_ctl(const struct bh_target_nvme *ctrl)
 int tn_events_create(struct bh_target_nvme *ctrl);
 void tn_events_free(struct bh_target_nvme *ctrl);
 void tn_events_reset(struct bh_target_nvme *ctrl);
-/* An Asynchronous Event Request has come, or what masked events has changed: report what can be reported. */
+/*
+ * An Asynchronous Event Request has come, or what masked events has changed: report what can be
+ * reported.
+ */
 void tn_events_deliver(struct bh_target_nvme *ctrl);
 /* The host has read log page `lid` without Retain Asynchronous Event. */
 void tn_events_clear(struct bh_target_nvme *ctrl, uint8_t lid);
@@ -106,33 +113,41 @@ struct tn_admin_cmd {
 	struct bh_target_nvme *ctrl;
 	struct bh_nvme_cmd sqe; /* a private copy */
 	struct tn_xfer xfer;
-	tn_admin_fn then;   /* after data, or when it is its turn among queue commands */
+	tn_admin_fn then; /* after data, or when it is its turn among queue commands */
 	uint32_t cdw0;
-	uint16_t status;    /* status field */
-	bool is_busy;	    /* not in the free list */
-	bool is_dropped;    /* a reset came: whoever still holds it lets go without a completion */
-	bool is_abort;	    /* counts against the Abort Command Limit */
+	uint16_t status; /* status field */
+	bool is_busy;	 /* not in the free list */
+	bool is_dropped; /* a reset came: whoever still holds it lets go without a completion */
+	bool is_abort;	 /* counts against the Abort Command Limit */
 	uint8_t data[TN_ADMIN_DATA] __attribute__((aligned(16)));
 };
 
 int tn_admin_create(struct bh_target_nvme *ctrl);
 void tn_admin_free(struct bh_target_nvme *ctrl);
 void tn_admin_start(struct bh_target_nvme *ctrl); /* queues as AQA, ASQ, ACQ say */
-void tn_admin_drop(struct bh_target_nvme *ctrl);  /* inside a closed gate: forgets queues and commands */
+/* Inside a closed gate: forgets queues and commands. */
+void tn_admin_drop(struct bh_target_nvme *ctrl);
 void tn_admin_pause(struct bh_target_nvme *ctrl);
 void tn_admin_resume(struct bh_target_nvme *ctrl);
-bool tn_admin_is_idle(const struct bh_target_nvme *ctrl); /* no transfer from or to client memory under way */
+/* No transfer from or to client memory is under way. */
+bool tn_admin_is_idle(const struct bh_target_nvme *ctrl);
 void tn_admin_irqs_changed(struct bh_target_nvme *ctrl);
 
-/* Completes: sf is BH_NVME_SC_*, perhaps with flags; on failure DNR is added and (byte, bit) goes to the error log. */
+/* Completes with the status field as it is; a failure goes to the error log. */
 void tn_admin_complete(struct tn_admin_cmd *cmd, uint16_t sf);
-/* As above, naming the byte of the command that is wrong (and bit 0 of it). */
+/* Completes with DNR, naming the byte of the command that is wrong. */
 void tn_admin_fail(struct tn_admin_cmd *cmd, uint16_t sf, unsigned int byte);
-/* Moves data[offset, offset + len) to the client, then `then` with the outcome in cmd->status (NULL: completes with it). */
+/*
+ * Moves data[offset, offset + len) to the client, then `then` with the outcome in cmd->status
+ * (NULL: completes with it).
+ */
 void tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then);
 /* Fetches len bytes into data, then `then` likewise. */
 void tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then);
-/* Commands about queues go one after another: runs fn(cmd) when it is its turn. Done by completing it. */
+/*
+ * Commands about queues go one after another: runs fn(cmd) when it is its turn. Done by
+ * completing it.
+ */
 void tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn);
 /* The done callback for calls into the I/O plane; arg is the command. */
 void tn_admin_io_done(void *arg, uint16_t status);
@@ -140,10 +155,12 @@ void tn_admin_io_done(void *arg, uint16_t status);
 /* Keeps an Asynchronous Event Request until there is something to tell. */
 void tn_admin_aer_add(struct tn_admin_cmd *cmd);
 unsigned int tn_admin_aers(const struct bh_target_nvme *ctrl); /* outstanding */
-void tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0); /* the oldest */
+/* Completes the oldest. */
+void tn_admin_aer_complete(struct bh_target_nvme *ctrl, uint32_t cdw0);
 /* Aborts a command of the admin queue itself: only those that wait for events can be. */
 bool tn_admin_abort_own(struct bh_target_nvme *ctrl, uint16_t cid);
-unsigned int tn_admin_aborts(const struct bh_target_nvme *ctrl); /* Abort commands being carried out */
+/* Abort commands being carried out. */
+unsigned int tn_admin_aborts(const struct bh_target_nvme *ctrl);
 
 /* Bytes of a command that error log entries point to. */
 #define TN_AT_OPC 0u
@@ -168,12 +185,17 @@ void tn_cmd_get_features(struct tn_admin_cmd *cmd);
 void tn_cmd_set_features(struct tn_admin_cmd *cmd);
 void tn_cmd_get_log_page(struct tn_admin_cmd *cmd);
 
+/* A text field of Identify and the like: padded with spaces, not terminated. */
+void tn_put_text(char *field, size_t size, const char *text);
 void tn_features_reset(struct bh_target_nvme *ctrl);
 /* The critical warning byte of the SMART log as things are. */
 uint8_t tn_critical_warning(const struct bh_target_nvme *ctrl);
 bool tn_has_write_cache(const struct bh_target_nvme *ctrl);
 
-/* Does the other plane carry out this I/O command, in every namespace there is? For ONCS and the effects log. */
+/*
+ * Does the other plane carry out this I/O command, in every namespace there is? For ONCS and the
+ * effects log.
+ */
 bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc);
 
 /* ---- ns.c ---- */

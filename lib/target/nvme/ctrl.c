@@ -2,12 +2,13 @@
 /*
  * A controller's life, and its face to the vfio-user server.
  *
- * BAR0 holds the registers (0 to FFFh, every access a message) and the doorbells behind them, which lie in a sealed memfd;
- * with mapped doorbells the client maps that. The MSI-X table is the server's, in BAR4.
+ * BAR0 holds the registers (0 to FFFh, every access a message) and the doorbells behind them,
+ * which lie in a sealed memfd; with mapped doorbells the client maps that. The MSI-X table is the
+ * server's, in BAR4.
  *
- * Destruction takes the same way as a client that leaves, and then on: the server lets the client go (through the gate, with
- * a full reset), namespaces go, the I/O plane takes its pollers back, and the rest is freed from a message of its own,
- * with nothing of ours further up the stack.
+ * Destruction takes the same way as a client that leaves, and then on: the server lets the client
+ * go (through the gate, with a full reset), namespaces go, the I/O plane takes its pollers back,
+ * and the rest is freed from a message of its own, with nothing of ours further up the stack.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,13 +31,13 @@
 
 /* ---- operations of the vfio-user server ---- */
 
-static int
-doorbell_access(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count, bool write)
+static int doorbell_access(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count,
+			   bool write)
 {
 	uint64_t stride = 4u << ctrl->dstrd;
 	uint32_t value;
 
-	if (!write) { /* undefined by the specification; what was last written is as good as anything */
+	if (!write) { /* undefined by the specification: what was last written will do */
 		memset(buf, 0, count);
 		if (count == 4 && offset % 4 == 0 && offset + 4 <= ctrl->doorbell_bytes) {
 			value = bh_load_u32(ctrl->doorbell_page + offset);
@@ -58,8 +59,8 @@ doorbell_access(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t 
 	return 0;
 }
 
-static int
-on_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t count, bool write)
+static int on_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t count,
+		     bool write)
 {
 	struct bh_target_nvme *ctrl = ctx;
 
@@ -67,11 +68,11 @@ on_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t cou
 		return -EINVAL;
 	if (offset >= BH_NVME_REG_DOORBELLS)
 		return doorbell_access(ctrl, offset - BH_NVME_REG_DOORBELLS, buf, count, write);
-	return write ? tn_regs_write(ctrl, offset, buf, count) : tn_regs_read(ctrl, offset, buf, count);
+	return write ? tn_regs_write(ctrl, offset, buf, count)
+		     : tn_regs_read(ctrl, offset, buf, count);
 }
 
-static void
-on_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t len)
+static void on_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t len)
 {
 	struct bh_target_nvme *ctrl = ctx;
 	struct tn_gate_req *req = &tn_ctl(ctrl)->server_gate;
@@ -83,42 +84,31 @@ on_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t len
 	tn_gate_ask(ctrl, req);
 }
 
-static void
-server_gate_closed(struct bh_target_nvme *ctrl)
+static void server_gate_closed(struct bh_target_nvme *ctrl)
 {
 	bh_vfu_server_quiesced(ctrl->server);
 }
 
-static void
-on_resume(void *ctx, enum bh_quiesce_reason reason)
+static void on_resume(void *ctx, enum bh_quiesce_reason reason)
 {
 	(void)reason;
 	tn_gate_open(ctx);
 }
 
-static void
-on_reset(void *ctx, enum bh_reset_reason reason)
+static void on_reset(void *ctx, enum bh_reset_reason reason)
 {
-	(void)reason; /* all of them are full resets; memory and eventfds are the server's business */
+	(void)reason; /* all are full resets; memory and eventfds are the server's business */
 	tn_regs_power_on(ctx);
 }
 
-static void
-on_fatal(void *ctx)
+static void on_fatal(void *ctx)
 {
 	tn_ctrl_fatal(ctx, "I/O did not stop in time");
 }
 
-static void
-on_irqs_changed(void *ctx)
+static void on_irqs_changed(void *ctx)
 {
-	struct bh_target_nvme *ctrl = ctx;
-
-	/* The server is young and the I/O plane not there, or it is going. */
-	if (!ctrl->io)
-		return;
-	tn_io_irqs_changed(ctrl);
-	tn_admin_irqs_changed(ctrl);
+	tn_gate_irqs_changed(ctx);
 }
 
 static const struct bh_vfu_ops server_ops = {
@@ -132,8 +122,7 @@ static const struct bh_vfu_ops server_ops = {
 
 /* ---- create ---- */
 
-void
-bh_target_nvme_opts_init(struct bh_target_nvme_opts *opts)
+void bh_target_nvme_opts_init(struct bh_target_nvme_opts *opts)
 {
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
@@ -147,12 +136,12 @@ bh_target_nvme_opts_init(struct bh_target_nvme_opts *opts)
 }
 
 /* NULL, or what is wrong. */
-static const char *
-check_opts(const struct bh_target_nvme_opts *o)
+static const char *check_opts(const struct bh_target_nvme_opts *o)
 {
 	if (!o->path || !o->path[0])
 		return "no socket path";
-	if (!o->control || !o->threads || !o->num_threads || o->num_threads > BH_TARGET_NVME_MAX_THREADS)
+	if (!o->control || !o->threads || !o->num_threads ||
+	    o->num_threads > BH_TARGET_NVME_MAX_THREADS)
 		return "no reactors, or too many";
 	if (o->serial && (!o->serial[0] || strlen(o->serial) > 20))
 		return "the serial number must have 1 to 20 characters";
@@ -174,8 +163,7 @@ check_opts(const struct bh_target_nvme_opts *o)
 }
 
 /* FNV-1a: a serial number that stays the same for a path. */
-static uint64_t
-hash_of(const char *text)
+static uint64_t hash_of(const char *text)
 {
 	uint64_t hash = 0xcbf29ce484222325ull;
 
@@ -184,8 +172,7 @@ hash_of(const char *text)
 	return hash;
 }
 
-static int
-set_names(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
+static int set_names(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
 	ctrl->path = strdup(o->path);
 	if (!ctrl->path)
@@ -193,17 +180,18 @@ set_names(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 	if (o->serial)
 		snprintf(ctrl->serial, sizeof(ctrl->serial), "%s", o->serial);
 	else
-		snprintf(ctrl->serial, sizeof(ctrl->serial), "BH%016llX", (unsigned long long)hash_of(o->path));
+		snprintf(ctrl->serial, sizeof(ctrl->serial), "BH%016llX",
+			 (unsigned long long)hash_of(o->path));
 	snprintf(ctrl->model, sizeof(ctrl->model), "%s", o->model ? o->model : DEFAULT_MODEL);
 	if (o->subnqn)
 		snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "%s", o->subnqn);
 	else
-		snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "nqn.2026-01.io.bellhop:%s", ctrl->serial);
+		snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "nqn.2026-01.io.bellhop:%s",
+			 ctrl->serial);
 	return 0;
 }
 
-static void
-set_numbers(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
+static void set_numbers(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
 	ctrl->control = o->control;
 	ctrl->log = o->log;
@@ -213,17 +201,23 @@ set_numbers(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 	ctrl->mdts = (uint32_t)o->mdts;
 	ctrl->doorbells = o->doorbells;
 	ctrl->idle_poll_ns = o->idle_poll_ns;
-	/* The doorbells begin at 4 KiB whatever the host's page size; a larger page would map registers with them. */
-	if (ctrl->doorbells == BH_DOORBELLS_MAPPED && sysconf(_SC_PAGESIZE) > (long)BH_NVME_REG_DOORBELLS) {
-		bh_log(ctrl->log, BH_LOG_WARN, TN_LOG, "%s: doorbells are trapped: pages here are larger than 4 KiB",
-		       ctrl->path);
+	/*
+	 * The doorbells begin at 4 KiB whatever the host's page size; a larger page would map
+	 * registers with them.
+	 */
+	if (ctrl->doorbells == BH_DOORBELLS_MAPPED &&
+	    sysconf(_SC_PAGESIZE) > (long)BH_NVME_REG_DOORBELLS) {
+		bh_log(ctrl->log, BH_LOG_WARN, TN_LOG,
+		       "%s: doorbells are trapped: pages here are larger than 4 KiB", ctrl->path);
 		ctrl->doorbells = BH_DOORBELLS_TRAPPED;
 	}
 }
 
-/* The file has the shape of BAR0 up to the end of the doorbells; what lies before them is never used. */
-static int
-doorbells_create(struct bh_target_nvme *ctrl)
+/*
+ * The file has the shape of BAR0 up to the end of the doorbells; what lies before them is never
+ * used.
+ */
+static int doorbells_create(struct bh_target_nvme *ctrl)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t bytes = 2u * (ctrl->max_queues + 1) * ((size_t)4 << ctrl->dstrd);
@@ -248,8 +242,7 @@ doorbells_create(struct bh_target_nvme *ctrl)
 	return 0;
 }
 
-static void
-doorbells_destroy(struct bh_target_nvme *ctrl)
+static void doorbells_destroy(struct bh_target_nvme *ctrl)
 {
 	if (tn_ctl(ctrl)->doorbell_map)
 		munmap(tn_ctl(ctrl)->doorbell_map, tn_ctl(ctrl)->doorbell_map_bytes);
@@ -257,8 +250,7 @@ doorbells_destroy(struct bh_target_nvme *ctrl)
 		close(ctrl->doorbell_fd);
 }
 
-static int
-server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
+static int server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
 	const struct bh_vfu_area area = { BH_NVME_REG_DOORBELLS, ctrl->doorbell_bytes };
 	struct bh_vfu_server_opts so;
@@ -295,12 +287,14 @@ server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 }
 
 /* Whatever there is; the I/O plane is gone or was never there. */
-static void
-ctrl_free(struct bh_target_nvme *ctrl)
+static void ctrl_free(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
-	/* First the server: transfers it still has under way fail now, and the admin queue hears of it. */
+	/*
+	 * First the server: transfers it still has under way fail now, and the admin queue hears
+	 * of it.
+	 */
 	bh_vfu_server_destroy(ctrl->server);
 	bh_timer_destroy(ctl->reset_timer);
 	if (ctl->events)
@@ -313,8 +307,7 @@ ctrl_free(struct bh_target_nvme *ctrl)
 	free(ctrl);
 }
 
-static void
-destroy_last(void *arg)
+static void destroy_last(void *arg)
 {
 	struct bh_target_nvme *ctrl = arg;
 	void (*destroyed)(void *arg) = tn_ctl(ctrl)->destroyed;
@@ -325,8 +318,7 @@ destroy_last(void *arg)
 		destroyed(destroyed_arg);
 }
 
-static void
-io_destroyed(void *arg)
+static void io_destroyed(void *arg)
 {
 	struct bh_target_nvme *ctrl = arg;
 	struct tn_ctl *ctl = tn_ctl(ctrl);
@@ -336,8 +328,7 @@ io_destroyed(void *arg)
 	bh_reactor_send(ctrl->control, &ctl->destroy_msg);
 }
 
-static int
-ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
+static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
 	int rc = set_names(ctrl, o);
 
@@ -362,8 +353,7 @@ ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 	return rc;
 }
 
-static struct bh_target_nvme *
-ctrl_alloc(void)
+static struct bh_target_nvme *ctrl_alloc(void)
 {
 	struct bh_target_nvme *ctrl = calloc(1, sizeof(*ctrl));
 	struct tn_ctl *ctl = calloc(1, sizeof(*ctl));
@@ -381,8 +371,7 @@ ctrl_alloc(void)
 	return ctrl;
 }
 
-int
-bh_target_nvme_create(const struct bh_target_nvme_opts *opts, struct bh_target_nvme **out)
+int bh_target_nvme_create(const struct bh_target_nvme_opts *opts, struct bh_target_nvme **out)
 {
 	struct bh_target_nvme_opts o;
 	struct bh_target_nvme *ctrl;
@@ -413,14 +402,12 @@ bh_target_nvme_create(const struct bh_target_nvme_opts *opts, struct bh_target_n
 	return 0;
 }
 
-const char *
-bh_target_nvme_path(const struct bh_target_nvme *ctrl)
+const char *bh_target_nvme_path(const struct bh_target_nvme *ctrl)
 {
 	return ctrl->path;
 }
 
-void
-bh_target_nvme_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
+void bh_target_nvme_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
 {
 	memset(stats, 0, sizeof(*stats));
 	tn_io_stats(ctrl, stats);
@@ -428,8 +415,7 @@ bh_target_nvme_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *s
 
 /* ---- destroy ---- */
 
-void
-tn_ctrl_ns_gone(struct bh_target_nvme *ctrl)
+void tn_ctrl_ns_gone(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
@@ -439,8 +425,7 @@ tn_ctrl_ns_gone(struct bh_target_nvme *ctrl)
 	tn_io_destroy(ctrl, io_destroyed, ctrl);
 }
 
-static void
-server_left(void *arg)
+static void server_left(void *arg)
 {
 	struct bh_target_nvme *ctrl = arg;
 	struct tn_ctl *ctl = tn_ctl(ctrl);
@@ -453,8 +438,7 @@ server_left(void *arg)
 	tn_ctrl_ns_gone(ctrl);
 }
 
-void
-bh_target_nvme_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg)
+void bh_target_nvme_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg)
 {
 	if (!ctrl) {
 		if (done)
@@ -469,18 +453,17 @@ bh_target_nvme_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), voi
 	bh_vfu_server_shutdown(ctrl->server, server_left, ctrl);
 }
 
-static void
-set_flag(void *arg)
+static void set_flag(void *arg)
 {
 	*(bool *)arg = true;
 }
 
 /*
- * The same way with all reactors stopped: the I/O plane does at once what it is asked for, and the control thread's part is
- * done here. Only a transfer by messages can take any time: until the server gives it up.
+ * The same way with all reactors stopped: the I/O plane does at once what it is asked for, and
+ * the control thread's part is done here. Only a transfer by messages can take any time: until
+ * the server gives it up.
  */
-void
-bh_target_nvme_free(struct bh_target_nvme *ctrl)
+void bh_target_nvme_free(struct bh_target_nvme *ctrl)
 {
 	struct bh_reactor *control = ctrl ? ctrl->control : NULL;
 	uint64_t deadline = bh_now_ns() + FREE_DEADLINE_NS;

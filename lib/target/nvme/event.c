@@ -2,13 +2,15 @@
 /*
  * Asynchronous events (NVMe 2.0 5.2) and the error information log.
  *
- * Events are raised on any thread, wait in `incoming` under a lock, and are carried to the control thread by one message.
- * There they become pending if the host has enabled them, and are reported when an Asynchronous Event Request is outstanding
- * and their type is not masked. Reporting masks the type until the host reads the log page of the event; that read also
- * drops pending events of the same log, which have told their news thereby. An event equal to one that is pending is the
- * same event.
+ * Events are raised on any thread, wait in `incoming` under a lock, and are carried to the
+ * control thread by one message. There they become pending if the host has enabled them, and are
+ * reported when an Asynchronous Event Request is outstanding and their type is not masked.
+ * Reporting masks the type until the host reads the log page of the event; that read also drops
+ * pending events of the same log, which have told their news thereby. An event equal to one that
+ * is pending is the same event.
  *
- * The state has a life of its own: a message still under way when the controller is freed frees it.
+ * The state has a life of its own: a message still under way when the controller is freed frees
+ * it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -41,8 +43,7 @@ struct tn_events {
 };
 
 /* Full is no loss that matters: there are fewer kinds of events than room. */
-static void
-list_add(struct event_list *list, struct event event)
+static void list_add(struct event_list *list, struct event event)
 {
 	unsigned int i;
 
@@ -54,32 +55,30 @@ list_add(struct event_list *list, struct event event)
 		list->event[list->count++] = event;
 }
 
-static void
-list_remove(struct event_list *list, unsigned int i)
+static void list_remove(struct event_list *list, unsigned int i)
 {
 	list->count--;
 	memmove(&list->event[i], &list->event[i + 1], (list->count - i) * sizeof(list->event[0]));
 }
 
-static bool
-is_enabled(const struct bh_target_nvme *ctrl, const struct event *event)
+static bool is_enabled(const struct bh_target_nvme *ctrl, const struct event *event)
 {
 	uint32_t config = ctrl->features.async_events;
 
 	switch (event->type) {
 	case BH_NVME_AER_TYPE_ERROR: /* cannot be disabled */
 		return true;
-	case BH_NVME_AER_TYPE_SMART: /* asked for by warning, and raised as such: see tn_events_smart() */
+	case BH_NVME_AER_TYPE_SMART: /* enabled by warning: tn_events_smart() raises no other */
 		return true;
 	case BH_NVME_AER_TYPE_NOTICE:
-		return event->info == BH_NVME_AER_NOTICE_NS_ATTR_CHANGED && (config & BH_NVME_OAES_NS_ATTR);
+		return event->info == BH_NVME_AER_NOTICE_NS_ATTR_CHANGED &&
+		       (config & BH_NVME_OAES_NS_ATTR);
 	default:
 		return false;
 	}
 }
 
-void
-tn_events_deliver(struct bh_target_nvme *ctrl)
+void tn_events_deliver(struct bh_target_nvme *ctrl)
 {
 	struct tn_events *ev = tn_ctl(ctrl)->events;
 	unsigned int i = 0;
@@ -100,8 +99,7 @@ tn_events_deliver(struct bh_target_nvme *ctrl)
 	}
 }
 
-void
-tn_events_clear(struct bh_target_nvme *ctrl, uint8_t lid)
+void tn_events_clear(struct bh_target_nvme *ctrl, uint8_t lid)
 {
 	struct tn_events *ev = tn_ctl(ctrl)->events;
 	unsigned int i = 0, type;
@@ -114,23 +112,22 @@ tn_events_clear(struct bh_target_nvme *ctrl, uint8_t lid)
 	}
 	for (type = 0; type < 8; type++) {
 		if ((ev->masked & (1u << type)) && ev->masked_lid[type] == lid)
-			ev->masked &= (uint8_t)~(1u << type);
+			ev->masked &= (uint8_t) ~(1u << type);
 	}
 	tn_events_deliver(ctrl);
 }
 
-void
-tn_events_smart(struct bh_target_nvme *ctrl)
+void tn_events_smart(struct bh_target_nvme *ctrl)
 {
 	uint8_t wanted = tn_critical_warning(ctrl) & (uint8_t)ctrl->features.async_events;
 
 	if (wanted & BH_NVME_SMART_TEMPERATURE)
-		tn_event_raise(ctrl, BH_NVME_AER_TYPE_SMART, BH_NVME_AER_SMART_TEMPERATURE, BH_NVME_LOG_SMART);
+		tn_event_raise(ctrl, BH_NVME_AER_TYPE_SMART, BH_NVME_AER_SMART_TEMPERATURE,
+			       BH_NVME_LOG_SMART);
 }
 
 /* The message. Events raised while the controller is not enabled are nobody's. */
-static void
-take_incoming(void *arg)
+static void take_incoming(void *arg)
 {
 	struct tn_events *ev = arg;
 	struct bh_target_nvme *ctrl;
@@ -157,8 +154,7 @@ take_incoming(void *arg)
 	tn_events_deliver(ctrl);
 }
 
-void
-tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uint8_t lid)
+void tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uint8_t lid)
 {
 	struct tn_events *ev = tn_ctl(ctrl)->events;
 	const struct event event = { type & 7u, info, lid };
@@ -172,8 +168,7 @@ tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uint8_t 
 	pthread_mutex_unlock(&ev->lock);
 }
 
-void
-tn_events_reset(struct bh_target_nvme *ctrl)
+void tn_events_reset(struct bh_target_nvme *ctrl)
 {
 	struct tn_events *ev = tn_ctl(ctrl)->events;
 
@@ -184,8 +179,7 @@ tn_events_reset(struct bh_target_nvme *ctrl)
 	ev->masked = 0;
 }
 
-int
-tn_events_create(struct bh_target_nvme *ctrl)
+int tn_events_create(struct bh_target_nvme *ctrl)
 {
 	struct tn_events *ev = calloc(1, sizeof(*ev));
 
@@ -200,8 +194,7 @@ tn_events_create(struct bh_target_nvme *ctrl)
 	return 0;
 }
 
-void
-tn_events_free(struct bh_target_nvme *ctrl)
+void tn_events_free(struct bh_target_nvme *ctrl)
 {
 	struct tn_events *ev = tn_ctl(ctrl)->events;
 	bool is_sent;
@@ -221,8 +214,7 @@ tn_events_free(struct bh_target_nvme *ctrl)
 
 /* ---- the error information log (NVMe 2.0 5.16.1.2) ---- */
 
-static bool
-is_media_error(uint16_t sf)
+static bool is_media_error(uint16_t sf)
 {
 	unsigned int sc = sf & BH_NVME_STATUS_SC_MASK;
 
@@ -232,9 +224,8 @@ is_media_error(uint16_t sf)
 }
 
 /* A ring: entry n (from 1) is at (n - 1) % size. */
-void
-tn_error_add(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, uint16_t sf, uint16_t param_location, uint64_t lba,
-	     uint32_t nsid)
+void tn_error_add(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, uint16_t sf,
+		  uint16_t param_location, uint64_t lba, uint32_t nsid)
 {
 	struct bh_nvme_error_log *entry;
 

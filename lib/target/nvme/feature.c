@@ -2,11 +2,13 @@
 /*
  * Get and Set Features (NVMe 2.0 5.15, 5.27).
  *
- * A row per feature: how a value is read out of a struct tn_features, and how it is set. Defaults are a struct tn_features
- * too, so a Get of the default and of the current value are the same function. Nothing is saveable: the saved value is the
- * default (5.27.1), and a Set with SV fails. A reset brings back the defaults.
+ * A row per feature: how a value is read out of a struct tn_features, and how it is set. Defaults
+ * are a struct tn_features too, so a Get of the default and of the current value are the same
+ * function. Nothing is saveable: the saved value is the default (5.27.1), and a Set with SV
+ * fails. A reset brings back the defaults.
  *
- * Features are set on the control thread. Those that the I/O plane heeds are words that it reads whole.
+ * Features are set on the control thread. Those that the I/O plane heeds are words that it reads
+ * whole.
  */
 #include <string.h>
 
@@ -16,23 +18,26 @@
 
 #define ARBITRATION_BITS 0xffffff07u
 #define ARBITRATION_NO_LIMIT 7u
-#define ASYNC_EVENT_BITS 0x0000011fu /* the five SMART warnings there can be; namespace attributes */
+#define ASYNC_EVENT_BITS \
+	0x0000011fu /* the five SMART warnings there can be; namespace attributes */
 #define TMPSEL_ALL 0xfu
 #define TIMESTAMP_BYTES sizeof(struct bh_nvme_timestamp)
 #define TIMESTAMP_SET 1u /* origin: Set Features */
 
 struct feature {
-	/* The value into cdw0, or data to be sent: its size is returned. SEL has chosen f. *sf: why not. */
+	/*
+	 * The value into cdw0, or data to be sent: its size is returned. SEL has chosen f. *sf:
+	 * why not.
+	 */
 	size_t (*get)(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
 	/* 0 or why not. With data: after it has come. */
 	uint16_t (*set)(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
-	size_t set_bytes;	 /* of data that Set takes */
+	size_t set_bytes; /* of data that Set takes */
 	bool is_ns_specific;
-	bool is_about_queues;	 /* Set waits its turn among queue commands */
+	bool is_about_queues; /* Set waits its turn among queue commands */
 };
 
-static void
-defaults(const struct bh_target_nvme *ctrl, struct tn_features *f)
+static void defaults(const struct bh_target_nvme *ctrl, struct tn_features *f)
 {
 	uint32_t most = ctrl->max_queues - 1;
 
@@ -40,11 +45,11 @@ defaults(const struct bh_target_nvme *ctrl, struct tn_features *f)
 	f->arbitration = ARBITRATION_NO_LIMIT;
 	f->temp_over = TN_TEMP_WARNING;
 	f->write_cache = BH_NVME_FEAT_VWC_WCE;
-	f->queues = (uint32_t)(BH_NVME_SET(NUM_QUEUES_NCQ, most) | BH_NVME_SET(NUM_QUEUES_NSQ, most));
+	f->queues =
+		(uint32_t)(BH_NVME_SET(NUM_QUEUES_NCQ, most) | BH_NVME_SET(NUM_QUEUES_NSQ, most));
 }
 
-void
-tn_features_reset(struct bh_target_nvme *ctrl)
+void tn_features_reset(struct bh_target_nvme *ctrl)
 {
 	struct tn_features f;
 
@@ -55,32 +60,28 @@ tn_features_reset(struct bh_target_nvme *ctrl)
 
 /* ---- plain words ---- */
 
-static size_t
-get_arbitration(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_arbitration(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->arbitration;
 	return 0;
 }
 
-static uint16_t
-set_arbitration(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_arbitration(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
 	f->arbitration = cdw11 & ARBITRATION_BITS;
 	return 0;
 }
 
-static size_t
-get_power(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_power(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->power_management;
 	return 0;
 }
 
-static uint16_t
-set_power(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_power(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
 	if (cdw11 & 0x1f) /* power state 0 is the only one */
@@ -89,48 +90,42 @@ set_power(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 	return 0;
 }
 
-static size_t
-get_coalescing(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_coalescing(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->coalescing;
 	return 0;
 }
 
-static uint16_t
-set_coalescing(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_coalescing(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
 	f->coalescing = cdw11 & 0xffff;
 	return 0;
 }
 
-static size_t
-get_atomicity(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_atomicity(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->atomicity;
 	return 0;
 }
 
-static uint16_t
-set_atomicity(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_atomicity(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
 	f->atomicity = cdw11 & 1u;
 	return 0;
 }
 
-static size_t
-get_async_events(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_async_events(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->async_events;
 	return 0;
 }
 
-static uint16_t
-set_async_events(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_async_events(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	f->async_events = cdw11 & ASYNC_EVENT_BITS;
 	tn_events_smart(cmd->ctrl);
@@ -138,8 +133,7 @@ set_async_events(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11
 }
 
 /* There is one combination of I/O command sets, the first. */
-static size_t
-get_iocs_profile(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_iocs_profile(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)f;
 	(void)sf;
@@ -147,8 +141,7 @@ get_iocs_profile(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t
 	return 0;
 }
 
-static uint16_t
-set_iocs_profile(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_iocs_profile(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
 	(void)f;
@@ -157,8 +150,7 @@ set_iocs_profile(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11
 
 /* ---- write cache: there is one if a store says so ---- */
 
-static size_t
-get_write_cache(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_write_cache(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	if (!tn_has_write_cache(cmd->ctrl))
 		*sf = BH_NVME_SC_INVALID_FIELD;
@@ -166,8 +158,7 @@ get_write_cache(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t 
 	return 0;
 }
 
-static uint16_t
-set_write_cache(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_write_cache(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	if (!tn_has_write_cache(cmd->ctrl))
 		return BH_NVME_SC_INVALID_FIELD;
@@ -177,8 +168,7 @@ set_write_cache(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 
 /* ---- temperature threshold: the composite sensor is the only one ---- */
 
-static size_t
-get_temperature(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_temperature(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	uint32_t select = cmd->sqe.cdw11 >> 16 & 0xf;
 	uint32_t type = cmd->sqe.cdw11 >> 20 & 0x3;
@@ -189,8 +179,7 @@ get_temperature(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t 
 	return 0;
 }
 
-static uint16_t
-set_temperature(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_temperature(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	uint32_t select = cdw11 >> 16 & 0xf;
 	uint32_t type = cdw11 >> 20 & 0x3;
@@ -207,8 +196,8 @@ set_temperature(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 
 /* ---- error recovery: a namespace's; DULBE is not supported (NSFEAT bit 2) ---- */
 
-static size_t
-get_error_recovery(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_error_recovery(struct tn_admin_cmd *cmd, const struct tn_features *f,
+				 uint16_t *sf)
 {
 	if (!tn_ns_get(cmd->ctrl, cmd->sqe.nsid))
 		*sf = BH_NVME_SC_INVALID_NS;
@@ -217,8 +206,7 @@ get_error_recovery(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16
 	return 0;
 }
 
-static uint16_t
-set_error_recovery(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_error_recovery(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	uint32_t nsid;
 
@@ -233,16 +221,14 @@ set_error_recovery(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw
 
 /* ---- number of queues: asked before there are any ---- */
 
-static size_t
-get_queues(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_queues(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	cmd->cdw0 = f->queues;
 	return 0;
 }
 
-static bool
-has_queues(const struct bh_target_nvme *ctrl)
+static bool has_queues(const struct bh_target_nvme *ctrl)
 {
 	unsigned int qid;
 
@@ -253,8 +239,7 @@ has_queues(const struct bh_target_nvme *ctrl)
 	return false;
 }
 
-static uint16_t
-set_queues(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_queues(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	uint32_t most = cmd->ctrl->max_queues - 1;
 	uint32_t nsq = (uint32_t)BH_NVME_GET(cdw11, NUM_QUEUES_NSQ);
@@ -274,8 +259,7 @@ set_queues(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 
 /* ---- interrupt vector configuration: vector in 15:0, coalescing disable in 16 ---- */
 
-static size_t
-get_vector(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_vector(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	uint32_t vector = cmd->sqe.cdw11 & 0xffff;
 
@@ -286,21 +270,20 @@ get_vector(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 	return 0;
 }
 
-static uint16_t
-set_vector(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_vector(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	uint32_t vector = cdw11 & 0xffff;
 
 	if (vector > cmd->ctrl->max_queues)
 		return BH_NVME_SC_INVALID_FIELD;
-	__atomic_store_n(&f->vector_config[vector], cdw11 & BH_NVME_FEAT_INTERRUPT_CD, __ATOMIC_RELAXED);
+	__atomic_store_n(&f->vector_config[vector], cdw11 & BH_NVME_FEAT_INTERRUPT_CD,
+			 __ATOMIC_RELAXED);
 	return 0;
 }
 
 /* ---- timestamp ---- */
 
-static size_t
-get_timestamp(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_timestamp(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	struct bh_nvme_timestamp ts = { .attr = (uint8_t)(f->timestamp_origin << 1) };
 	uint64_t ms = f->timestamp_ms;
@@ -313,8 +296,7 @@ get_timestamp(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *s
 	return sizeof(ts);
 }
 
-static uint16_t
-set_timestamp(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_timestamp(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cdw11;
 	f->timestamp_ms = 0;
@@ -326,16 +308,14 @@ set_timestamp(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 
 /* ---- host behavior support ---- */
 
-static size_t
-get_behavior(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static size_t get_behavior(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
 	(void)sf;
 	memcpy(cmd->data, &f->host_behavior, sizeof(f->host_behavior));
 	return sizeof(f->host_behavior);
 }
 
-static uint16_t
-set_behavior(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+static uint16_t set_behavior(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	const struct bh_nvme_host_behavior *b = (const struct bh_nvme_host_behavior *)cmd->data;
 
@@ -354,7 +334,8 @@ set_behavior(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 static const struct feature features[] = {
 	[BH_NVME_FEAT_ARBITRATION] = { get_arbitration, set_arbitration, 0, false, false },
 	[BH_NVME_FEAT_POWER_MANAGEMENT] = { get_power, set_power, 0, false, false },
-	[BH_NVME_FEAT_TEMPERATURE_THRESHOLD] = { get_temperature, set_temperature, 0, false, false },
+	[BH_NVME_FEAT_TEMPERATURE_THRESHOLD] = { get_temperature, set_temperature, 0, false,
+						 false },
 	[BH_NVME_FEAT_ERROR_RECOVERY] = { get_error_recovery, set_error_recovery, 0, true, false },
 	[BH_NVME_FEAT_VOLATILE_WRITE_CACHE] = { get_write_cache, set_write_cache, 0, false, false },
 	[BH_NVME_FEAT_NUMBER_OF_QUEUES] = { get_queues, set_queues, 0, false, true },
@@ -363,12 +344,12 @@ static const struct feature features[] = {
 	[BH_NVME_FEAT_WRITE_ATOMICITY] = { get_atomicity, set_atomicity, 0, false, false },
 	[BH_NVME_FEAT_ASYNC_EVENT_CONFIG] = { get_async_events, set_async_events, 0, false, false },
 	[BH_NVME_FEAT_TIMESTAMP] = { get_timestamp, set_timestamp, TIMESTAMP_BYTES, false, false },
-	[BH_NVME_FEAT_HOST_BEHAVIOR] = { get_behavior, set_behavior, sizeof(struct bh_nvme_host_behavior), false, false },
+	[BH_NVME_FEAT_HOST_BEHAVIOR] = { get_behavior, set_behavior,
+					 sizeof(struct bh_nvme_host_behavior), false, false },
 	[BH_NVME_FEAT_IOCS_PROFILE] = { get_iocs_profile, set_iocs_profile, 0, false, false },
 };
 
-static const struct feature *
-feature_of(const struct tn_admin_cmd *cmd)
+static const struct feature *feature_of(const struct tn_admin_cmd *cmd)
 {
 	uint8_t fid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID);
 
@@ -377,14 +358,13 @@ feature_of(const struct tn_admin_cmd *cmd)
 	return &features[fid];
 }
 
-static uint32_t
-capabilities(const struct feature *feature)
+static uint32_t capabilities(const struct feature *feature)
 {
-	return BH_NVME_FEATURES_CAP_CHANGEABLE | (feature->is_ns_specific ? BH_NVME_FEATURES_CAP_NS_SPECIFIC : 0);
+	return BH_NVME_FEATURES_CAP_CHANGEABLE |
+	       (feature->is_ns_specific ? BH_NVME_FEATURES_CAP_NS_SPECIFIC : 0);
 }
 
-void
-tn_cmd_get_features(struct tn_admin_cmd *cmd)
+void tn_cmd_get_features(struct tn_admin_cmd *cmd)
 {
 	const struct feature *feature = feature_of(cmd);
 	uint32_t sel = (uint32_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_SEL);
@@ -394,7 +374,8 @@ tn_cmd_get_features(struct tn_admin_cmd *cmd)
 	size_t bytes;
 
 	if (!feature || sel > BH_NVME_FEATURES_SEL_SUPPORTED) {
-		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, feature ? TN_AT_CDW10 + 1 : TN_AT_CDW10);
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD,
+			      feature ? TN_AT_CDW10 + 1 : TN_AT_CDW10);
 		return;
 	}
 	if (sel == BH_NVME_FEATURES_SEL_DEFAULT || sel == BH_NVME_FEATURES_SEL_SAVED) {
@@ -415,8 +396,7 @@ tn_cmd_get_features(struct tn_admin_cmd *cmd)
 		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
-static void
-set_now(struct tn_admin_cmd *cmd)
+static void set_now(struct tn_admin_cmd *cmd)
 {
 	uint16_t sf = cmd->status;
 
@@ -431,21 +411,24 @@ set_now(struct tn_admin_cmd *cmd)
 		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
-/* A namespace id where the feature is the controller's, or none where it is a namespace's (5.27). */
-static uint16_t
-check_nsid(const struct tn_admin_cmd *cmd, const struct feature *feature)
+/*
+ * A namespace id where the feature is the controller's, or none where it is a namespace's (5.27).
+ */
+static uint16_t check_nsid(const struct tn_admin_cmd *cmd, const struct feature *feature)
 {
 	uint32_t nsid = cmd->sqe.nsid;
 
 	if (feature->is_ns_specific)
-		return nsid == BH_NVME_NSID_ALL || tn_ns_get(cmd->ctrl, nsid) ? 0 : BH_NVME_SC_INVALID_NS;
+		return nsid == BH_NVME_NSID_ALL || tn_ns_get(cmd->ctrl, nsid)
+			       ? 0
+			       : BH_NVME_SC_INVALID_NS;
 	if (!nsid || nsid == BH_NVME_NSID_ALL)
 		return 0;
-	return nsid <= BH_TARGET_NVME_MAX_NS ? BH_NVME_SC_FEATURE_NOT_NS_SPECIFIC : BH_NVME_SC_INVALID_NS;
+	return nsid <= BH_TARGET_NVME_MAX_NS ? BH_NVME_SC_FEATURE_NOT_NS_SPECIFIC
+					     : BH_NVME_SC_INVALID_NS;
 }
 
-void
-tn_cmd_set_features(struct tn_admin_cmd *cmd)
+void tn_cmd_set_features(struct tn_admin_cmd *cmd)
 {
 	const struct feature *feature = feature_of(cmd);
 	uint16_t sf;

@@ -2,24 +2,26 @@
 /*
  * The order of gates.
  *
- * Whoever wants client memory to be left alone (the vfio-user server before it maps, unmaps, resets or lets a client go; a
- * controller reset by CC.EN) asks for a gate with a request of its own. The I/O plane knows one gate at a time, so requests
- * wait in line. A gate is closed when the I/O plane has said so; its owner is told once, makes its change, at once or later,
- * and opens it; then the next in line is asked for.
+ * Whoever wants client memory to be left alone (the vfio-user server before it maps, unmaps,
+ * resets or lets a client go; a controller reset by CC.EN) asks for a gate with a request of its
+ * own. The I/O plane knows one gate at a time, so requests wait in line. A gate is closed when
+ * the I/O plane has said so; its owner is told once, makes its change, at once or later, and
+ * opens it; then the next in line is asked for.
  *
- * TN_GATE_ALL also waits for the admin queue's transfers. TN_GATE_TABLE need not: they hold no pointers from one step to the
- * next and make each step on the control thread, as the change is; one that a client has to answer (DMA messages) would
- * have to be waited for while that client waits for us.
+ * TN_GATE_ALL also waits for the admin queue's transfers. TN_GATE_TABLE need not: they hold no
+ * pointers from one step to the next and make each step on the control thread, as the change is;
+ * one that a client has to answer (DMA messages) would have to be waited for while that client
+ * waits for us.
  *
- * A request is in line at most once: the server asks one question at a time, and a second CC.EN = 0 while a reset is under
- * way is the same reset.
+ * A request is in line at most once: the server asks one question at a time, and a second CC.EN =
+ * 0 while a reset is under way is the same reset.
  *
- * All of it may happen inside the call that asked, from the I/O plane's answer to the owner's opening it again.
+ * All of it may happen inside the call that asked, from the I/O plane's answer to the owner's
+ * opening it again.
  */
 #include "target/nvme/control.h"
 
-static void
-try_closed(struct bh_target_nvme *ctrl)
+static void try_closed(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
@@ -31,8 +33,7 @@ try_closed(struct bh_target_nvme *ctrl)
 	ctl->gate->closed(ctrl);
 }
 
-static void
-io_closed(void *arg)
+static void io_closed(void *arg)
 {
 	struct bh_target_nvme *ctrl = arg;
 
@@ -40,8 +41,7 @@ io_closed(void *arg)
 	try_closed(ctrl);
 }
 
-static void
-close_next(struct bh_target_nvme *ctrl)
+static void close_next(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 	struct tn_gate_req *req = ctl->gate_waiting;
@@ -55,8 +55,7 @@ close_next(struct bh_target_nvme *ctrl)
 	tn_io_gate(ctrl, req->kind, req->iova, req->len, io_closed, ctrl);
 }
 
-void
-tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req)
+void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 	struct tn_gate_req **at = &ctl->gate_waiting;
@@ -69,21 +68,34 @@ tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req)
 		close_next(ctrl);
 }
 
-void
-tn_gate_open(struct bh_target_nvme *ctrl)
+void tn_gate_open(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
 	ctl->gate = NULL;
 	tn_io_ungate(ctrl);
-	if (ctl->gate_waiting)
+	if (ctl->gate_waiting) {
 		close_next(ctrl);
-	else
-		tn_admin_resume(ctrl);
+		return;
+	}
+	if (ctl->irqs_changed)
+		tn_gate_irqs_changed(ctrl);
+	tn_admin_resume(ctrl);
 }
 
-void
-tn_gate_admin_idle(struct bh_target_nvme *ctrl)
+/* Behind a gate the queues' doorbells may be in memory that is going (shadow doorbells). */
+void tn_gate_irqs_changed(struct bh_target_nvme *ctrl)
+{
+	struct tn_ctl *ctl = tn_ctl(ctrl);
+
+	ctl->irqs_changed = ctl->gate != NULL;
+	if (ctl->irqs_changed || !ctrl->io)
+		return;
+	tn_io_irqs_changed(ctrl);
+	tn_admin_irqs_changed(ctrl);
+}
+
+void tn_gate_admin_idle(struct bh_target_nvme *ctrl)
 {
 	try_closed(ctrl);
 }

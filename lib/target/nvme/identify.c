@@ -2,32 +2,28 @@
 /*
  * Identify (NVMe 2.0 5.17, NVM command set 4.1.5).
  *
- * What is said here is what the rest does: OACS and the admin commands come from one table, ONCS from the opcodes of the I/O
- * plane, the write cache and read-only flags from the stores.
+ * What is said here is what the rest does: OACS and the admin commands come from one table, ONCS
+ * from the opcodes of the I/O plane, the write cache and read-only flags from the stores.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "target/nvme/control.h"
 
-/* A text field, padded with spaces. */
-static void
-put_text(char *field, size_t size, const char *text)
+void tn_put_text(char *field, size_t size, const char *text)
 {
-	size_t len = strnlen(text, size);
+	size_t len = strlen(text);
 
 	memset(field, ' ', size);
-	memcpy(field, text, len);
+	memcpy(field, text, len < size ? len : size);
 }
 
-static uint8_t
-log2_of(uint64_t value)
+static uint8_t log2_of(uint64_t value)
 {
 	return (uint8_t)(63 - __builtin_clzll(value));
 }
 
-bool
-tn_has_write_cache(const struct bh_target_nvme *ctrl)
+bool tn_has_write_cache(const struct bh_target_nvme *ctrl)
 {
 	uint32_t nsid;
 
@@ -40,8 +36,7 @@ tn_has_write_cache(const struct bh_target_nvme *ctrl)
 	return false;
 }
 
-static uint32_t
-common_caps(const struct bh_target_nvme *ctrl)
+static uint32_t common_caps(const struct bh_target_nvme *ctrl)
 {
 	uint32_t nsid, caps = ~0u;
 
@@ -53,9 +48,11 @@ common_caps(const struct bh_target_nvme *ctrl)
 	return caps;
 }
 
-/* cmd.c emulates what a store lacks of Compare and ignores Deallocate, but zeroes have to be written. */
-bool
-tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
+/*
+ * cmd.c emulates what a store lacks of Compare and ignores Deallocate, but zeroes have to be
+ * written.
+ */
+bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 {
 	switch (opc) {
 	case BH_NVME_CMD_FLUSH:
@@ -71,8 +68,7 @@ tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 	}
 }
 
-static uint16_t
-oncs(const struct bh_target_nvme *ctrl)
+static uint16_t oncs(const struct bh_target_nvme *ctrl)
 {
 	uint32_t bits = BH_NVME_ONCS_FEATURES_SAVE | BH_NVME_ONCS_TIMESTAMP;
 
@@ -82,8 +78,7 @@ oncs(const struct bh_target_nvme *ctrl)
 	return (uint16_t)bits;
 }
 
-static void
-put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
+static void put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
 {
 	id->mdts = log2_of(ctrl->mdts / TN_PAGE_SIZE);
 	id->acl = TN_ABORT_LIMIT - 1;
@@ -99,14 +94,13 @@ put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
 	id->cctemp = TN_TEMP_CRITICAL;
 }
 
-static void
-identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
+static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
 {
 	id->vid = BH_TARGET_NVME_PCI_VENDOR;
 	id->ssvid = BH_TARGET_NVME_PCI_VENDOR;
-	put_text(id->sn, sizeof(id->sn), ctrl->serial);
-	put_text(id->mn, sizeof(id->mn), ctrl->model);
-	put_text(id->fr, sizeof(id->fr), BH_VERSION);
+	tn_put_text(id->sn, sizeof(id->sn), ctrl->serial);
+	tn_put_text(id->mn, sizeof(id->mn), ctrl->model);
+	tn_put_text(id->fr, sizeof(id->fr), BH_VERSION);
 	id->cntlid = TN_CNTLID;
 	id->ver = ctrl->regs.vs;
 	id->oaes = BH_NVME_OAES_NS_ATTR;
@@ -122,8 +116,7 @@ identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl *id)
 	snprintf(id->subnqn, sizeof(id->subnqn), "%s", ctrl->subnqn);
 }
 
-static void
-identify_ns(const struct tn_ns *ns, struct bh_nvme_id_ns *id)
+static void identify_ns(const struct tn_ns *ns, struct bh_nvme_id_ns *id)
 {
 	uint32_t caps = bh_blk_info(ns->blk)->caps;
 
@@ -139,15 +132,14 @@ identify_ns(const struct tn_ns *ns, struct bh_nvme_id_ns *id)
 	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
 }
 
-static void
-identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)
+static void identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)
 {
-	id->nsattr = bh_blk_info(ns->blk)->caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
+	id->nsattr =
+		bh_blk_info(ns->blk)->caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
 	id->nstat = BH_NVME_NSTAT_READY;
 }
 
-static uint8_t *
-put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
+static uint8_t *put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
 {
 	const struct bh_nvme_ns_id_desc head = { .nidt = type, .nidl = len };
 
@@ -156,8 +148,7 @@ put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
 	return at + sizeof(head) + len;
 }
 
-static void
-identify_desc(const struct tn_ns *ns, uint8_t *at)
+static void identify_desc(const struct tn_ns *ns, uint8_t *at)
 {
 	const uint8_t csi = BH_NVME_CSI_NVM;
 
@@ -166,8 +157,8 @@ identify_desc(const struct tn_ns *ns, uint8_t *at)
 	put_desc(at, BH_NVME_NIDT_CSI, &csi, sizeof(csi));
 }
 
-static void
-identify_list(const struct bh_target_nvme *ctrl, uint32_t after, struct bh_nvme_ns_list *list)
+static void identify_list(const struct bh_target_nvme *ctrl, uint32_t after,
+			  struct bh_nvme_ns_list *list)
 {
 	unsigned int n = 0;
 	uint32_t nsid;
@@ -179,15 +170,16 @@ identify_list(const struct bh_target_nvme *ctrl, uint32_t after, struct bh_nvme_
 	}
 }
 
-static bool
-is_valid_nsid(uint32_t nsid)
+static bool is_valid_nsid(uint32_t nsid)
 {
 	return nsid >= 1 && nsid <= BH_TARGET_NVME_MAX_NS;
 }
 
-/* Structures about one namespace: all zeros for an inactive one, but for the descriptors, which it has none of. */
-static uint16_t
-about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
+/*
+ * Structures about one namespace: all zeros for an inactive one, but for the descriptors, which
+ * it has none of.
+ */
+static uint16_t about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 {
 	const struct tn_ns *ns = tn_ns_get(cmd->ctrl, cmd->sqe.nsid);
 
@@ -211,8 +203,7 @@ about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 	return 0;
 }
 
-static uint16_t
-about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
+static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 {
 	uint32_t nsid = cmd->sqe.nsid;
 
@@ -234,39 +225,41 @@ about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 	}
 }
 
-void
-tn_cmd_identify(struct tn_admin_cmd *cmd)
+/* The CNS values about an I/O command set, of which there is one. */
+static bool is_by_command_set(uint8_t cns)
+{
+	return cns == BH_NVME_CNS_CSI_NS || cns == BH_NVME_CNS_CSI_CTRL ||
+	       cns == BH_NVME_CNS_CSI_ACTIVE_NS_LIST;
+}
+
+void tn_cmd_identify(struct tn_admin_cmd *cmd)
 {
 	uint8_t cns = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNS);
 	uint16_t cntid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNTID);
-	uint8_t csi = (uint8_t)BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI);
 	uint16_t sf;
 
 	memset(cmd->data, 0, sizeof(cmd->data));
+	if (is_by_command_set(cns) &&
+	    BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI) != BH_NVME_CSI_NVM) {
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
+		return;
+	}
+	if (cns == BH_NVME_CNS_IOCS && cntid != TN_CNTLID && cntid != 0xffff) {
+		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
+		return;
+	}
 	switch (cns) {
-	case BH_NVME_CNS_CSI_NS:
-	case BH_NVME_CNS_CSI_CTRL:
-	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
-		if (csi != BH_NVME_CSI_NVM) {
-			tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
-			return;
-		}
-		sf = cns == BH_NVME_CNS_CSI_NS ? about_ns(cmd, cns) : about_ctrl(cmd, cns);
-		break;
 	case BH_NVME_CNS_NS:
 	case BH_NVME_CNS_NS_ID_DESC:
 	case BH_NVME_CNS_NS_INDEP:
+	case BH_NVME_CNS_CSI_NS:
 		sf = about_ns(cmd, cns);
-		break;
-	case BH_NVME_CNS_IOCS:
-		if (cntid != TN_CNTLID && cntid != 0xffff) {
-			tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
-			return;
-		}
-		sf = about_ctrl(cmd, cns);
 		break;
 	case BH_NVME_CNS_CTRL:
 	case BH_NVME_CNS_ACTIVE_NS_LIST:
+	case BH_NVME_CNS_CSI_CTRL:
+	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
+	case BH_NVME_CNS_IOCS:
 		sf = about_ctrl(cmd, cns);
 		break;
 	default:

@@ -84,6 +84,12 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 /* ns->blocks changed: threads take the new limit. */
 void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns);
 
+/*
+ * Trapped doorbells: an eventfd with shadow memory for every I/O doorbell, offered by the server (BAR 0, doorbells at
+ * `offset`). After the server was created, before a client can ask. 0 or -errno; nothing to do for mapped doorbells.
+ */
+int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset);
+
 void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats); /* any thread */
 
 /* Arms the I/O plane to watch the admin doorbells of a mapped page: tn_admin_kick() is then called when they move. */
@@ -97,6 +103,14 @@ void tn_io_watch_admin(struct bh_target_nvme *ctrl, bool on);
  * once, on `home`'s thread, possibly before this returns. The command is the caller's private copy. No more than one at a
  * time per xfer; buf and xfer stay until done.
  */
+struct tn_xfer;
+
+/* Where transfers of a poll thread wait for its next pass, so that none goes on behind a gate. */
+struct tn_hold {
+	struct tn_xfer *first;
+	struct tn_xfer **last;
+};
+
 struct tn_xfer {
 	struct bh_cmem *cmem;
 	struct bh_reactor *home;
@@ -108,6 +122,10 @@ struct tn_xfer {
 	void *arg;
 	void *state; /* xfer.c's: the list of pieces so far; freed before done */
 	struct bh_msg msg;
+	/* ---- set by poll threads, else 0 ---- */
+	struct tn_hold *hold;
+	bool is_cancelled; /* on home's thread: done with any status, client memory is not looked at again */
+	struct tn_xfer *next;
 };
 
 void tn_xfer_run(struct tn_xfer *xfer);

@@ -2,9 +2,10 @@
 /*
  * Log pages (NVMe 2.0 5.16).
  *
- * A page is built whole in the command's buffer and the part that was asked for is sent; what the host asked for beyond the
- * page's end is left as it was in its memory. Reading without Retain Asynchronous Event clears the event, and the list of
- * changed namespaces; if the data then cannot be delivered, the list is put back.
+ * A page is built whole in the command's buffer and the part that was asked for is sent; what the
+ * host asked for beyond the page's end is left as it was in its memory. Reading without Retain
+ * Asynchronous Event clears the event, and the list of changed namespaces; if the data then
+ * cannot be delivered, the list is put back.
  */
 #include <string.h>
 
@@ -21,8 +22,7 @@ struct page {
 
 static const struct page *page_of(uint8_t lid);
 
-static void
-supported_log(struct tn_admin_cmd *cmd)
+static void supported_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_nvme_supported_logs *log = (struct bh_nvme_supported_logs *)cmd->data;
 	unsigned int lid;
@@ -34,8 +34,7 @@ supported_log(struct tn_admin_cmd *cmd)
 }
 
 /* Newest first. */
-static void
-error_log(struct tn_admin_cmd *cmd)
+static void error_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
 	struct bh_nvme_error_log *log = (struct bh_nvme_error_log *)cmd->data;
@@ -48,22 +47,21 @@ error_log(struct tn_admin_cmd *cmd)
 	pthread_mutex_unlock(&ctrl->error_lock);
 }
 
-uint8_t
-tn_critical_warning(const struct bh_target_nvme *ctrl)
+uint8_t tn_critical_warning(const struct bh_target_nvme *ctrl)
 {
 	const struct tn_features *f = &ctrl->features;
 
-	return TN_TEMPERATURE >= f->temp_over || TN_TEMPERATURE <= f->temp_under ? BH_NVME_SMART_TEMPERATURE : 0;
+	return TN_TEMPERATURE >= f->temp_over || TN_TEMPERATURE <= f->temp_under
+		       ? BH_NVME_SMART_TEMPERATURE
+		       : 0;
 }
 
-static uint64_t
-data_units(uint64_t bytes)
+static uint64_t data_units(uint64_t bytes)
 {
 	return bytes / 512000 + (bytes % 512000 != 0);
 }
 
-static void
-smart_log(struct tn_admin_cmd *cmd)
+static void smart_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
 	struct bh_nvme_smart_log *log = (struct bh_nvme_smart_log *)cmd->data;
@@ -87,19 +85,15 @@ smart_log(struct tn_admin_cmd *cmd)
 	pthread_mutex_unlock(&ctrl->error_lock);
 }
 
-static void
-fw_slot_log(struct tn_admin_cmd *cmd)
+static void fw_slot_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_nvme_fw_slot_log *log = (struct bh_nvme_fw_slot_log *)cmd->data;
-	const char *version = BH_VERSION;
 
 	log->afi = 1;
-	memset(log->frs[0], ' ', sizeof(log->frs[0]));
-	memcpy(log->frs[0], version, strnlen(version, sizeof(log->frs[0])));
+	tn_put_text(log->frs[0], sizeof(log->frs[0]), BH_VERSION);
 }
 
-static void
-changed_ns_log(struct tn_admin_cmd *cmd)
+static void changed_ns_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_nvme_ns_list *log = (struct bh_nvme_ns_list *)cmd->data;
 	const uint64_t *changed = tn_ctl(cmd->ctrl)->changed_ns;
@@ -112,8 +106,7 @@ changed_ns_log(struct tn_admin_cmd *cmd)
 	}
 }
 
-static void
-effects_log(struct tn_admin_cmd *cmd)
+static void effects_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_nvme_effects_log *log = (struct bh_nvme_effects_log *)cmd->data;
 	unsigned int opc;
@@ -124,29 +117,29 @@ effects_log(struct tn_admin_cmd *cmd)
 		if (!tn_io_supports(cmd->ctrl, (uint8_t)opc))
 			continue;
 		log->iocs[opc] = BH_NVME_EFFECT_CSUPP;
-		if (opc == BH_NVME_CMD_WRITE || opc == BH_NVME_CMD_WRITE_ZEROES || opc == BH_NVME_CMD_DSM)
+		if (opc == BH_NVME_CMD_WRITE || opc == BH_NVME_CMD_WRITE_ZEROES ||
+		    opc == BH_NVME_CMD_DSM)
 			log->iocs[opc] |= BH_NVME_EFFECT_LBCC;
 	}
 }
 
 static const struct page pages[] = {
 	[BH_NVME_LOG_SUPPORTED] = { sizeof(struct bh_nvme_supported_logs), supported_log },
-	[BH_NVME_LOG_ERROR] = { TN_ERROR_LOG_ENTRIES * sizeof(struct bh_nvme_error_log), error_log },
+	[BH_NVME_LOG_ERROR] = { TN_ERROR_LOG_ENTRIES * sizeof(struct bh_nvme_error_log),
+				error_log },
 	[BH_NVME_LOG_SMART] = { sizeof(struct bh_nvme_smart_log), smart_log },
 	[BH_NVME_LOG_FW_SLOT] = { sizeof(struct bh_nvme_fw_slot_log), fw_slot_log },
 	[BH_NVME_LOG_CHANGED_NS] = { sizeof(struct bh_nvme_ns_list), changed_ns_log },
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
 };
 
-static const struct page *
-page_of(uint8_t lid)
+static const struct page *page_of(uint8_t lid)
 {
 	return lid < sizeof(pages) / sizeof(pages[0]) && pages[lid].build ? &pages[lid] : NULL;
 }
 
 /* Puts back what a read that failed had taken off the list of changed namespaces. */
-static void
-undo_clear(struct tn_admin_cmd *cmd)
+static void undo_clear(struct tn_admin_cmd *cmd)
 {
 	const struct bh_nvme_ns_list *log = (const struct bh_nvme_ns_list *)cmd->data;
 	unsigned int i;
@@ -155,8 +148,7 @@ undo_clear(struct tn_admin_cmd *cmd)
 		tn_ctl(cmd->ctrl)->changed_ns[log->nsid[i] / 64] |= 1ull << log->nsid[i] % 64;
 }
 
-static void
-sent(struct tn_admin_cmd *cmd)
+static void sent(struct tn_admin_cmd *cmd)
 {
 	uint8_t lid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, GLP_LID);
 	bool is_retained = cmd->sqe.cdw10 & BH_NVME_GLP_RAE;
@@ -170,19 +162,18 @@ sent(struct tn_admin_cmd *cmd)
 		tn_events_clear(ctrl, lid);
 }
 
-static bool
-has_namespace_error(const struct bh_nvme_cmd *sqe, uint8_t lid)
+static bool has_namespace_error(const struct bh_nvme_cmd *sqe, uint8_t lid)
 {
 	/* LPA bit 0 is clear: SMART is the controller's. Other pages know no namespaces. */
 	return lid == BH_NVME_LOG_SMART && sqe->nsid && sqe->nsid != BH_NVME_NSID_ALL;
 }
 
-void
-tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
+void tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 {
 	const struct bh_nvme_cmd *sqe = &cmd->sqe;
 	uint8_t lid = (uint8_t)BH_NVME_GET(sqe->cdw10, GLP_LID);
-	uint64_t numd = BH_NVME_GET(sqe->cdw10, GLP_NUMDL) | BH_NVME_GET(sqe->cdw11, GLP_NUMDU) << 16;
+	uint64_t numd = BH_NVME_GET(sqe->cdw10, GLP_NUMDL) | BH_NVME_GET(sqe->cdw11, GLP_NUMDU)
+								     << 16;
 	uint64_t len = (numd + 1) * 4;
 	uint64_t offset = sqe->cdw12 | (uint64_t)sqe->cdw13 << 32;
 	const struct page *page = page_of(lid);
@@ -195,7 +186,8 @@ tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
 	} else if (sqe->cdw14 & BH_NVME_GLP_OT) { /* the offset as an index: no page has one */
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW14 + 2);
-	} else if (lid == BH_NVME_LOG_EFFECTS && BH_NVME_GET(sqe->cdw14, GLP_CSI) != BH_NVME_CSI_NVM) {
+	} else if (lid == BH_NVME_LOG_EFFECTS &&
+		   BH_NVME_GET(sqe->cdw14, GLP_CSI) != BH_NVME_CSI_NVM) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW14 + 3);
 	} else if (has_namespace_error(sqe, lid)) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_NSID);
@@ -203,7 +195,8 @@ tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 		memset(cmd->data, 0, sizeof(cmd->data));
 		page->build(cmd);
 		if (lid == BH_NVME_LOG_CHANGED_NS && !(sqe->cdw10 & BH_NVME_GLP_RAE))
-			memset(tn_ctl(cmd->ctrl)->changed_ns, 0, sizeof(tn_ctl(cmd->ctrl)->changed_ns));
+			memset(tn_ctl(cmd->ctrl)->changed_ns, 0,
+			       sizeof(tn_ctl(cmd->ctrl)->changed_ns));
 		if (len > page->bytes - offset)
 			len = page->bytes - offset;
 		if (len)

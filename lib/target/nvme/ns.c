@@ -2,11 +2,12 @@
 /*
  * Namespaces: stores under an id.
  *
- * A namespace is attached (its id is taken), then opening (each thread opens a channel), active, closing, gone. The host sees
- * it while it is active. A detach that comes while it is opening waits for that.
+ * A namespace is attached (its id is taken), then opening (each thread opens a channel), active,
+ * closing, gone. The host sees it while it is active. A detach that comes while it is opening
+ * waits for that.
  *
- * Stores may be resized on any thread: the listener leaves the new size and sends one message to the control thread. A message
- * under way when the namespace goes frees it.
+ * Stores may be resized on any thread: the listener leaves the new size and sends one message to
+ * the control thread. A message under way when the namespace goes frees it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,9 +27,9 @@ enum state {
 struct ns {
 	struct tn_ns ns; /* first */
 	enum state state;
-	bool is_calling;   /* inside tn_io_ns_add() */
-	int error;	   /* of an opening that failed inside the call */
-	bool is_unwanted;  /* detached while opening */
+	bool is_calling;  /* inside tn_io_ns_add() */
+	int error;	  /* of an opening that failed inside the call */
+	bool is_unwanted; /* detached while opening */
 	void (*gone)(void *arg);
 	void *gone_arg;
 	/* under lock */
@@ -39,40 +40,36 @@ struct ns {
 	struct bh_msg msg;
 };
 
-static struct ns *
-ns_of(const struct bh_target_nvme *ctrl, uint32_t nsid)
+static struct ns *ns_of(const struct bh_target_nvme *ctrl, uint32_t nsid)
 {
 	return nsid >= 1 && nsid <= BH_TARGET_NVME_MAX_NS ? (struct ns *)ctrl->ns[nsid] : NULL;
 }
 
-struct tn_ns *
-tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid)
+struct tn_ns *tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid)
 {
 	struct ns *ns = ns_of(ctrl, nsid);
 
 	return ns && ns->state == ACTIVE ? &ns->ns : NULL;
 }
 
-void
-tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid)
+void tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid)
 {
 	if (!(__atomic_load_n(&ctrl->regs.csts, __ATOMIC_RELAXED) & BH_NVME_CSTS_RDY))
 		return; /* whoever enables it looks at all of them */
 	tn_ctl(ctrl)->changed_ns[nsid / 64] |= 1ull << nsid % 64;
-	tn_event_raise(ctrl, BH_NVME_AER_TYPE_NOTICE, BH_NVME_AER_NOTICE_NS_ATTR_CHANGED, BH_NVME_LOG_CHANGED_NS);
+	tn_event_raise(ctrl, BH_NVME_AER_TYPE_NOTICE, BH_NVME_AER_NOTICE_NS_ATTR_CHANGED,
+		       BH_NVME_LOG_CHANGED_NS);
 }
 
 /* ---- resize ---- */
 
-static void
-ns_free(struct ns *ns)
+static void ns_free(struct ns *ns)
 {
 	pthread_mutex_destroy(&ns->lock);
 	free(ns);
 }
 
-static void
-take_size(void *arg)
+static void take_size(void *arg)
 {
 	struct ns *ns = arg;
 	uint64_t blocks;
@@ -97,8 +94,7 @@ take_size(void *arg)
 }
 
 /* The resizer's thread. */
-static void
-resized(struct bh_blk_listener *listener, uint64_t blocks)
+static void resized(struct bh_blk_listener *listener, uint64_t blocks)
 {
 	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
 
@@ -114,17 +110,16 @@ resized(struct bh_blk_listener *listener, uint64_t blocks)
 /* ---- identity ---- */
 
 /* UUIDv5 of (subsystem NQN, store name): the same disk after a restart. */
-static void
-derive_uuid(const struct bh_target_nvme *ctrl, const char *name, uint8_t out[16])
+static void derive_uuid(const struct bh_target_nvme *ctrl, const char *name, uint8_t out[16])
 {
 	uuid_t subsystem;
 
-	uuid_generate_sha1(subsystem, *uuid_get_template("url"), ctrl->subnqn, strlen(ctrl->subnqn));
+	uuid_generate_sha1(subsystem, *uuid_get_template("url"), ctrl->subnqn,
+			   strlen(ctrl->subnqn));
 	uuid_generate_sha1(out, subsystem, name, strlen(name));
 }
 
-static bool
-is_uuid_taken(const struct bh_target_nvme *ctrl, const uint8_t uuid[16])
+static bool is_uuid_taken(const struct bh_target_nvme *ctrl, const uint8_t uuid[16])
 {
 	uint32_t nsid;
 
@@ -135,9 +130,11 @@ is_uuid_taken(const struct bh_target_nvme *ctrl, const uint8_t uuid[16])
 	return false;
 }
 
-/* Two namespaces of a controller never share an identity, hosts refuse that: the id then goes into the name. */
-static void
-choose_uuid(struct bh_target_nvme *ctrl, struct tn_ns *ns)
+/*
+ * Two namespaces of a controller never share an identity, hosts refuse that: the id then goes
+ * into the name.
+ */
+static void choose_uuid(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 {
 	const struct bh_blk_info *info = bh_blk_info(ns->blk);
 	char name[300];
@@ -155,8 +152,7 @@ choose_uuid(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 
 /* ---- attach ---- */
 
-static void
-forget(struct ns *ns)
+static void forget(struct ns *ns)
 {
 	struct bh_target_nvme *ctrl = ns->ns.ctrl;
 	void (*gone)(void *arg) = ns->gone;
@@ -178,14 +174,12 @@ forget(struct ns *ns)
 	tn_ctrl_ns_gone(ctrl);
 }
 
-static void
-closed(void *arg)
+static void closed(void *arg)
 {
 	forget(arg);
 }
 
-static void
-begin_close(struct ns *ns)
+static void begin_close(struct ns *ns)
 {
 	struct bh_target_nvme *ctrl = ns->ns.ctrl;
 
@@ -196,15 +190,14 @@ begin_close(struct ns *ns)
 	tn_io_ns_remove(ctrl, &ns->ns, closed, ns);
 }
 
-static void
-opened(void *arg, int error)
+static void opened(void *arg, int error)
 {
 	struct ns *ns = arg;
 	struct bh_target_nvme *ctrl = ns->ns.ctrl;
 
 	if (error) {
-		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: namespace %u: %s: no channel: %s", ctrl->path, ns->ns.nsid,
-		       bh_blk_info(ns->ns.blk)->name, strerror(-error));
+		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: namespace %u: %s: no channel: %s",
+		       ctrl->path, ns->ns.nsid, bh_blk_info(ns->ns.blk)->name, strerror(-error));
 		ns->error = error;
 		if (!ns->is_calling)
 			forget(ns);
@@ -219,8 +212,7 @@ opened(void *arg, int error)
 	tn_ns_changed(ctrl, ns->ns.nsid);
 }
 
-static int
-ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct ns **out)
+static int ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct ns **out)
 {
 	const struct bh_blk_info *info = bh_blk_info(blk);
 	struct ns *ns = calloc(1, sizeof(*ns));
@@ -244,8 +236,7 @@ ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct 
 	return 0;
 }
 
-static uint32_t
-lowest_free(const struct bh_target_nvme *ctrl)
+static uint32_t lowest_free(const struct bh_target_nvme *ctrl)
 {
 	uint32_t nsid = 1;
 
@@ -254,8 +245,7 @@ lowest_free(const struct bh_target_nvme *ctrl)
 	return nsid;
 }
 
-int
-bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid)
+int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid)
 {
 	const struct bh_blk_info *info = bh_blk_info(blk);
 	struct ns *ns;
@@ -287,8 +277,8 @@ bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32
 
 /* ---- detach ---- */
 
-int
-bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg), void *arg)
+int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg),
+			     void *arg)
 {
 	struct ns *ns = ns_of(ctrl, nsid);
 
@@ -303,8 +293,7 @@ bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done
 	return 0;
 }
 
-void
-tn_ns_detach_all(struct bh_target_nvme *ctrl)
+void tn_ns_detach_all(struct bh_target_nvme *ctrl)
 {
 	uint32_t nsid;
 

@@ -2,16 +2,16 @@
 /*
  * Controller registers and their state machine (NVMe 2.0 3.1, 3.5, 3.6).
  *
- * CC.EN 0 -> 1 is checked and answered at once: CSTS.RDY, or CSTS.CFS when the host's choices cannot work. CC.EN 1 -> 0 is a
- * controller reset: it goes through the gate, so RDY falls when nothing of this controller can write to the client any
- * more, and I/O pending in a store does not hold it up. CC.EN may rise again before that; the controller is then enabled
- * right after.
+ * CC.EN 0 -> 1 is checked and answered at once: CSTS.RDY, or CSTS.CFS when the host's choices
+ * cannot work. CC.EN 1 -> 0 is a controller reset: it goes through the gate, so RDY falls when
+ * nothing of this controller can write to the client any more, and I/O pending in a store does
+ * not hold it up. CC.EN may rise again before that; the controller is then enabled right after.
  *
- * CSTS is changed by atomic operations, since a poll thread may find a reason to make the controller fatal; everything else
- * belongs to the control thread. CFS stays until a reset.
+ * CSTS is changed by atomic operations, since a poll thread may find a reason to make the
+ * controller fatal; everything else belongs to the control thread. CFS stays until a reset.
  *
- * A controller reset leaves AQA, ASQ and ACQ; all other ways to reset bring everything back to power-on state
- * (NVMe 2.0 3.7.2).
+ * A controller reset leaves AQA, ASQ and ACQ; all other ways to reset bring everything back to
+ * power-on state (NVMe 2.0 3.7.2).
  */
 #include <errno.h>
 #include <string.h>
@@ -19,48 +19,45 @@
 #include "target/nvme/control.h"
 
 #define CC_WRITABLE 0x00fffff1u /* CRIME is not: only one ready mode is supported */
-#define CC_WHILE_ENABLED                                                                                               \
-	((uint32_t)(BH_NVME_SET(CC_EN, ~0u) | BH_NVME_SET(CC_SHN, ~0u) | BH_NVME_SET(CC_IOSQES, ~0u) |                 \
-		    BH_NVME_SET(CC_IOCQES, ~0u)))
+#define CC_WHILE_ENABLED                                                 \
+	((uint32_t)(BH_NVME_SET(CC_EN, ~0u) | BH_NVME_SET(CC_SHN, ~0u) | \
+		    BH_NVME_SET(CC_IOSQES, ~0u) | BH_NVME_SET(CC_IOCQES, ~0u)))
 #define AQA_WRITABLE 0x0fff0fffu
 #define REGS_BYTES 0x70u /* what is not all zeros */
 
-static uint32_t
-csts(const struct bh_target_nvme *ctrl)
+static uint32_t csts(const struct bh_target_nvme *ctrl)
 {
 	return __atomic_load_n(&ctrl->regs.csts, __ATOMIC_ACQUIRE);
 }
 
-bool
-tn_regs_is_ready(const struct bh_target_nvme *ctrl)
+bool tn_regs_is_ready(const struct bh_target_nvme *ctrl)
 {
 	return (csts(ctrl) & (BH_NVME_CSTS_RDY | BH_NVME_CSTS_CFS)) == BH_NVME_CSTS_RDY;
 }
 
-void
-tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why)
+void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why)
 {
-	if (__atomic_fetch_or(&ctrl->regs.csts, BH_NVME_CSTS_CFS, __ATOMIC_ACQ_REL) & BH_NVME_CSTS_CFS)
+	if (__atomic_fetch_or(&ctrl->regs.csts, BH_NVME_CSTS_CFS, __ATOMIC_ACQ_REL) &
+	    BH_NVME_CSTS_CFS)
 		return;
 	bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: controller fatal: %s", ctrl->path, why);
 }
 
-void
-tn_regs_init(struct bh_target_nvme *ctrl)
+void tn_regs_init(struct bh_target_nvme *ctrl)
 {
 	const uint32_t css = BH_NVME_CAP_CSS_NVM | BH_NVME_CAP_CSS_IOCS;
 
 	ctrl->regs.cap = BH_NVME_SET(CAP_MQES, ctrl->max_depth - 1) | BH_NVME_SET(CAP_CQR, 1) |
-			 BH_NVME_SET(CAP_TO, TN_TIMEOUT_500MS) | BH_NVME_SET(CAP_DSTRD, ctrl->dstrd) |
-			 BH_NVME_SET(CAP_CSS, css) | BH_NVME_SET(CAP_CRMS, BH_NVME_CAP_CRMS_CRWMS);
+			 BH_NVME_SET(CAP_TO, TN_TIMEOUT_500MS) |
+			 BH_NVME_SET(CAP_DSTRD, ctrl->dstrd) | BH_NVME_SET(CAP_CSS, css) |
+			 BH_NVME_SET(CAP_CRMS, BH_NVME_CAP_CRMS_CRWMS);
 	ctrl->regs.vs = BH_NVME_VERSION(2, 0, 0);
 }
 
 /* ---- enable, reset, shutdown ---- */
 
 /* NULL, or why the controller cannot be enabled with these registers. */
-static const char *
-why_not_enable(const struct tn_regs *regs)
+static const char *why_not_enable(const struct tn_regs *regs)
 {
 	uint64_t css = BH_NVME_GET(regs->cc, CC_CSS);
 	uint64_t sqes = BH_NVME_GET(regs->cc, CC_IOSQES);
@@ -82,8 +79,7 @@ why_not_enable(const struct tn_regs *regs)
 	return NULL;
 }
 
-static void
-enable(struct bh_target_nvme *ctrl)
+static void enable(struct bh_target_nvme *ctrl)
 {
 	const char *why = why_not_enable(&ctrl->regs);
 
@@ -98,8 +94,7 @@ enable(struct bh_target_nvme *ctrl)
 }
 
 /* What every reset does. Inside a closed TN_GATE_ALL. */
-static void
-drop_everything(struct bh_target_nvme *ctrl)
+static void drop_everything(struct bh_target_nvme *ctrl)
 {
 	tn_io_watch_admin(ctrl, false);
 	tn_io_drop_queues(ctrl);
@@ -108,17 +103,20 @@ drop_everything(struct bh_target_nvme *ctrl)
 	tn_features_reset(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;
+	tn_gate_irqs_changed(ctrl);
 }
 
-static void
-reset_closed(struct bh_target_nvme *ctrl)
+static void reset_closed(struct bh_target_nvme *ctrl)
 {
 	uint32_t after = 0;
 
 	tn_ctl(ctrl)->is_resetting = false;
 	bh_timer_cancel(tn_ctl(ctrl)->reset_timer);
 	drop_everything(ctrl);
-	/* A host that disabled and notified of a shutdown in one write looks for the latter's end. */
+	/*
+	 * A host that disabled and notified of a shutdown in one write looks for the latter's
+	 * end.
+	 */
 	if (BH_NVME_GET(ctrl->regs.cc, CC_SHN))
 		after = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
 	__atomic_store_n(&ctrl->regs.csts, after, __ATOMIC_RELEASE);
@@ -127,8 +125,7 @@ reset_closed(struct bh_target_nvme *ctrl)
 		enable(ctrl);
 }
 
-static void
-reset_late(void *arg)
+static void reset_late(void *arg)
 {
 	struct bh_target_nvme *ctrl = arg;
 
@@ -136,8 +133,7 @@ reset_late(void *arg)
 		tn_ctrl_fatal(ctrl, "I/O did not stop in time for a controller reset");
 }
 
-int
-tn_regs_timer_create(struct bh_target_nvme *ctrl)
+int tn_regs_timer_create(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
@@ -146,8 +142,7 @@ tn_regs_timer_create(struct bh_target_nvme *ctrl)
 	return bh_timer_create(ctrl->control, reset_late, ctrl, &ctl->reset_timer);
 }
 
-static void
-disable(struct bh_target_nvme *ctrl)
+static void disable(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 
@@ -159,8 +154,7 @@ disable(struct bh_target_nvme *ctrl)
 	tn_gate_ask(ctrl, &ctl->reset_gate);
 }
 
-void
-tn_regs_power_on(struct bh_target_nvme *ctrl)
+void tn_regs_power_on(struct bh_target_nvme *ctrl)
 {
 	drop_everything(ctrl);
 	ctrl->regs.cc = 0;
@@ -171,19 +165,17 @@ tn_regs_power_on(struct bh_target_nvme *ctrl)
 }
 
 /*
- * Shutdown (NVMe 2.0 3.6.1): what the host has completed is in the stores already, whose caches outlive the controller and
- * are flushed when the store is closed; there is nothing to wait for.
+ * Shutdown (NVMe 2.0 3.6.1). The host has completed or deleted everything before it asks; caches are
+ * the stores' own and live on when the controller goes, so there is nothing to wait for.
  */
-static void
-shut_down(struct bh_target_nvme *ctrl)
+static void shut_down(struct bh_target_nvme *ctrl)
 {
 	uint32_t want = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
 
 	__atomic_fetch_or(&ctrl->regs.csts, want, __ATOMIC_ACQ_REL);
 }
 
-static void
-write_cc(struct bh_target_nvme *ctrl, uint32_t value)
+static void write_cc(struct bh_target_nvme *ctrl, uint32_t value)
 {
 	uint32_t old = ctrl->regs.cc;
 	uint32_t now = value & CC_WRITABLE;
@@ -204,24 +196,21 @@ write_cc(struct bh_target_nvme *ctrl, uint32_t value)
 
 /* ---- access ---- */
 
-static void
-write_mask(struct bh_target_nvme *ctrl, uint32_t intms)
+static void write_mask(struct bh_target_nvme *ctrl, uint32_t intms)
 {
 	if (intms == ctrl->regs.intms)
 		return;
 	ctrl->regs.intms = intms;
-	tn_io_irqs_changed(ctrl);
-	tn_admin_irqs_changed(ctrl);
+	tn_gate_irqs_changed(ctrl);
 }
 
-static void
-write_half(uint64_t *reg, bool high, uint32_t value)
+static void write_half(uint64_t *reg, bool high, uint32_t value)
 {
-	*reg = high ? (*reg & 0xffffffffu) | (uint64_t)value << 32 : (*reg & ~0xffffffffull) | value;
+	*reg = high ? (*reg & 0xffffffffu) | (uint64_t)value << 32
+		    : (*reg & ~0xffffffffull) | value;
 }
 
-static void
-write_4(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
+static void write_4(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
 {
 	bool is_enabled = ctrl->regs.cc & BH_NVME_CC_EN;
 
@@ -249,8 +238,7 @@ write_4(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
 		write_half(&ctrl->regs.acq, offset != BH_NVME_REG_ACQ, value);
 }
 
-int
-tn_regs_write(struct bh_target_nvme *ctrl, uint64_t offset, const void *buf, size_t count)
+int tn_regs_write(struct bh_target_nvme *ctrl, uint64_t offset, const void *buf, size_t count)
 {
 	uint32_t value[2];
 
@@ -264,8 +252,7 @@ tn_regs_write(struct bh_target_nvme *ctrl, uint64_t offset, const void *buf, siz
 	return 0;
 }
 
-static void
-image(const struct bh_target_nvme *ctrl, uint8_t out[REGS_BYTES])
+static void image(const struct bh_target_nvme *ctrl, uint8_t out[REGS_BYTES])
 {
 	const struct tn_regs *regs = &ctrl->regs;
 	uint32_t status = csts(ctrl);
@@ -284,8 +271,7 @@ image(const struct bh_target_nvme *ctrl, uint8_t out[REGS_BYTES])
 	memcpy(out + BH_NVME_REG_CRTO, &crto, 4);
 }
 
-int
-tn_regs_read(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count)
+int tn_regs_read(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count)
 {
 	uint8_t regs[REGS_BYTES];
 	size_t unit = count >= 4 ? 4 : count;

@@ -90,8 +90,11 @@ dev_reset(void *ctx, enum bh_reset_reason reason)
 static void
 dev_fatal(void *ctx)
 {
-	(void)ctx;
+	struct rig *r = ctx;
+
 	note(RIG_FATAL);
+	if (r->fatal_quiesces)
+		bh_vfu_server_quiesced(r->server);
 }
 
 static void

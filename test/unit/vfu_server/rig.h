@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A server with a scratch device and a client that speaks raw bytes, all in one thread: whoever waits
- * for something turns the server's reactor meanwhile. Each case begins with a client that is connected
- * and has negotiated, unless it asks for less, and ends with a count of open descriptors.
+ * A server with a scratch device and a client that speaks raw bytes, all in one thread: whoever
+ * waits for something turns the server's reactor meanwhile. Each case begins with a client that is
+ * connected and has negotiated, unless it asks for less, and ends with a count of open
+ * descriptors.
  */
 #ifndef TEST_VFU_SERVER_RIG_H
 #define TEST_VFU_SERVER_RIG_H
@@ -47,6 +48,7 @@ struct rig {
 	int fds_before;
 	/* the device */
 	bool hold_quiesce; /* the case answers by itself */
+	bool fatal_quiesces; /* being told that it is late, it gives up and answers */
 	int access_error;
 	enum bh_quiesce_reason reason;
 	enum bh_reset_reason reset_reason;
@@ -78,7 +80,7 @@ int rig_count_fds(void);
 void rig_raw(const void *buf, size_t len, const int *fds, unsigned int nfds);
 void rig_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
 	      unsigned int nfds);
-/* Waits for the next message to the client, which goes to rig.reply. False: none within the time. */
+/* Waits for the next message to the client, which goes to rig.reply. False: none in time. */
 bool rig_recv(unsigned int ms);
 bool rig_closed(void); /* does the server end the connection? */
 bool rig_silent(void); /* nothing comes although everything was served */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Framing, VERSION, unknown commands, pipelining: what is the same for all messages. */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "rig.h"
@@ -49,17 +50,19 @@ version_without_json_is_defaults(void)
 static void
 bad_version_is_answered_and_closed(void)
 {
+#define BARE(text) { text, sizeof(text) - 1 }
+#define TERMINATED(text) { text, sizeof(text) }
 	static const struct {
 		const char *bytes;
 		size_t len;
 	} bad[] = {
-		{ "\0\0", 2 },
-		{ "\1\0\0\0", 4 },
-		{ "\0\0\0\0{}", 6 },
-		{ "\0\0\0\0{", 6 },
-		{ "\0\0\0\0{\"capabilities\":{\"max_msg_fds\":-1}}", 41 },
-		{ "\0\0\0\0{\"capabilities\":[]}", 24 },
-		{ "\0\0\0\0{\"capabilities\":{\"twin_socket\":{\"supported\":3}}}", 53 },
+		BARE("\0\0"),
+		BARE("\1\0\0\0"),
+		BARE("\0\0\0\0{}"),
+		TERMINATED("\0\0\0\0{"),
+		TERMINATED("\0\0\0\0{\"capabilities\":{\"max_msg_fds\":-1}}"),
+		TERMINATED("\0\0\0\0{\"capabilities\":[]}"),
+		TERMINATED("\0\0\0\0{\"capabilities\":{\"twin_socket\":{\"supported\":3}}}"),
 	};
 	size_t i;
 
@@ -335,6 +338,202 @@ unread_replies_stop_reading(void)
 	CU_ASSERT_EQUAL(got, sent);
 }
 
+/* Sends as many of a message as the server takes, up to `most`, and reads nothing. */
+static unsigned int
+send_unread(const void *msg, size_t len, const int *fds, unsigned int nfds, unsigned int most)
+{
+	struct pollfd pfd = { .fd = rig.conn.fd, .events = POLLOUT };
+	unsigned int sent = 0, stuck = 0;
+
+	while (sent < most && stuck < 100) {
+		bh_reactor_run_once(rig.reactor);
+		if (poll(&pfd, 1, 0) != 1) {
+			stuck++;
+			continue;
+		}
+		stuck = 0;
+		rig_raw(msg, len, fds, nfds); /* there is room for all of so small a message */
+		sent++;
+	}
+	return sent;
+}
+
+static void
+unread_replies_hold_few_fds(void)
+{
+	const struct {
+		struct vfu_header header;
+		struct vfu_region_info info;
+	} msg = { { .command = VFU_DEVICE_GET_REGION_INFO, .size = 48 }, { .argsz = 64 } };
+	const int before = rig_count_fds();
+
+	CU_ASSERT(send_unread(&msg, sizeof(msg), NULL, 0, 3000) < 3000);
+	CU_ASSERT(rig_count_fds() < before + 150);
+}
+
+static void
+waiting_commands_hold_few_fds(void)
+{
+	const struct vfu_header get_info = { .command = VFU_DEVICE_GET_INFO, .size = 16 };
+	const struct vfu_dma_map map = { .argsz = 32, .address = 0x1000, .size = 0x1000 };
+	const int before = rig_count_fds();
+	int fds[VFU_MAX_FDS];
+	unsigned int i;
+
+	for (i = 0; i < VFU_MAX_FDS; i++)
+		fds[i] = rig.bar_fd;
+	rig.hold_quiesce = true;
+	rig_send(VFU_DMA_MAP, 0, &map, sizeof(map), NULL, 0);
+	CU_ASSERT(send_unread(&get_info, sizeof(get_info), fds, VFU_MAX_FDS, 200) <= 200);
+	CU_ASSERT(rig_count_fds() < before + 150);
+	rig.hold_quiesce = false;
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_TRUE(rig_recv(1000));
+	CU_ASSERT_TRUE(rig_recv(1000)); /* and all the others are served */
+	CU_ASSERT_EQUAL(rig.reply.header.command, VFU_DEVICE_GET_INFO);
+}
+
+static void
+unread_errors_of_the_twin_stop_reading(void)
+{
+	const struct vfu_header reset = { .command = VFU_DEVICE_RESET, .size = 16 };
+	struct vfu_conn conn;
+
+	rig_connect();
+	rig_negotiate_json("{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}");
+	CU_ASSERT_EQUAL_FATAL(rig.reply.nfds, 1);
+	conn = rig.conn;
+	vfu_conn_init(&rig.conn, rig.reply.fds[0], NULL);
+	rig.reply.fds[0] = -1;
+	CU_ASSERT(send_unread(&reset, sizeof(reset), NULL, 0, 100000) < 100000);
+	vfu_conn_fini(&conn);
+	rig_turn();
+}
+
+static uint32_t seed;
+
+static uint32_t
+roll(uint32_t n)
+{
+	seed = seed * 1664525u + 1013904223u;
+	return (seed >> 8) % n;
+}
+
+/* Numbers that matter somewhere: sizes, indices, flags, edges. */
+static uint32_t
+interesting(void)
+{
+	static const uint32_t values[] = {
+		0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 10, 16, 20, 24, 32, 33, 36, 40, 64, 0x44, 0x58,
+		0x59, 0x80, 0x92, 0x1000, 0x2000, 0x3ffc, 0x4000, 0x8000, 0x100000, 0x7fffffff,
+		0x80000000, 0xfffff000, 0xffffffff,
+	};
+
+	return values[roll(sizeof(values) / sizeof(values[0]))];
+}
+
+/* A request that may well be right; its length. nfds: what should go with it. */
+static uint32_t
+plausible(uint16_t command, uint32_t *body, unsigned int *nfds)
+{
+	const struct vfu_irq_set set = {
+		.argsz = 64, .flags = 1u << roll(3) | 8u << roll(3), .index = roll(5),
+		.start = roll(4), .count = roll(4),
+	};
+	const struct vfu_dma_map map = {
+		.argsz = 32, .flags = roll(16), .address = roll(8) * 0x1000ull, .size = 0x1000,
+	};
+	const struct vfu_dma_unmap unmap = {
+		.argsz = 24, .address = roll(8) * 0x1000ull, .size = 0x1000 << roll(3),
+	};
+	const struct vfu_region_access access = {
+		.offset = interesting(), .region = roll(4) ? BH_PCI_CONFIG : roll(5),
+		.count = 1 + roll(8),
+	};
+
+	body[0] = 64;
+	body[1] = body[3] = 0;
+	body[2] = roll(6);
+	switch (command) {
+	case VFU_DMA_MAP:
+		memcpy(body, &map, sizeof(map));
+		*nfds = roll(2);
+		return sizeof(map);
+	case VFU_DMA_UNMAP:
+		memcpy(body, &unmap, sizeof(unmap));
+		return sizeof(unmap);
+	case VFU_DEVICE_SET_IRQS:
+		memcpy(body, &set, sizeof(set));
+		*nfds = set.flags & VFU_IRQ_DATA_EVENTFD && roll(4) ? set.count : 0;
+		return sizeof(set) + (set.flags & VFU_IRQ_DATA_BOOL ? set.count : 0);
+	case VFU_REGION_READ:
+	case VFU_REGION_WRITE:
+		memcpy(body, &access, sizeof(access));
+		return sizeof(access) + (command == VFU_REGION_WRITE ? access.count : 0);
+	case VFU_REGION_WRITE_MULTI:
+		body[0] = 1;
+		memcpy(body + 2, &access, sizeof(access));
+		return 32;
+	case VFU_DEVICE_RESET:
+		return 0;
+	case VFU_DEVICE_GET_REGION_INFO:
+		return 32;
+	default:
+		return 16;
+	}
+}
+
+static void
+send_anything(const int *fds)
+{
+	static const uint32_t flags[] = { 0, 0, 0, 0, 0, 0, 0x10, 0x10, 1, 0x21, 2 };
+	const uint16_t command = (uint16_t)(2 + roll(18));
+	uint32_t body[25], i, len = roll(97);
+	unsigned int nfds = roll(4) ? 0 : roll(4);
+
+	for (i = 0; i < 25; i++)
+		body[i] = interesting();
+	if (roll(4))
+		len = plausible(command, body, &nfds);
+	rig_send(command, flags[roll(sizeof(flags) / sizeof(flags[0]))], body, len, fds, nfds);
+}
+
+/* Whatever comes, the next client is served, and (teardown) no descriptor stays behind. */
+static void
+anything_may_come(void)
+{
+	int fds[3] = { eventfd(0, EFD_CLOEXEC), rig.bar_fd, eventfd(0, EFD_CLOEXEC) };
+	unsigned int i;
+	int rc;
+
+	seed = 42;
+	for (i = 0; i < 30000; i++) {
+		rig.hold_quiesce = roll(50) == 0;
+		send_anything(fds);
+		rig_turn();
+		if (!rig.hold_quiesce || roll(2))
+			bh_vfu_server_quiesced(rig.server);
+		do {
+			vfu_msg_fini(&rig.reply);
+			rc = vfu_conn_recv(&rig.conn, &rig.reply);
+		} while (rc > 0);
+		if (rc < 0 || roll(100) == 0) {
+			rig.hold_quiesce = false;
+			bh_vfu_server_quiesced(rig.server);
+			rig_connect();
+			bh_vfu_server_quiesced(rig.server);
+			rig_negotiate();
+		}
+	}
+	rig.hold_quiesce = false;
+	bh_vfu_server_quiesced(rig.server);
+	rig_connect();
+	rig_negotiate();
+	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
+	close(fds[0]);
+	close(fds[2]);
+}
+
 BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "version_reply_is_short_and_complete", version_reply_is_short_and_complete },
 	{ "version_without_json_is_defaults", version_without_json_is_defaults },
@@ -355,4 +554,8 @@ BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "no_reply_means_none_not_even_an_error", no_reply_means_none_not_even_an_error },
 	{ "features_are_einval", features_are_einval },
 	{ "unread_replies_stop_reading", unread_replies_stop_reading },
+	{ "unread_replies_hold_few_fds", unread_replies_hold_few_fds },
+	{ "waiting_commands_hold_few_fds", waiting_commands_hold_few_fds },
+	{ "unread_errors_of_the_twin_stop_reading", unread_errors_of_the_twin_stop_reading },
+	{ "anything_may_come", anything_may_come },
 )

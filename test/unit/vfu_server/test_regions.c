@@ -360,7 +360,8 @@ static void
 io_fd_add_checks_its_range(void)
 {
 	struct bh_vfu_io_fd add = {
-		.region = 0, .offset = RIG_BAR0 - 3, .len = 4, .eventfd = rig.bar_fd, .shadow_fd = -1,
+		.region = 0, .offset = RIG_BAR0 - 3, .len = 4,
+		.eventfd = rig.bar_fd, .shadow_fd = -1,
 	};
 
 	CU_ASSERT_EQUAL(bh_vfu_server_io_fd_add(rig.server, &add), -EINVAL);

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * I/O commands (NVM command set 1.0 3.2): what they ask for, whether they may, and doing those at
+ * once that can be.
+ *
+ * tn_cmd_decode is the one place that knows the commands; the fast path (queue_io.c) takes reads and
+ * writes away before it when nothing about them is odd, and comes here for everything else, errors
+ * included.
+ */
+#include <errno.h>
+
+#include "target/nvme/plane.h"
+
+#define PARAM(field) ((uint16_t)offsetof(struct bh_nvme_cmd, field))
+
+static uint16_t invalid(struct tn_job *job, uint16_t sc, uint16_t param)
+{
+	job->param = param;
+	return TN_SF(sc);
+}
+
+/* The LBA range of a command. */
+static uint16_t check_range(struct tn_job *job)
+{
+	uint64_t blocks = bh_load_u64(&job->line->blocks);
+
+	if (job->blocks > blocks || job->lba > blocks - job->blocks)
+		return invalid(job, BH_NVME_SC_LBA_OUT_OF_RANGE, PARAM(cdw10));
+	return 0;
+}
+
+static void take_range(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	job->lba = cmd->cdw10 | (uint64_t)cmd->cdw11 << 32;
+	job->blocks = (cmd->cdw12 & BH_NVME_IO_NLB_MASK) + 1;
+	if (cmd->cdw12 & BH_NVME_IO_FUA)
+		job->flags |= BH_BLK_FLAG_FUA;
+}
+
+/* Read, Write, Compare. PRINFO and the metadata pointer mean nothing: no format here has any. */
+static uint16_t decode_rw(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	take_range(job, cmd);
+	job->op = cmd->opc == BH_NVME_CMD_READ	? BH_BLK_READ :
+		  cmd->opc == BH_NVME_CMD_WRITE ? BH_BLK_WRITE :
+						  BH_BLK_COMPARE;
+	job->to_client = job->op == BH_BLK_READ;
+	if (job->blocks > job->line->max_blocks)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
+	job->bytes = job->blocks << job->line->shift;
+	job->is_emulated = job->op == BH_BLK_COMPARE && !(job->line->caps & BH_BLK_CAP_COMPARE);
+	if (job->op == BH_BLK_WRITE && !(job->line->caps & BH_BLK_CAP_WRITE))
+		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
+	return check_range(job);
+}
+
+static uint16_t decode_zeroes(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	take_range(job, cmd);
+	job->op = BH_BLK_WRITE_ZEROES;
+	if (!(job->line->caps & BH_BLK_CAP_WRITE_ZEROES))
+		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
+	if (!(job->line->caps & BH_BLK_CAP_WRITE))
+		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
+	if (cmd->cdw12 & BH_NVME_IO_DEAC && job->line->caps & BH_BLK_CAP_DEALLOCATE)
+		job->flags |= BH_BLK_FLAG_DEALLOCATE;
+	return check_range(job);
+}
+
+/* The ranges are fetched and checked in any case, used for AD only: IDR and IDW are hints. */
+static uint16_t decode_dsm(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	job->op = BH_BLK_DEALLOCATE;
+	job->is_ranges = true;
+	job->bytes = ((cmd->cdw10 & BH_NVME_DSM_NR_MASK) + 1) * sizeof(struct bh_nvme_dsm_range);
+	job->is_nop = !(cmd->cdw11 & BH_NVME_DSM_AD) || !(job->line->caps & BH_BLK_CAP_DEALLOCATE);
+	if (!job->is_nop && !(job->line->caps & BH_BLK_CAP_WRITE))
+		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
+	return 0;
+}
+
+static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	unsigned int i;
+
+	job->op = BH_BLK_FLUSH;
+	if (cmd->nsid != BH_NVME_NSID_ALL) {
+		job->is_nop = !(job->line->caps & BH_BLK_CAP_FLUSH);
+		return 0;
+	}
+	job->is_all = true;
+	job->is_nop = true;
+	for (i = 1; i <= BH_TARGET_NVME_MAX_NS; i++)
+		if (t->line[i].kind != TN_NS_NONE && t->line[i].caps & BH_BLK_CAP_FLUSH)
+			job->is_nop = false;
+	return 0;
+}
+
+/* 0, or the status it fails with. job->is_nop with nothing to fetch: it is done. */
+uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struct tn_job *job)
+{
+	bool all = cmd->nsid == BH_NVME_NSID_ALL && cmd->opc == BH_NVME_CMD_FLUSH;
+
+	*job = (struct tn_job){ .param = 0xffff, .line = &t->line[0] };
+	switch (cmd->opc) {
+	case BH_NVME_CMD_FLUSH:
+	case BH_NVME_CMD_WRITE:
+	case BH_NVME_CMD_READ:
+	case BH_NVME_CMD_COMPARE:
+	case BH_NVME_CMD_WRITE_ZEROES:
+	case BH_NVME_CMD_DSM:
+		break;
+	default:
+		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
+	}
+	if (cmd->flags & BH_NVME_FUSE_MASK ||
+	    (cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_MASK)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(flags));
+	if (!all && (cmd->nsid > BH_TARGET_NVME_MAX_NS || t->line[cmd->nsid].kind == TN_NS_NONE))
+		return invalid(job, BH_NVME_SC_INVALID_NS, PARAM(nsid));
+	if (!all)
+		job->line = &t->line[cmd->nsid];
+	switch (cmd->opc) {
+	case BH_NVME_CMD_FLUSH:
+		return decode_flush(t, job, cmd);
+	case BH_NVME_CMD_WRITE_ZEROES:
+		return decode_zeroes(job, cmd);
+	case BH_NVME_CMD_DSM:
+		return decode_dsm(job, cmd);
+	}
+	return decode_rw(job, cmd);
+}
+
+uint16_t tn_cmd_errno(int error, uint8_t op)
+{
+	switch (error) {
+	case 0:
+		return 0;
+	case -EILSEQ:
+		return TN_SF(BH_NVME_SC_COMPARE_FAILURE);
+	case -ENOSPC:
+		return BH_NVME_SC_CAPACITY_EXCEEDED;
+	case -ENODATA:
+		return TN_SF(BH_NVME_SC_UNRECOVERED_READ_ERROR);
+	case -EROFS:
+		return TN_SF(BH_NVME_SC_WRITE_TO_READ_ONLY);
+	case -ECANCELED:
+		return BH_NVME_SC_ABORTED_BY_REQUEST;
+	case -EOPNOTSUPP:
+		return TN_SF(BH_NVME_SC_INVALID_OPCODE);
+	case -EINVAL: /* the store has become smaller since */
+		return TN_SF(BH_NVME_SC_LBA_OUT_OF_RANGE);
+	case -EIO:
+		return op == BH_BLK_READ || op == BH_BLK_COMPARE ?
+			       BH_NVME_SC_UNRECOVERED_READ_ERROR :
+			       BH_NVME_SC_WRITE_FAULT;
+	}
+	return BH_NVME_SC_INTERNAL_ERROR;
+}
+
+void tn_cmd_failed(struct tn_thread *t, const struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		   uint16_t status, uint16_t param)
+{
+	tn_count(&t->stats.errors, 1);
+	tn_error_add(t->ctrl, sq->qid, cmd->cid, status, param,
+		     cmd->cdw10 | (uint64_t)cmd->cdw11 << 32, cmd->nsid);
+}
+
+void tn_cmd_count(struct tn_thread *t, const struct tn_job *job)
+{
+	if (job->op == BH_BLK_READ) {
+		tn_count(&t->stats.reads, 1);
+		tn_count(&t->stats.read_bytes, job->bytes);
+	} else if (job->op == BH_BLK_WRITE) {
+		tn_count(&t->stats.writes, 1);
+		tn_count(&t->stats.write_bytes, job->bytes);
+	} else {
+		tn_count(&t->stats.others, 1);
+	}
+}
+
+/* ---- data by pointer ---- */
+
+static uint16_t walk_mapped(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+			    uint64_t len, bool to_client)
+{
+	uint16_t status = tn_walk_begin(&t->walk, cmd, len, to_client, &t->scratch);
+
+	while (status == TN_PENDING) {
+		const void *list = bh_cmem_ptr(t->cmem, &sq->list, t->walk.iova, t->walk.len,
+					       BH_CMEM_PROT_READ);
+
+		if (!list)
+			return TN_UNMAPPED;
+		__builtin_memcpy(t->walk.chunk, list, t->walk.len);
+		status = tn_walk_feed(&t->walk);
+	}
+	return status;
+}
+
+uint16_t tn_cmd_map(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		    uint64_t len, bool to_client)
+{
+	uint16_t status = walk_mapped(t, sq, cmd, len, to_client);
+	uint32_t i;
+
+	if (status)
+		return status;
+	for (i = 0; i < t->scratch.n; i++) {
+		const struct tn_piece *p = &t->scratch.v[i];
+
+		if (p->is_bucket) /* a store has no notion of it: its data goes through a buffer */
+			return TN_UNMAPPED;
+		t->iov[i].iov_len = p->len;
+		t->iov[i].iov_base = bh_cmem_ptr(t->cmem, &sq->data, p->iova, p->len,
+						 to_client ? BH_CMEM_PROT_WRITE : BH_CMEM_PROT_READ);
+		if (!t->iov[i].iov_base)
+			return TN_UNMAPPED;
+	}
+	return 0;
+}
+
+uint16_t tn_cmd_recheck(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+			uint16_t status)
+{
+	struct tn_job job;
+	uint32_t i;
+
+	tn_queues_fault(t);
+	if (status || tn_cmd_decode(t, cmd, &job) || !job.bytes)
+		return status;
+	/* Only to see what it touched: the caches are gone, what was lost is not found any more. */
+	if (walk_mapped(t, sq, cmd, job.bytes, job.to_client))
+		return BH_NVME_SC_DATA_TRANSFER_ERROR;
+	for (i = 0; i < t->scratch.n; i++) {
+		const struct tn_piece *p = &t->scratch.v[i];
+
+		if (!p->is_bucket && bh_cmem_failed(t->cmem, p->iova, p->len))
+			return BH_NVME_SC_DATA_TRANSFER_ERROR;
+	}
+	return 0;
+}
+
+static void report_dirty(struct tn_thread *t)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->scratch.n; i++)
+		bh_cmem_dirty(t->cmem, t->scratch.v[i].iova, t->scratch.v[i].len);
+}
+
+/* A synchronous store, data by pointer or none. */
+static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
+{
+	const struct bh_blk_io io = {
+		.op = job->op,
+		.flags = job->flags,
+		.iovcnt = job->bytes ? (uint16_t)t->scratch.n : 0,
+		.blocks = job->blocks,
+		.lba = job->lba,
+		.iov = t->iov,
+	};
+	int rc = bh_blk_submit(job->line->chan, &io);
+
+	if (job->to_client)
+		report_dirty(t);
+	return tn_cmd_errno(rc, job->op);
+}
+
+static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		      struct tn_job *job)
+{
+	uint16_t status = tn_cmd_decode(t, cmd, job);
+
+	if (status || (job->is_nop && !job->bytes))
+		return status;
+	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all)
+		return tn_req_start(t, sq, cmd, job);
+	if (job->bytes) {
+		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);
+		if (status == TN_UNMAPPED || (!status && t->scratch.n > UINT16_MAX))
+			return tn_req_start(t, sq, cmd, job);
+		if (status)
+			return status;
+	}
+	return run_sync(t, job);
+}
+
+uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd)
+{
+	struct tn_job job;
+	uint16_t status = start(t, sq, cmd, &job);
+
+	if (status == TN_PENDING || status == TN_RETRY)
+		return status;
+	if (bh_cmem_faults(t->cmem) != t->faults)
+		status = tn_cmd_recheck(t, sq, cmd, status);
+	if (status)
+		tn_cmd_failed(t, sq, cmd, status, job.param);
+	else
+		tn_cmd_count(t, &job);
+	return status;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Doorbells: the register page, shadow doorbells with event indices, going to sleep.
+ *
+ * Event indices (base 2.0 5.8, B.5): the host rings the register when its doorbell passes the event
+ * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails: having
+ * read v it stores v - 1 before it posts anything that depends on v, so the host, which cannot get a
+ * whole ring ahead of what was posted, never passes it. Before it sleeps the thread arms: it stores
+ * v, so the next change rings, then a full fence, then looks again:
+ *
+ *	thread			host
+ *	store event index	store doorbell
+ *	fence			fence
+ *	load doorbell		load event index
+ *
+ * One of the two sees the other. Without shadows a trapped doorbell always comes as a message, and
+ * a mapped one wakes nobody, so that the thread asks to be polled by a timer.
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "target/nvme/plane.h"
+
+static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value)
+{
+	bh_store_u32(bell->event_idx, value & 0xffff);
+	bh_cmem_dirty(t->cmem, bell->event_iova, sizeof(*bell->event_idx));
+}
+
+void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
+{
+	if (v == bell->parked && !bell->is_stale)
+		return;
+	bell_store(t, bell, v - 1);
+	bell->parked = v;
+	bell->is_stale = false;
+	bell->is_armed = false;
+}
+
+static void bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
+{
+	if (!bell->event_idx || (bell->is_armed && bell->parked == v))
+		return;
+	bell_store(t, bell, v);
+	bell->parked = v;
+	bell->is_armed = true;
+	bell->is_stale = true;
+}
+
+static void bell_disarm(struct tn_thread *t, struct tn_bell *bell)
+{
+	if (!bell->event_idx || !bell->is_armed)
+		return;
+	bell_store(t, bell, bell->parked - 1);
+	bell->is_armed = false;
+	bell->is_stale = false;
+}
+
+static void attach(struct tn_thread *t, unsigned int k, const uint32_t **db, struct tn_bell *bell)
+{
+	size_t offset = (size_t)k * (4u << t->ctrl->dstrd);
+
+	*db = tn_doorbell(t->ctrl, k);
+	bell->event_idx = NULL;
+	bell->is_armed = false;
+	bell->is_stale = true;
+	if (!t->shadow_db)
+		return;
+	*db = (const uint32_t *)(const void *)(t->shadow_db + offset);
+	bell->event_idx = (uint32_t *)(void *)(t->shadow_ei + offset);
+	bell->event_iova = t->shadow_ei_iova + offset;
+}
+
+void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq)
+{
+	if (sq)
+		attach(t, 2u * sq->qid, &sq->db, &sq->bell);
+	if (cq)
+		attach(t, 2u * cq->qid + 1, &cq->db, &cq->bell);
+}
+
+/* Finds the shadow pages; false: they are gone, the register page counts again. */
+bool tn_shadow_resolve(struct tn_thread *t)
+{
+	struct bh_cmem_cache cache = { 0 };
+	const uint32_t prot = BH_CMEM_PROT_READ | BH_CMEM_PROT_WRITE;
+
+	t->shadow_db = t->shadow_ei = NULL;
+	if (!t->shadow_db_iova)
+		return true;
+	t->shadow_db = bh_cmem_ptr(t->cmem, &cache, t->shadow_db_iova, TN_PAGE_SIZE, prot);
+	t->shadow_ei = bh_cmem_ptr(t->cmem, &cache, t->shadow_ei_iova, TN_PAGE_SIZE, prot);
+	if (t->shadow_db && t->shadow_ei)
+		return true;
+	t->shadow_db = t->shadow_ei = NULL;
+	return false;
+}
+
+/* Once; what was fetched before still completes. */
+void tn_sq_bad_doorbell(struct tn_thread *t, struct tn_sq *sq)
+{
+	if (sq->is_stopped)
+		return;
+	sq->is_stopped = true;
+	tn_event_raise(t->ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE,
+		       BH_NVME_LOG_ERROR);
+}
+
+/* ---- sleeping ---- */
+
+static bool sq_has_work(struct tn_thread *t, struct tn_sq *sq)
+{
+	uint32_t v = bh_load_u32(sq->db);
+
+	if (sq->is_stopped || sq->cq->is_stopped || (sq->mirror && sq->mirror->is_busy))
+		return false;
+	if (v == sq->head)
+		return false;
+	return v >= sq->entries || sq->cq->space || tn_cq_room(t, sq->cq);
+}
+
+static bool cq_has_work(struct tn_thread *t, struct tn_cq *cq)
+{
+	if (cq->wait_first)
+		return tn_cq_room(t, cq);
+	return cq->is_asserted && bh_load_u32(cq->db) == cq->tail;
+}
+
+static void arm_all(struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->num_scan; i++)
+		bell_arm(t, &t->scan[i].sq->bell, bh_load_u32(t->scan[i].db));
+	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
+		if (t->cq[i] && (t->cq[i]->wait_first || t->cq[i]->is_asserted || !t->cq[i]->space))
+			bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
+}
+
+static bool any_work(struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->num_scan; i++)
+		if (sq_has_work(t, t->scan[i].sq))
+			return true;
+	for (i = 1; (t->num_waiting || t->num_asserted) && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
+		if (t->cq[i] && cq_has_work(t, t->cq[i]))
+			return true;
+	for (i = 0; i < t->num_async; i++)
+		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)
+			return true;
+	return t->hold.first || t->due;
+}
+
+int64_t tn_bells_arm(struct tn_thread *t)
+{
+	bool watches = t->watches_admin && __atomic_load_n(&t->io->watch, __ATOMIC_RELAXED);
+	int64_t again = t->is_trapped ? 0 : -(int64_t)t->ctrl->idle_poll_ns;
+
+	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
+		return watches ? again : 0;
+	if (t->is_trapped)
+		arm_all(t);
+	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
+	if (any_work(t))
+		return 1;
+	if (t->again)
+		return -1000000;
+	return t->num_scan || watches ? again : 0;
+}
+
+void tn_bells_disarm(struct tn_thread *t)
+{
+	unsigned int i;
+
+	if (!t->shadow_ei || t->is_gated)
+		return;
+	for (i = 0; i < t->num_scan; i++)
+		bell_disarm(t, &t->scan[i].sq->bell);
+	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
+		if (t->cq[i])
+			bell_disarm(t, &t->cq[i]->bell);
+}
+
+/* ---- the admin queue's doorbells, on behalf of the control thread ---- */
+
+void tn_admin_look(struct tn_thread *t)
+{
+	uint32_t watch = __atomic_load_n(&t->io->watch, __ATOMIC_ACQUIRE);
+	uint32_t tail = bh_load_u32(tn_doorbell(t->ctrl, 0));
+	uint32_t head = bh_load_u32(tn_doorbell(t->ctrl, 1));
+
+	if (!watch || (watch == t->watch_seen && tail == t->admin_seen[0] && head == t->admin_seen[1]))
+		return;
+	/* The last message has not been handled yet: what was seen stays as it is until then. */
+	if (__atomic_exchange_n(&t->admin_sent, 1, __ATOMIC_ACQ_REL))
+		return;
+	t->watch_seen = watch;
+	t->admin_seen[0] = tail;
+	t->admin_seen[1] = head;
+	bh_reactor_send(t->ctrl->control, &t->admin_msg);
+}
+
+void tn_io_watch_admin(struct bh_target_nvme *ctrl, bool on)
+{
+	struct tn_io *io = ctrl->io;
+
+	if (on && !++io->watch_count)
+		io->watch_count = 1;
+	__atomic_store_n(&io->watch, on ? io->watch_count : 0, __ATOMIC_RELEASE);
+	tn_thread_nudge(io->thread[0]);
+}
+
+/* ---- trapped writes (control thread) ---- */
+
+static void bad_register(struct bh_target_nvme *ctrl)
+{
+	tn_event_raise(ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_REG,
+		       BH_NVME_LOG_ERROR);
+}
+
+void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
+{
+	struct tn_io *io = ctrl->io;
+	uint64_t stride = 4u << ctrl->dstrd, k = offset / stride, qid = k / 2;
+	uint8_t owner;
+
+	if (offset % stride || qid > BH_TARGET_NVME_MAX_QUEUES ||
+	    offset > ctrl->doorbell_bytes - sizeof(value)) {
+		bad_register(ctrl);
+		return;
+	}
+	if (!qid) { /* the admin queue's owner is the caller */
+		bh_store_release_u32(tn_doorbell(ctrl, (unsigned int)k), value);
+		return;
+	}
+	owner = io->has_cq[k & 1 ? qid : io->sq_cq[qid]];
+	if (!owner) {
+		bad_register(ctrl);
+		return;
+	}
+	bh_store_release_u32(tn_doorbell(ctrl, (unsigned int)k), value);
+	__atomic_fetch_add(&io->doorbell_messages, 1, __ATOMIC_RELAXED);
+	tn_thread_nudge(io->thread[owner - 1]);
+}
+
+/* ---- trapped writes by eventfd ---- */
+
+static void io_fd_rang(void *ctx, uint32_t events)
+{
+	struct tn_thread *t = ctx;
+	uint64_t count;
+	unsigned int i;
+
+	(void)events;
+	if (read(t->io->io_fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	__atomic_fetch_add(&t->io->doorbell_messages, count, __ATOMIC_RELAXED);
+	/* This thread is awake; which of the queues it was nobody says. */
+	for (i = 1; i < t->io->num_threads; i++)
+		tn_thread_wake(t->io->thread[i]);
+}
+
+int tn_io_fd_watch(struct tn_thread *t)
+{
+	t->io->io_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->io->io_fd < 0)
+		return -errno;
+	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN, io_fd_rang, t, &t->io_fd_source);
+}
+
+int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)
+{
+	uint32_t stride = 4u << ctrl->dstrd;
+	unsigned int k;
+	int rc = 0;
+
+	if (ctrl->io->io_fd < 0)
+		return 0;
+	for (k = 2; !rc && k < 2 * (ctrl->max_queues + 1); k++) {
+		const struct bh_vfu_io_fd io_fd = {
+			.region = BH_PCI_BAR0,
+			.offset = offset + (uint64_t)k * stride,
+			.len = 4,
+			.eventfd = ctrl->io->io_fd,
+			.shadow_fd = ctrl->doorbell_fd,
+			.shadow_offset = offset + (uint64_t)k * stride,
+		};
+
+		rc = bh_vfu_server_io_fd_add(ctrl->server, &io_fd);
+	}
+	return rc;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The I/O plane's own shape: threads, queues, requests. Private to the I/O plane.
+ *
+ * One tn_thread per controller and poll thread owns a set of completion queues and the submission
+ * queues bound to them. Everything below is touched by its thread only, except where "control" or
+ * "__atomic" is said. A pass over a thread (thread.c) is:
+ *
+ *	doorbells -> entries -> commands -> completions	    queue_io.c, for synchronous stores
+ *			  `--> request -> store -> reap ->  req.c, for everything that waits
+ *	interrupts, once per vector			    queue.c
+ *
+ * A thread that is gated makes no pass: it fetches nothing, reaps nothing and looks nothing up, so
+ * the control thread may change the table of client memory. What the gate cannot wait for it need
+ * not wait for: bounced requests do not touch client memory until they are reaped, direct ones are
+ * cancelled, and message transfers work on private buffers.
+ */
+#ifndef TARGET_NVME_PLANE_H
+#define TARGET_NVME_PLANE_H
+
+#include "target/nvme/admin.h"
+#include "target/nvme/io.h"
+
+/* What is returned in place of a status field, which has 15 bits. */
+#define TN_PENDING 0x8000u /* it will complete by itself */
+#define TN_RETRY 0x8001u   /* no room now: leave the entry where it is */
+#define TN_UNMAPPED 0x8002u /* some of it cannot be reached by pointer */
+
+#define TN_SF(sc) ((uint16_t)((sc) | BH_NVME_STATUS_DNR))
+
+/* Bounds of one visit to a queue, so that one queue cannot starve the others. */
+#define TN_BATCH 64u
+#define TN_BATCH_BYTES (512u << 10)
+
+#define TN_SGL_LIMIT 4096u /* descriptors of one command */
+#define TN_SEEN_NONE UINT64_MAX
+
+/* ---- pieces: a command's data in client memory (walk.c) ---- */
+
+struct tn_piece {
+	uint64_t iova;
+	uint32_t len;
+	bool is_bucket; /* read data that nobody wants */
+};
+
+struct tn_pieces {
+	struct tn_piece *v;
+	uint32_t n;
+	uint32_t cap;
+	bool is_fixed; /* cap is all there is */
+};
+
+/*
+ * Turns PRPs or an SGL into pieces. Lists are not read here: begin and feed return TN_PENDING when
+ * they need the `len` bytes at `iova` in `chunk`, 0 at the end, or a status field.
+ */
+struct tn_walk {
+	uint64_t iova; /* wanted in chunk */
+	uint32_t len;
+	bool is_sgl;
+	bool to_client;
+	bool is_chain;	     /* PRP: the last entry of the chunk points to more */
+	bool is_last;	     /* SGL: of the last segment */
+	uint32_t count;	     /* SGL: descriptors so far */
+	uint64_t left;	     /* bytes of data not described yet */
+	uint64_t seg_left;   /* SGL: bytes of the segment, chunk included */
+	struct tn_pieces *pieces;
+	uint64_t chunk[TN_PAGE_SIZE / 8];
+};
+
+uint16_t tn_walk_begin(struct tn_walk *walk, const struct bh_nvme_cmd *cmd, uint64_t len,
+		       bool to_client, struct tn_pieces *pieces);
+uint16_t tn_walk_feed(struct tn_walk *walk);
+void tn_pieces_free(struct tn_pieces *pieces);
+
+/* ---- namespaces: one line per thread and namespace ---- */
+
+enum tn_kind {
+	TN_NS_NULL,   /* inline */
+	TN_NS_MEMORY, /* inline */
+	TN_NS_SYNC,   /* by a call, done when it returns */
+	TN_NS_ASYNC,
+	TN_NS_NONE,
+};
+
+struct tn_line {
+	uint64_t blocks; /* __atomic: the control thread resizes */
+	uint8_t *base;
+	struct bh_blk_chan *chan;
+	uint32_t max_blocks; /* of one command */
+	uint8_t kind;
+	uint8_t shift;
+	uint32_t caps;
+	uint32_t inflight; /* requests that are not left behind */
+	struct bh_fd_source *source;
+	struct tn_op *removing;
+} __attribute__((aligned(64)));
+
+/* ---- queues ---- */
+
+struct tn_thread;
+struct tn_req;
+struct tn_cq;
+struct tn_sq;
+
+/* A doorbell with its event index, where the controller has shadows. */
+struct tn_bell {
+	uint32_t *event_idx; /* NULL: none */
+	uint64_t event_iova;
+	uint32_t parked; /* the value it trails */
+	bool is_armed;
+	bool is_stale; /* event_idx is to be stored whatever `parked` says */
+};
+
+/*
+ * The private copy of a ring that cannot be mapped. The rest of the code works on the copy; slow.c
+ * moves entries between it and the client. Outlives its queue while a transfer is under way.
+ */
+struct tn_mirror {
+	struct bh_msg msg;
+	struct bh_reactor *home;
+	struct tn_thread *thread; /* NULL: left behind */
+	uint8_t *ring;
+	uint32_t at; /* index of the next entry to move */
+	uint32_t n;  /* SQ: entries being fetched; CQ: halves of one entry that were sent */
+	uint32_t turn; /* __atomic, see slow.c */
+	int status;
+	bool is_busy;
+};
+
+struct tn_cq {
+	struct bh_nvme_cpl *ring;
+	uint32_t tail;
+	uint32_t entries;
+	uint32_t space; /* known to be free */
+	uint16_t phase; /* 0 or 1 */
+	uint16_t vector;
+	bool interrupt;
+	bool is_due;	  /* on the thread's list of interrupts to raise */
+	bool is_stopped;
+	bool is_asserted; /* INTx */
+	const uint32_t *db; /* head */
+	struct tn_cq *due_next;
+	struct tn_req *wait_first, **wait_last; /* completions without room */
+	struct tn_mirror *mirror;
+	struct tn_bell bell;
+	uint16_t qid;
+	uint64_t iova;
+};
+
+struct tn_sq {
+	struct bh_nvme_cmd *ring;
+	uint32_t head;
+	uint32_t entries;
+	struct tn_cq *cq;
+	struct bh_cmem_cache data; /* last hits */
+	struct bh_cmem_cache list;
+	uint16_t qid;
+	bool is_stopped;
+	struct tn_mirror *mirror;
+	struct tn_bell bell;
+	struct tn_reqs *reqs; /* NULL until one is needed */
+	uint64_t iova;
+	const uint32_t *db; /* tail */
+};
+
+/* What a pass looks at, densely: a queue whose doorbell has not moved costs one load. */
+struct tn_scan {
+	const uint32_t *db;
+	uint64_t seen; /* value worked off, or TN_SEEN_NONE */
+	struct tn_sq *sq;
+};
+
+/* ---- requests: commands that wait (req.c) ---- */
+
+/* A decoded command (cmd.c). */
+struct tn_job {
+	struct tn_line *line;
+	uint64_t lba;
+	uint32_t blocks;
+	uint32_t bytes; /* to be transferred */
+	uint16_t param; /* byte of the command that is wrong, for the error log */
+	uint8_t op;
+	uint8_t flags;
+	bool to_client;
+	bool is_nop;	 /* valid and nothing to do */
+	bool is_ranges;	 /* DSM: data are ranges */
+	bool is_all;	 /* flush of every namespace */
+	bool is_emulated; /* compare by reading */
+};
+
+enum tn_req_state {
+	TN_REQ_FREE,
+	TN_REQ_IN,    /* data on its way from the client */
+	TN_REQ_STORE, /* in the store */
+	TN_REQ_AGAIN, /* the store had no room */
+	TN_REQ_OUT,   /* data on its way to the client */
+	TN_REQ_WAIT,  /* complete; waits for room in the completion queue */
+};
+
+struct tn_req {
+	struct tn_req *next;
+	struct tn_sq *sq; /* NULL: left behind, nothing of the controller may be touched for it */
+	struct tn_thread *thread;
+	struct tn_reqs *pool;
+	struct tn_job job;
+	uint8_t state;
+	bool is_direct; /* the store has client memory */
+	bool is_mapped; /* pieces are known */
+	bool is_lost;	/* its buffer went away */
+	uint16_t status;
+	uint32_t faults; /* of client memory when it was translated */
+	uint32_t step;	 /* ranges, namespaces done */
+	uint8_t *buf;
+	size_t buf_len;
+	struct tn_pieces pieces;
+	struct iovec *iov; /* direct */
+	struct iovec one;
+	struct bh_blk_io io;
+	struct tn_xfer xfer; /* holds the command */
+};
+
+struct tn_reqs {
+	uint32_t refs; /* __atomic: the queue, and requests left behind */
+	uint32_t count;
+	uint32_t used; /* slots ever used; the rest is untouched memory */
+	struct tn_req *free;
+	struct tn_req slot[];
+};
+
+/* Bounce buffers kept for the next request, by size. */
+#define TN_BOUNCE_MIN_SHIFT 12
+#define TN_BOUNCE_CLASSES 12
+#define TN_BOUNCE_KEEP (4u << 20) /* bytes per class */
+
+struct tn_bounce {
+	struct tn_bounce *next;
+};
+
+/* ---- threads ---- */
+
+struct tn_stats {
+	uint64_t reads, writes, others, errors;
+	uint64_t read_bytes, write_bytes;
+	uint64_t interrupts, polls, empty_polls;
+};
+
+struct tn_thread {
+	/* ---- hot ---- */
+	struct bh_cmem *cmem;
+	uint32_t faults; /* of cmem, as last looked at */
+	uint32_t num_scan;
+	struct tn_scan *scan; /* by qid */
+	struct tn_cq *due;
+	bool is_gated;
+	struct tn_stats stats; /* __atomic: written here, read by anybody */
+
+	/* ---- rare ---- */
+	uint32_t num_async;    /* lines that are reaped, */
+	uint16_t async[BH_TARGET_NVME_MAX_NS]; /* by nsid */
+	uint32_t num_mirrors;
+	uint32_t num_waiting;  /* requests waiting for room in their CQ */
+	uint32_t num_asserted; /* INTx */
+	struct tn_req *again;  /* requests the store had no room for */
+	struct tn_hold hold;   /* transfers that can go on */
+	struct bh_cmem_cache cache; /* of copies back */
+
+	struct bh_target_nvme *ctrl;
+	struct tn_io *io;
+	struct bh_reactor *reactor;
+	struct bh_poller *poller;
+	struct bh_fd_source *io_fd_source;
+	unsigned int index;
+	bool is_trapped;
+	bool watches_admin; /* this thread is the one */
+	uint32_t watch_seen;
+	uint32_t admin_seen[2];
+	uint32_t admin_sent; /* __atomic */
+	struct bh_msg admin_msg;
+	uint32_t wake_sent; /* __atomic */
+	struct bh_msg wake_msg;
+	uint32_t irq_sent; /* __atomic */
+	struct bh_msg irq_msg;
+	uint32_t intms;
+
+	uint64_t shadow_db_iova, shadow_ei_iova; /* 0: none */
+	uint8_t *shadow_db;
+	uint8_t *shadow_ei;
+	struct tn_pieces scratch;
+	struct iovec *iov; /* as many */
+	struct tn_walk walk;
+	struct tn_bounce *bounce[TN_BOUNCE_CLASSES];
+	uint32_t bounced[TN_BOUNCE_CLASSES];
+	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* by qid; NULL: not here */
+	struct tn_sq *sq[BH_TARGET_NVME_MAX_QUEUES + 1];
+	struct tn_line line[BH_TARGET_NVME_MAX_NS + 1];
+};
+
+/* ---- what the control thread asks of one thread, and its answer (op.c) ---- */
+
+struct tn_op {
+	struct bh_msg msg;
+	struct tn_thread *thread;
+	void (*run)(struct tn_op *op);	  /* on the thread; ends with tn_op_reply, now or later */
+	void (*finish)(struct tn_op *op); /* on the control thread */
+	struct tn_fan *fan;
+	uint16_t status;
+	int error;
+	union {
+		struct tn_cq *cq;
+		struct tn_sq *sq;
+		struct tn_ns *ns;
+		uint16_t qid;
+		bool is_dropping;
+	} u;
+	uint16_t cid;
+	uint64_t iova, len;
+	tn_done done;
+	void *arg;
+};
+
+/* The same asked of every thread. */
+struct tn_fan {
+	struct tn_io *io;
+	unsigned int left;
+	uint16_t status; /* of the first that failed */
+	int error;
+	void *kept; /* for finish */
+	void (*finish)(struct tn_fan *fan);
+	void (*done)(void *arg);
+	void (*done_error)(void *arg, int error);
+	tn_done done_status;
+	void *arg;
+	struct tn_op op[];
+};
+
+/* The control thread's. */
+struct tn_io {
+	struct bh_target_nvme *ctrl;
+	unsigned int num_threads;
+	unsigned int next_thread;
+	bool is_direct;	 /* an operation runs in its caller: no reactor is running */
+	bool is_dropping;
+	uint32_t watch;	 /* __atomic: 0 off, else changes with each switching on */
+	uint32_t watch_count;
+	uint32_t is_fatal; /* __atomic: nothing is fetched until the queues are dropped */
+	uint32_t intms;	 /* __atomic: copy for the threads */
+	uint64_t doorbell_messages; /* __atomic */
+	uint8_t has_cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* thread index + 1 */
+	uint16_t sq_cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* CQ of the SQ, 0: none */
+	struct tn_fan *gate;
+	struct tn_fan *ungate;
+	struct tn_fan *destroy;
+	void (*destroyed)(void *arg);
+	void *destroyed_arg;
+	enum tn_gate gate_kind;
+	int io_fd; /* eventfd of the doorbells, -1 */
+	struct tn_thread *thread[];
+};
+
+/* op.c */
+struct tn_op *tn_op_new(struct tn_thread *thread, void (*run)(struct tn_op *),
+			void (*finish)(struct tn_op *));
+void tn_op_send(struct tn_op *op);
+void tn_op_reply(struct tn_op *op);
+struct tn_fan *tn_fan_new(struct tn_io *io, void (*run)(struct tn_op *), void (*finish)(struct tn_fan *));
+void tn_fan_send(struct tn_fan *fan);
+
+/* thread.c */
+void tn_thread_wake(struct tn_thread *t); /* any thread */
+void tn_thread_nudge(struct tn_thread *t); /* control thread; nothing to do where no reactor runs */
+void tn_thread_fatal(struct tn_thread *t, const char *why);
+
+/* io_gate.c: the fans of gate and ungate, made beforehand since neither may fail */
+struct tn_fan *tn_gate_new(struct tn_io *io);
+struct tn_fan *tn_ungate_new(struct tn_io *io);
+
+/* queue.c */
+void tn_queues_drop(struct tn_thread *t);
+void tn_queues_resolve(struct tn_thread *t); /* after a gate */
+void tn_scan_rebuild(struct tn_thread *t);
+void tn_cq_add(struct tn_thread *t, struct tn_cq *cq);
+void tn_sq_add(struct tn_thread *t, struct tn_sq *sq);
+void tn_cq_remove(struct tn_thread *t, uint16_t qid);
+void tn_sq_remove(struct tn_thread *t, uint16_t qid);
+void tn_cq_written(struct tn_thread *t, struct tn_cq *cq); /* a mirror's entries have arrived */
+void tn_intx_update(struct tn_thread *t);
+/* True: the CQ has room (its head doorbell is looked at). */
+bool tn_cq_room(struct tn_thread *t, struct tn_cq *cq);
+void tn_cq_posted(struct tn_thread *t, struct tn_cq *cq, uint32_t from);
+void tn_cq_flush(struct tn_thread *t); /* completions that wait for room */
+void tn_irq_flush(struct tn_thread *t);
+void tn_intx_look(struct tn_thread *t);
+/* Client memory was lost: caches go; rings that went stop the controller. */
+void tn_queues_fault(struct tn_thread *t);
+
+/* doorbell.c */
+void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v);
+void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq);
+bool tn_shadow_resolve(struct tn_thread *t);
+int64_t tn_bells_arm(struct tn_thread *t);
+void tn_bells_disarm(struct tn_thread *t);
+void tn_admin_look(struct tn_thread *t);
+void tn_sq_bad_doorbell(struct tn_thread *t, struct tn_sq *sq);
+/* On thread 0 and its reactor. */
+int tn_io_fd_watch(struct tn_thread *t);
+
+/* slow.c */
+int tn_mirror_new(struct tn_thread *t, uint32_t bytes, struct tn_mirror **out);
+void tn_mirror_drop(struct tn_thread *t, struct tn_mirror *mirror);
+unsigned int tn_slow_sq(struct tn_thread *t, struct tn_scan *scan, uint32_t v);
+unsigned int tn_slow_cqs(struct tn_thread *t);
+
+/* cmd.c */
+uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struct tn_job *job);
+/* Everything but the fast path: a status field, TN_PENDING or TN_RETRY. */
+uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd);
+uint16_t tn_cmd_errno(int error, uint8_t op);
+/* Accounts for and logs a command that failed. */
+void tn_cmd_failed(struct tn_thread *t, const struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		   uint16_t status, uint16_t param);
+/* Memory was lost while cmd ran: its status after a closer look. */
+uint16_t tn_cmd_recheck(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+			uint16_t status);
+/* Fills t->scratch and t->iov: 0, a status field, or TN_UNMAPPED. */
+uint16_t tn_cmd_map(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		    uint64_t len, bool to_client);
+void tn_cmd_count(struct tn_thread *t, const struct tn_job *job);
+
+/* req.c */
+uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		      const struct tn_job *job);
+unsigned int tn_reqs_reap(struct tn_thread *t);
+void tn_reqs_again(struct tn_thread *t);
+void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
+void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq); /* forget all of the queue's */
+void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
+bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
+void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
+void tn_reqs_put(struct tn_reqs *reqs);
+void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
+void tn_bounce_fini(struct tn_thread *t);
+
+/* xfer.c */
+void tn_hold_run(struct tn_hold *hold);
+void tn_hold_cancel(struct tn_hold *hold);
+
+/* line.c */
+void tn_lines_init(struct tn_thread *t);
+void tn_line_release(struct tn_thread *t, struct tn_line *line);
+void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
+
+static inline void tn_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+#endif

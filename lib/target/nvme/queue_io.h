@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The fast path: from doorbells to completions. Private to the I/O plane. */
+#ifndef TARGET_NVME_QUEUE_IO_H
+#define TARGET_NVME_QUEUE_IO_H
+
+#include "target/nvme/plane.h"
+
+/* Looks at all doorbells of the thread and does what they announce; entries consumed. */
+unsigned int tn_scan_run(struct tn_thread *t);
+
+/* Consumes entries from sq->head up to `limit` (an index), within the bounds of one visit. */
+unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit);
+
+/* One entry into a queue with room. sf: a status field. */
+static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t cid, uint16_t sf)
+{
+	uint8_t *cpl = (uint8_t *)&cq->ring[cq->tail];
+
+	bh_store_u64(cpl, 0);
+	bh_store_u32(cpl + 8, sq->head | (uint32_t)sq->qid << 16);
+	/*
+	 * Orders everything the command wrote, and the rest of the entry, before the phase. As wide as
+	 * hosts load it, so that ThreadSanitizer sees the two meet.
+	 */
+	bh_store_release_u32(cpl + 12, cid | (uint32_t)(uint16_t)(sf << 1 | cq->phase) << 16);
+	cq->space--;
+	if (++cq->tail == cq->entries) {
+		cq->tail = 0;
+		cq->phase ^= 1;
+	}
+}
+
+#endif

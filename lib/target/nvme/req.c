@@ -1,0 +1,673 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Requests: commands that cannot be finished where they were fetched.
+ *
+ *	IN ---> STORE ---> OUT ---> posted, or WAIT for room
+ *	  data    (AGAIN)    data
+ *
+ * A store that can cancel synchronously is given client memory (direct). Any other gets a buffer of
+ * ours, and the data is copied before and after; after means translated again, because the table
+ * may have changed, from the pieces that were read off the lists once. Memory that cannot be reached
+ * by pointer goes through the same buffer by tn_xfer.
+ *
+ * Left behind: a request whose queue is dropped while a store or a transfer has its buffer loses its
+ * queue (sq is NULL) and lives until it is given back; then buffer and slot are freed, and nothing of
+ * the controller or its client is touched. The slots of a queue are one allocation, which lives as
+ * long as the queue or any request left behind.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bellhop/range.h>
+
+#include "target/nvme/queue_io.h"
+
+#define REAP 64u /* at most, per line and pass */
+
+static void req_submit(struct tn_thread *t, struct tn_req *req);
+static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status);
+
+/* ---- memory ---- */
+
+static unsigned int bounce_class(size_t len)
+{
+	unsigned int class = 0;
+
+	while (class < TN_BOUNCE_CLASSES && ((size_t)1 << (class + TN_BOUNCE_MIN_SHIFT)) < len)
+		class++;
+	return class;
+}
+
+static uint8_t *bounce_get(struct tn_thread *t, size_t len)
+{
+	unsigned int class = bounce_class(len);
+	struct tn_bounce *b;
+
+	if (class == TN_BOUNCE_CLASSES)
+		return aligned_alloc(TN_PAGE_SIZE, (len + TN_PAGE_SIZE - 1) & ~(TN_PAGE_SIZE - 1ul));
+	b = t->bounce[class];
+	if (!b)
+		return aligned_alloc(TN_PAGE_SIZE, (size_t)1 << (class + TN_BOUNCE_MIN_SHIFT));
+	t->bounce[class] = b->next;
+	t->bounced[class]--;
+	return (uint8_t *)b;
+}
+
+static void bounce_put(struct tn_thread *t, void *buf, size_t len)
+{
+	unsigned int class = bounce_class(len);
+	struct tn_bounce *b = buf;
+
+	if (!buf)
+		return;
+	if (class == TN_BOUNCE_CLASSES ||
+	    t->bounced[class] >= TN_BOUNCE_KEEP >> (class + TN_BOUNCE_MIN_SHIFT)) {
+		free(buf);
+		return;
+	}
+	b->next = t->bounce[class];
+	t->bounce[class] = b;
+	t->bounced[class]++;
+}
+
+void tn_bounce_fini(struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < TN_BOUNCE_CLASSES; i++) {
+		struct tn_bounce *b = t->bounce[i], *next;
+
+		for (; b; b = next) {
+			next = b->next;
+			free(b);
+		}
+		t->bounce[i] = NULL;
+	}
+}
+
+void tn_reqs_put(struct tn_reqs *reqs)
+{
+	/* Acquire what others did to their slots before all of them are freed. */
+	if (reqs && !__atomic_sub_fetch(&reqs->refs, 1, __ATOMIC_ACQ_REL))
+		free(reqs);
+}
+
+static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
+{
+	struct tn_reqs *reqs = sq->reqs;
+	struct tn_req *req;
+
+	if (!reqs) {
+		reqs = calloc(1, sizeof(*reqs) + sq->entries * sizeof(reqs->slot[0]));
+		if (!reqs)
+			return NULL;
+		reqs->refs = 1;
+		reqs->count = sq->entries;
+		sq->reqs = reqs;
+	}
+	req = reqs->free;
+	if (req)
+		reqs->free = req->next;
+	else if (reqs->used < reqs->count)
+		req = &reqs->slot[reqs->used++];
+	else
+		return NULL;
+	*req = (struct tn_req){ .sq = sq, .thread = t, .pool = reqs, .state = TN_REQ_IN };
+	return req;
+}
+
+static void req_free_memory(struct tn_req *req)
+{
+	tn_pieces_free(&req->pieces);
+	if (req->iov != &req->one)
+		free(req->iov);
+	req->iov = NULL;
+}
+
+static void req_free(struct tn_thread *t, struct tn_req *req)
+{
+	bounce_put(t, req->buf, req->buf_len);
+	req->buf = NULL;
+	req_free_memory(req);
+	req->state = TN_REQ_FREE;
+	req->next = req->pool->free;
+	req->pool->free = req;
+}
+
+/* The end of a request left behind, on whatever thread. */
+void tn_req_left(void *cookie)
+{
+	struct tn_req *req = cookie;
+
+	free(req->buf);
+	req_free_memory(req);
+	tn_reqs_put(req->pool);
+}
+
+/* As above, on the thread: if its queue still lives the slot can be used again. */
+static void req_return(struct tn_req *req)
+{
+	req->next = req->pool->free;
+	req->pool->free = req;
+	tn_req_left(req);
+}
+
+/* ---- completion ---- */
+
+static void post(struct tn_thread *t, struct tn_req *req)
+{
+	struct tn_cq *cq = req->sq->cq;
+	uint32_t from = cq->tail;
+
+	if (cq->wait_first || (!cq->space && !tn_cq_room(t, cq))) {
+		req->state = TN_REQ_WAIT;
+		req->next = NULL;
+		*cq->wait_last = req;
+		cq->wait_last = &req->next;
+		t->num_waiting++;
+		return;
+	}
+	tn_cq_put(cq, req->sq, req->xfer.cmd.cid, req->status);
+	tn_cq_posted(t, cq, from);
+	req_free(t, req);
+}
+
+void tn_req_unwait(struct tn_thread *t, struct tn_req *req)
+{
+	t->num_waiting--;
+	req_free(t, req);
+}
+
+static bool pieces_failed(const struct tn_thread *t, const struct tn_req *req)
+{
+	uint32_t i;
+
+	for (i = 0; i < req->pieces.n; i++)
+		if (bh_cmem_failed(t->cmem, req->pieces.v[i].iova, req->pieces.v[i].len))
+			return true;
+	return false;
+}
+
+static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
+{
+	uint32_t i, faults = bh_cmem_faults(t->cmem);
+
+	if (faults != t->faults)
+		tn_queues_fault(t);
+	if (!status && faults != req->faults && pieces_failed(t, req))
+		status = BH_NVME_SC_DATA_TRANSFER_ERROR;
+	if (status && req->is_lost)
+		status = BH_NVME_SC_DATA_TRANSFER_ERROR;
+	for (i = 0; !status && req->is_direct && req->job.to_client && i < req->pieces.n; i++)
+		bh_cmem_dirty(t->cmem, req->pieces.v[i].iova, req->pieces.v[i].len);
+	req->status = status;
+	if (status)
+		tn_cmd_failed(t, req->sq, &req->xfer.cmd, status, req->job.param);
+	else
+		tn_cmd_count(t, &req->job);
+	tn_line_release(t, req->job.line);
+	if (req->sq->cq->is_stopped)
+		req_free(t, req); /* nobody can be told */
+	else
+		post(t, req);
+}
+
+/* ---- data ---- */
+
+static void xfer_done(void *arg, uint16_t status)
+{
+	struct tn_req *req = arg;
+
+	if (!req->sq) {
+		req_return(req);
+		return;
+	}
+	if (status || req->state == TN_REQ_OUT)
+		finish(req->thread, req, status);
+	else
+		req_submit(req->thread, req);
+}
+
+static void xfer_start(struct tn_thread *t, struct tn_req *req, bool to_client)
+{
+	struct tn_xfer *xfer = &req->xfer;
+
+	req->state = to_client ? TN_REQ_OUT : TN_REQ_IN;
+	xfer->cmem = t->cmem;
+	xfer->home = t->reactor;
+	xfer->buf = req->buf;
+	xfer->len = req->job.bytes;
+	xfer->to_client = to_client;
+	xfer->done = xfer_done;
+	xfer->arg = req;
+	xfer->hold = &t->hold;
+	tn_xfer_run(xfer);
+}
+
+/* The data of a bounced read, to where it belongs now. */
+static uint16_t copy_back(struct tn_thread *t, struct tn_req *req)
+{
+	const uint8_t *from = req->buf;
+	uint32_t i;
+
+	for (i = 0; i < req->pieces.n; i++) {
+		const struct tn_piece *p = &req->pieces.v[i];
+		void *to = bh_cmem_ptr(t->cmem, &t->cache, p->iova, p->len, BH_CMEM_PROT_WRITE);
+
+		if (!to)
+			return BH_NVME_SC_DATA_TRANSFER_ERROR;
+		bh_cmem_store(t->cmem, p->iova, to, from, p->len);
+		from += p->len;
+	}
+	return 0;
+}
+
+/* Data of t->iov into the request's buffer. */
+static uint16_t gather(struct tn_thread *t, struct tn_req *req)
+{
+	uint8_t *to = req->buf;
+	uint32_t i;
+
+	for (i = 0; i < t->scratch.n; i++) {
+		memcpy(to, t->iov[i].iov_base, t->iov[i].iov_len);
+		to += t->iov[i].iov_len;
+	}
+	/* What was lost while we read must not get into the store. */
+	if (bh_cmem_faults(t->cmem) != t->faults)
+		return tn_cmd_recheck(t, req->sq, &req->xfer.cmd, 0);
+	return 0;
+}
+
+static bool keep_pieces(struct tn_thread *t, struct tn_req *req)
+{
+	size_t len = t->scratch.n * sizeof(struct tn_piece);
+
+	req->pieces.v = malloc(len);
+	if (!req->pieces.v)
+		return false;
+	memcpy(req->pieces.v, t->scratch.v, len);
+	req->pieces.n = req->pieces.cap = t->scratch.n;
+	return true;
+}
+
+static bool keep_iov(struct tn_thread *t, struct tn_req *req)
+{
+	size_t len = t->scratch.n * sizeof(struct iovec);
+
+	req->iov = t->scratch.n == 1 ? &req->one : malloc(len);
+	if (!req->iov)
+		return false;
+	memcpy(req->iov, t->iov, len);
+	return true;
+}
+
+/* Buffers and data as far as they can be had at once: 0, a status field, or TN_RETRY. */
+static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
+{
+	const struct tn_job *job = &req->job;
+	uint16_t status;
+
+	req->state = TN_REQ_STORE;
+	if (!job->bytes)
+		return 0;
+	status = tn_cmd_map(t, req->sq, &req->xfer.cmd, job->bytes, job->to_client);
+	if (status && status != TN_UNMAPPED)
+		return status;
+	req->is_mapped = !status;
+	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
+			 !job->is_ranges && !job->is_emulated && t->scratch.n <= UINT16_MAX;
+	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
+		return TN_RETRY;
+	if (req->is_direct)
+		return keep_iov(t, req) ? 0 : TN_RETRY;
+	req->buf_len = (size_t)job->bytes << job->is_emulated;
+	req->buf = bounce_get(t, req->buf_len);
+	if (!req->buf)
+		return TN_RETRY;
+	if (job->to_client)
+		return 0;
+	if (req->is_mapped)
+		return gather(t, req);
+	req->state = TN_REQ_IN;
+	return 0;
+}
+
+uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+		      const struct tn_job *job)
+{
+	struct tn_req *req = req_new(t, sq);
+	uint16_t status;
+
+	if (!req)
+		return TN_RETRY;
+	req->job = *job;
+	req->xfer.cmd = *cmd;
+	req->faults = t->faults;
+	status = prepare(t, req);
+	if (status) {
+		req_free(t, req);
+		return status;
+	}
+	job->line->inflight++;
+	if (req->state == TN_REQ_IN)
+		xfer_start(t, req, false);
+	else
+		req_submit(t, req);
+	return TN_PENDING;
+}
+
+/* ---- the store ---- */
+
+/* Ranges of Dataset Management: all are checked before the first takes effect. */
+static uint16_t check_ranges(const struct tn_req *req)
+{
+	const struct bh_nvme_dsm_range *range = (const void *)req->buf;
+	uint64_t blocks = bh_load_u64(&req->job.line->blocks);
+	uint32_t i;
+
+	for (i = 0; i < req->job.bytes / sizeof(*range); i++)
+		if (range[i].blocks > blocks || range[i].lba > blocks - range[i].blocks)
+			return TN_SF(BH_NVME_SC_LBA_OUT_OF_RANGE);
+	return 0;
+}
+
+static bool next_range(struct tn_req *req)
+{
+	const struct bh_nvme_dsm_range *range = (const void *)req->buf;
+
+	for (; req->step < req->job.bytes / sizeof(*range); req->step++) {
+		const struct bh_nvme_dsm_range *r = &range[req->step];
+
+		if (!r->blocks)
+			continue;
+		req->io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE, .blocks = r->blocks,
+					      .lba = r->lba, .cookie = req };
+		req->step++;
+		return true;
+	}
+	return false;
+}
+
+/* Flush of every namespace: the request moves from line to line. */
+static bool next_namespace(struct tn_thread *t, struct tn_req *req)
+{
+	while (req->step < BH_TARGET_NVME_MAX_NS) {
+		struct tn_line *line = &t->line[++req->step], *old = req->job.line;
+
+		if (line->kind == TN_NS_NONE || !(line->caps & BH_BLK_CAP_FLUSH))
+			continue;
+		line->inflight++;
+		req->job.line = line;
+		tn_line_release(t, old);
+		req->io = (struct bh_blk_io){ .op = BH_BLK_FLUSH, .cookie = req };
+		return true;
+	}
+	return false;
+}
+
+/* Sets req->io up; false: all is done. */
+static bool next_step(struct tn_thread *t, struct tn_req *req)
+{
+	struct tn_job *job = &req->job;
+
+	if (job->is_nop)
+		return false;
+	if (job->is_ranges)
+		return next_range(req);
+	if (job->is_all)
+		return next_namespace(t, req);
+	if (req->step++)
+		return false;
+	req->io = (struct bh_blk_io){ .op = job->op, .flags = job->flags, .blocks = job->blocks,
+				      .lba = job->lba, .cookie = req };
+	if (job->is_emulated)
+		req->io.op = BH_BLK_READ;
+	if (!job->bytes)
+		return true;
+	if (!req->is_direct) {
+		req->one.iov_base = req->buf + (job->is_emulated ? job->bytes : 0);
+		req->one.iov_len = job->bytes;
+		req->iov = &req->one;
+	}
+	req->io.iov = req->iov;
+	req->io.iovcnt = req->is_direct ? (uint16_t)req->pieces.n : 1;
+	return true;
+}
+
+/* Submits req->io: true when it is done with success and the next step may follow. */
+static bool submit_one(struct tn_thread *t, struct tn_req *req)
+{
+	int rc = bh_blk_submit(req->job.line->chan, &req->io);
+
+	if (rc == BH_BLK_QUEUED) {
+		req->state = TN_REQ_STORE;
+		return false;
+	}
+	if (rc == -EAGAIN) {
+		req->state = TN_REQ_AGAIN;
+		req->next = t->again;
+		t->again = req;
+		return false;
+	}
+	if (rc)
+		req_stored(t, req, tn_cmd_errno(rc, req->job.op));
+	return rc == 0;
+}
+
+static void run_steps(struct tn_thread *t, struct tn_req *req)
+{
+	while (next_step(t, req))
+		if (!submit_one(t, req))
+			return;
+	req_stored(t, req, 0);
+}
+
+static void req_submit(struct tn_thread *t, struct tn_req *req)
+{
+	uint16_t status = req->job.is_ranges ? check_ranges(req) : 0;
+
+	if (status)
+		finish(t, req, status);
+	else
+		run_steps(t, req);
+}
+
+/* The store is done with all of it, or has failed. */
+static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
+{
+	const struct tn_job *job = &req->job;
+
+	if (!status && job->is_emulated && memcmp(req->buf, req->buf + job->bytes, job->bytes) != 0)
+		status = TN_SF(BH_NVME_SC_COMPARE_FAILURE);
+	if (!status && job->to_client && !req->is_direct) {
+		if (!req->is_mapped) {
+			xfer_start(t, req, true);
+			return;
+		}
+		status = copy_back(t, req);
+	}
+	finish(t, req, status);
+}
+
+unsigned int tn_reqs_reap(struct tn_thread *t)
+{
+	struct bh_blk_done done[REAP];
+	unsigned int i, k, n, all = 0;
+
+	/* Backwards: a line that goes with its last request is replaced by one that had its turn. */
+	for (k = t->num_async; k-- > 0;) {
+		n = bh_blk_reap(t->line[t->async[k]].chan, done, REAP);
+		all += n;
+		for (i = 0; i < n; i++) {
+			struct tn_req *req = done[i].cookie;
+
+			if (!req->sq)
+				req_return(req);
+			else if (done[i].status)
+				req_stored(t, req, tn_cmd_errno(done[i].status, req->job.op));
+			else
+				run_steps(t, req);
+		}
+	}
+	return all;
+}
+
+/* Another try for those the store had no room for. */
+void tn_reqs_again(struct tn_thread *t)
+{
+	struct tn_req *req = t->again, *next;
+
+	t->again = NULL;
+	for (; req; req = next) {
+		next = req->next;
+		if (submit_one(t, req))
+			run_steps(t, req);
+	}
+}
+
+/* ---- leaving, aborting ---- */
+
+static void unlink_from(struct tn_req **at, const struct tn_req *req)
+{
+	while (*at && *at != req)
+		at = &(*at)->next;
+	if (*at)
+		*at = req->next;
+}
+
+static void unwait(struct tn_thread *t, struct tn_req *req)
+{
+	struct tn_cq *cq = req->sq->cq;
+
+	unlink_from(&cq->wait_first, req);
+	for (cq->wait_last = &cq->wait_first; *cq->wait_last;)
+		cq->wait_last = &(*cq->wait_last)->next;
+	tn_req_unwait(t, req);
+}
+
+/* Whoever has the buffer gives it back to tn_req_left. */
+static void leave(struct tn_thread *t, struct tn_req *req)
+{
+	struct tn_line *line = req->job.line;
+
+	switch (req->state) {
+	case TN_REQ_FREE:
+		return;
+	case TN_REQ_WAIT:
+		unwait(t, req);
+		return;
+	case TN_REQ_AGAIN:
+		unlink_from(&t->again, req);
+		tn_line_release(t, line);
+		req_free(t, req);
+		return;
+	case TN_REQ_STORE:
+		/* Direct: its memory is let go of before this returns. Otherwise it hurries. */
+		bh_blk_cancel(line->chan, req);
+		break;
+	default:
+		req->xfer.is_cancelled = true;
+	}
+	__atomic_fetch_add(&req->pool->refs, 1, __ATOMIC_RELAXED);
+	req->sq = NULL;
+	/* Not in use as far as the queue is concerned, but not free either. */
+	req->state = TN_REQ_FREE;
+	tn_line_release(t, line);
+}
+
+void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq)
+{
+	uint32_t i;
+
+	if (!sq->reqs)
+		return;
+	for (i = 0; i < sq->reqs->used; i++)
+		leave(t, &sq->reqs->slot[i]);
+	tn_reqs_put(sq->reqs);
+	sq->reqs = NULL;
+	tn_hold_cancel(&t->hold);
+}
+
+static bool try_post(struct tn_thread *t, struct tn_req *req, uint16_t status)
+{
+	struct tn_cq *cq = req->sq->cq;
+	uint32_t from = cq->tail;
+
+	if (cq->is_stopped || cq->wait_first || (!cq->space && !tn_cq_room(t, cq)))
+		return false;
+	tn_cq_put(cq, req->sq, req->xfer.cmd.cid, status);
+	tn_cq_posted(t, cq, from);
+	return true;
+}
+
+/* Completions of a deleted queue's commands are optional (base 2.0 5.6): posted while there is room. */
+void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status)
+{
+	uint32_t i;
+
+	tn_cq_flush(t);
+	for (i = 0; sq->reqs && i < sq->reqs->used; i++) {
+		struct tn_req *req = &sq->reqs->slot[i];
+
+		if (req->state != TN_REQ_FREE && req->state != TN_REQ_WAIT)
+			try_post(t, req, status);
+	}
+	tn_reqs_leave(t, sq);
+}
+
+/*
+ * Only what cannot have an effect later is aborted: a bounced write is in the store's hands and might
+ * come to pass after the host was told that it did not.
+ */
+bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid)
+{
+	struct tn_req *req = NULL;
+	uint32_t i;
+
+	for (i = 0; sq->reqs && i < sq->reqs->used; i++)
+		if (sq->reqs->slot[i].state != TN_REQ_FREE && sq->reqs->slot[i].xfer.cmd.cid == cid)
+			req = &sq->reqs->slot[i];
+	if (!req || (req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN))
+		return false;
+	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
+	    !req->job.is_emulated) {
+		bh_blk_cancel(req->job.line->chan, req);
+		return false;
+	}
+	if (!try_post(t, req, BH_NVME_SC_ABORTED_BY_REQUEST))
+		return false;
+	tn_cmd_failed(t, sq, &req->xfer.cmd, BH_NVME_SC_ABORTED_BY_REQUEST, 0xffff);
+	leave(t, req);
+	return true;
+}
+
+static bool touches(const struct tn_req *req, uint64_t iova, uint64_t len)
+{
+	uint32_t i;
+
+	for (i = 0; i < req->pieces.n; i++)
+		if (bh_range_overlaps(req->pieces.v[i].iova, req->pieces.v[i].len, iova, len))
+			return true;
+	return false;
+}
+
+/* Client memory goes: direct requests let go of it. */
+void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
+{
+	unsigned int qid;
+	uint32_t i;
+
+	for (qid = 1; qid <= BH_TARGET_NVME_MAX_QUEUES; qid++) {
+		struct tn_reqs *reqs = t->sq[qid] ? t->sq[qid]->reqs : NULL;
+
+		for (i = 0; reqs && i < reqs->used; i++) {
+			struct tn_req *req = &reqs->slot[i];
+
+			if (req->state != TN_REQ_STORE || !req->is_direct || !touches(req, iova, len))
+				continue;
+			req->is_lost = true;
+			bh_blk_cancel(req->job.line->chan, req);
+		}
+	}
+}

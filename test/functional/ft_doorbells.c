@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Doorbells and idle: while both sides are busy no doorbell is a message, an idle target sleeps and
+ * wakes at once, and a host may sleep on a queue's fd without missing a completion.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ft.h"
+
+#define ENTRIES 16
+#define WRAPS 10000
+
+static void open_rig(struct ft_target *target, struct ft_host *host, const char *rest)
+{
+	ft_target_serve(target, rest);
+	ft_host_open(host, target->socket[0], NULL);
+}
+
+static void close_rig(struct ft_target *target, struct ft_host *host)
+{
+	ft_host_close(host);
+	ft_target_stop(target);
+}
+
+/* ---- constant load ---- */
+
+/* One stretch of load, and what was seen of doorbells and sleep meanwhile. */
+struct stretch {
+	uint64_t messages, sleeps;
+};
+
+static struct stretch run_stretch(const struct ft_target *target, struct ft_load *load,
+				  uint64_t requests)
+{
+	struct bh_nvme_queue_stats before, after;
+	uint64_t sleeps = ft_target_sleeps(target), goal = load->completed + requests;
+
+	bh_nvme_queue_stats(load->q, &before);
+	FT_UNTIL(20000, load->completed >= goal, ft_load_step(load));
+	bh_nvme_queue_stats(load->q, &after);
+	return (struct stretch){ after.doorbell_messages - before.doorbell_messages,
+				 ft_target_sleeps(target) - sleeps };
+}
+
+/*
+ * A target that was starved of work (the host was not scheduled) goes to sleep, and is then woken
+ * by a message each for the two doorbells: that is right, and says nothing. What counts is stretches
+ * in which it did not sleep, of which there must be enough. One that parks a constant value in the
+ * event index would be sent a message per wrap.
+ */
+static void constant_load(const char *rest)
+{
+	struct ft_traffic traffic = { .max_blocks = 1, .depth = ENTRIES - 1, .seed = 13 };
+	uint64_t clean = 0, deadline = ft_deadline(40000), stretch = 200 * ENTRIES;
+	struct stretch last = { 0, 1 };
+	struct ft_target target;
+	struct ft_host host;
+	struct ft_load load;
+
+	open_rig(&target, &host, rest);
+	FT_CHECK(bh_nvme_has_shadow_doorbells(host.nvme));
+	struct bh_nvme_queue *q = ft_queue(&host, ENTRIES - 1);
+	ft_pattern_write(&host, q, host.ns, 0, bh_nvme_ns_blocks(host.ns));
+	ft_load_begin(&load, &host, q, host.ns, &traffic);
+	run_stretch(&target, &load, stretch);
+	while (clean < (uint64_t)WRAPS * ENTRIES) {
+		struct stretch now = run_stretch(&target, &load, stretch);
+
+		if (now.sleeps == 0 && last.sleeps == 0) {
+			FT_EQUAL(now.messages, 0);
+			clean += stretch;
+		} else if (now.messages > 2 * (now.sleeps + last.sleeps)) {
+			ft_fail(__FILE__, __LINE__, "%llu messages woke a target that slept %llu times",
+				(unsigned long long)now.messages,
+				(unsigned long long)(now.sleeps + last.sleeps));
+		}
+		last = now;
+		if (bh_now_ns() > deadline)
+			ft_fail(__FILE__, __LINE__, "only %llu wraps without sleep",
+				(unsigned long long)(clean / ENTRIES));
+	}
+	ft_load_drain(&load);
+	ft_load_end(&load);
+	bh_nvme_queue_destroy(q);
+	close_rig(&target, &host);
+}
+
+static void no_messages_under_load(void)
+{
+	constant_load("ns=ram:1M,doorbells=trapped");
+}
+
+/* Mapped doorbells are never messages, asleep or not. */
+static void mapped_never_messages(void)
+{
+	struct ft_traffic traffic = { .max_blocks = 1, .depth = 4, .seed = 14 };
+	struct ft_target target;
+	struct ft_host host;
+	struct ft_load load;
+
+	open_rig(&target, &host, "ns=ram:1M,doorbells=mapped");
+	struct bh_nvme_queue *q = ft_queue(&host, ENTRIES - 1);
+	ft_pattern_write(&host, q, host.ns, 0, bh_nvme_ns_blocks(host.ns));
+	ft_load_begin(&load, &host, q, host.ns, &traffic);
+	for (int i = 0; i < 10; i++) {
+		FT_EQUAL(run_stretch(&target, &load, 1000).messages, 0);
+		ft_load_drain(&load);
+		usleep(5000);
+	}
+	ft_load_end(&load);
+	bh_nvme_queue_destroy(q);
+	close_rig(&target, &host);
+}
+
+/* ---- idle ---- */
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* CPU time of the idle target in permille of the time that passed. */
+static uint64_t idle_permille(const struct ft_target *target)
+{
+	usleep(250000); /* it falls asleep */
+	uint64_t start = bh_now_ns(), cpu = ft_target_cpu_ms(target);
+	usleep(1000000);
+	uint64_t ms = (bh_now_ns() - start) / 1000000;
+
+	return (ft_target_cpu_ms(target) - cpu) * 1000 / ms;
+}
+
+/*
+ * Reads into an idle target, one at a time. A wake-up that was missed costs the time until something
+ * else wakes it, or for ever: most must be quick (the machine may have other things to do now and
+ * then), all must come.
+ */
+static void wakes(const char *rest, uint64_t idle_most, unsigned int median_ms)
+{
+	enum { ROUNDS = 15 };
+	uint64_t took[ROUNDS];
+	struct ft_target target;
+	struct ft_host host;
+
+	open_rig(&target, &host, rest);
+	struct bh_nvme_queue *q = ft_queue(&host, 0);
+	uint8_t *buf = ft_alloc(&host, 4096);
+	FT_EQUAL(ft_read(q, host.ns, buf, 0, 1), BH_NVME_SC_SUCCESS);
+	uint64_t idle = idle_permille(&target);
+	if (idle > idle_most)
+		ft_fail(__FILE__, __LINE__, "an idle target takes %llu permille of a CPU",
+			(unsigned long long)idle);
+	for (int i = 0; i < ROUNDS; i++) {
+		usleep(i == 0 ? 250000 : 20000);
+		uint64_t start = bh_now_ns();
+		FT_EQUAL(ft_read(q, host.ns, buf, (uint64_t)i, 1), BH_NVME_SC_SUCCESS);
+		took[i] = bh_now_ns() - start;
+	}
+	qsort(took, ROUNDS, sizeof(took[0]), by_value);
+	if (took[ROUNDS / 2] > median_ms * 1000000ull * (ft_is_sanitized() ? 4 : 1))
+		ft_fail(__FILE__, __LINE__, "a sleeping target takes %llu us to answer",
+			(unsigned long long)(took[ROUNDS / 2] / 1000));
+	bh_nvme_queue_destroy(q);
+	close_rig(&target, &host);
+}
+
+/* Asleep for good: a clock tick at most is charged. */
+static void trapped_sleeps_and_wakes(void)
+{
+	wakes("ns=ram:1M,doorbells=trapped", 20, 50);
+}
+
+static void trapped_late_sleeps_and_wakes(void)
+{
+	wakes("ns=late:1M\\,hold=2,doorbells=trapped", 20, 50);
+}
+
+/* Looks every millisecond. */
+static void mapped_dozes_and_wakes(void)
+{
+	wakes("ns=ram:1M,doorbells=mapped", ft_is_sanitized() ? 500 : 250, 10);
+}
+
+/* The admin queue's doorbells are always traps; they wake just the same. */
+static void admin_wakes(void)
+{
+	static const char *const kinds[] = { "ns=ram:1M,doorbells=trapped",
+					     "ns=ram:1M,doorbells=mapped" };
+
+	for (int k = 0; k < 2; k++) {
+		struct ft_target target;
+		struct ft_host host;
+		struct bh_nvme_id_ctrl *id = malloc(sizeof(*id));
+
+		FT_CHECK(id != NULL);
+		open_rig(&target, &host, kinds[k]);
+		for (int i = 0; i < 10; i++) {
+			usleep(30000);
+			uint64_t start = bh_now_ns();
+			FT_EQUAL(bh_nvme_identify(host.nvme, 1, 0, 0, 0, id), 0);
+			FT_CHECK(bh_now_ns() - start < 4000000000ull);
+		}
+		free(id);
+		close_rig(&target, &host);
+	}
+}
+
+/* ---- a host that sleeps ---- */
+
+/* Sleeps on the queue's fd until *status is there; false: the fd never became readable. */
+static bool sleep_until(struct bh_nvme_queue *q, const int *status, unsigned int *slept)
+{
+	uint64_t deadline = ft_deadline(10000);
+
+	while (*status < 0) {
+		struct pollfd p = { .fd = bh_nvme_queue_fd(q), .events = POLLIN };
+		int rc = bh_nvme_queue_arm(q);
+
+		FT_CHECK(rc == 0 || rc == -EAGAIN);
+		if (rc == 0) {
+			++*slept;
+			if (poll(&p, 1, 10000) != 1)
+				return false;
+		}
+		bh_nvme_queue_poll(q, 0);
+		if (bh_now_ns() > deadline)
+			return false;
+	}
+	return true;
+}
+
+static void interrupts(const char *rest, unsigned int rounds)
+{
+	struct bh_nvme_queue_opts opts;
+	struct bh_nvme_queue *q;
+	struct ft_target target;
+	struct ft_host host;
+	unsigned int slept = 0;
+	uint64_t seed = 1;
+
+	open_rig(&target, &host, rest);
+	bh_nvme_queue_opts_init(&opts);
+	opts.depth = ENTRIES - 1;
+	opts.interrupt = true;
+	FT_EQUAL(bh_nvme_queue_create(host.nvme, &opts, &q), 0);
+	FT_CHECK(bh_nvme_queue_fd(q) >= 0);
+	uint8_t *buf = ft_alloc(&host, 4096);
+	for (unsigned int i = 0; i < rounds; i++) {
+		int status[4] = { -1, -1, -1, -1 };
+		unsigned int n = 1 + (unsigned int)(ft_random(&seed) % 4);
+
+		for (unsigned int k = 0; k < n; k++)
+			FT_EQUAL(bh_nvme_read(q, host.ns, buf, k, 1, 0, ft_done, &status[k]), 0);
+		bh_nvme_queue_flush(q);
+		/* Somewhere between "not yet" and "already". */
+		for (uint64_t spin = ft_random(&seed) % 4096; spin > 0; spin--)
+			__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		for (unsigned int k = 0; k < n; k++) {
+			if (!sleep_until(q, &status[k], &slept))
+				ft_fail(__FILE__, __LINE__, "round %u: slept past a completion", i);
+			FT_EQUAL(status[k], BH_NVME_SC_SUCCESS);
+		}
+	}
+	FT_CHECK(slept > 0);
+	/* Without an interrupt there is nothing to sleep on. */
+	struct bh_nvme_queue *plain = ft_queue(&host, 0);
+	FT_EQUAL(bh_nvme_queue_fd(plain), -EOPNOTSUPP);
+	FT_EQUAL(bh_nvme_queue_arm(plain), -EOPNOTSUPP);
+	bh_nvme_queue_destroy(plain);
+	bh_nvme_queue_destroy(q);
+	close_rig(&target, &host);
+}
+
+static void interrupts_mapped(void)
+{
+	interrupts("ns=ram:1M,doorbells=mapped", 1000);
+}
+
+static void interrupts_trapped(void)
+{
+	interrupts("ns=ram:1M,doorbells=trapped", 1000);
+}
+
+static void interrupts_late(void)
+{
+	interrupts("ns=late:1M\\,hold=2\\,seed=3,doorbells=trapped", 300);
+}
+
+FT_MAIN({ "no_messages_under_load", no_messages_under_load, 0 },
+	{ "mapped_never_messages", mapped_never_messages, 0 },
+	{ "trapped_sleeps_and_wakes", trapped_sleeps_and_wakes, 0 },
+	{ "trapped_late_sleeps_and_wakes", trapped_late_sleeps_and_wakes, 0 },
+	{ "mapped_dozes_and_wakes", mapped_dozes_and_wakes, 0 }, { "admin_wakes", admin_wakes, 0 },
+	{ "interrupts_mapped", interrupts_mapped, 0 },
+	{ "interrupts_trapped", interrupts_trapped, 0 }, { "interrupts_late", interrupts_late, 0 })

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The fake controller's admin commands. */
+#include <string.h>
+
+#include <bellhop/barrier.h>
+
+#include "fake_ctrl.h"
+
+static void id_ctrl(struct fake *f, struct bh_nvme_id_ctrl *id)
+{
+	memset(id, 0, sizeof(*id));
+	memset(id->sn, ' ', sizeof(id->sn));
+	memcpy(id->mn, "Fake", 4);
+	id->mdts = f->o.mdts;
+	id->ver = BH_NVME_VERSION(2, 0, 0);
+	id->acl = 1;
+	id->aerl = 3;
+	id->oaes = BH_NVME_OAES_NS_ATTR;
+	id->nn = f->o.namespaces;
+	id->sqes = 0x66;
+	id->cqes = 0x44;
+	id->oacs = f->o.shadow ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
+	id->sgls = f->o.sgl ? BH_NVME_SGLS_DWORD_ALIGNED : 0;
+}
+
+static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
+{
+	static union {
+		uint8_t bytes[4096];
+		struct bh_nvme_id_ctrl ctrl;
+		struct bh_nvme_id_ns ns;
+		struct bh_nvme_ns_list list;
+	} u; /* under the lock */
+	uint32_t present = fake_get(&f->ns_present), i, n = 0;
+
+	memset(&u, 0, sizeof(u));
+	switch (cmd->cdw10 & 0xff) {
+	case BH_NVME_CNS_CTRL:
+		id_ctrl(f, &u.ctrl);
+		break;
+	case BH_NVME_CNS_ACTIVE_NS_LIST:
+		for (i = 1; i <= f->o.namespaces; i++)
+			if (i > cmd->nsid && (present >> (i - 1) & 1))
+				u.list.nsid[n++] = i;
+		break;
+	case BH_NVME_CNS_NS:
+		if (!cmd->nsid || cmd->nsid > f->o.namespaces)
+			return BH_NVME_SC_INVALID_NS;
+		if (present >> (cmd->nsid - 1) & 1) {
+			u.ns.nsze = u.ns.ncap = FAKE_BLOCKS;
+			u.ns.lbaf[0].lbads = (uint8_t)f->o.block_shift;
+			u.ns.noiob = (uint16_t)f->o.noiob;
+		}
+		break;
+	case BH_NVME_CNS_NS_ID_DESC:
+		u.bytes[0] = BH_NVME_NIDT_EUI64;
+		u.bytes[1] = 8;
+		u.bytes[12] = BH_NVME_NIDT_UUID;
+		u.bytes[13] = 16;
+		memset(u.bytes + 16, (int)cmd->nsid, 16);
+		break;
+	default:
+		return BH_NVME_SC_INVALID_FIELD;
+	}
+	return fake_copy(f, cmd, u.bytes, 4096, true) ? 0 : BH_NVME_SC_DATA_TRANSFER_ERROR;
+}
+
+static uint16_t get_log(struct fake *f, const struct bh_nvme_cmd *cmd)
+{
+	static uint8_t buf[4096];
+	size_t len = ((cmd->cdw10 >> 16) + 1u) * 4;
+	uint32_t two = 2;
+
+	memset(buf, 0, sizeof(buf));
+	if ((cmd->cdw10 & 0xff) == BH_NVME_LOG_CHANGED_NS)
+		memcpy(buf, &two, 4);
+	if (len > sizeof(buf))
+		return BH_NVME_SC_INVALID_FIELD;
+	return fake_copy(f, cmd, buf, len, true) ? 0 : BH_NVME_SC_DATA_TRANSFER_ERROR;
+}
+
+static uint16_t create(struct fake *f, const struct bh_nvme_cmd *cmd)
+{
+	uint16_t qid = (uint16_t)cmd->cdw10;
+	uint32_t entries = (cmd->cdw10 >> 16) + 1;
+	struct fake_queue *q = &f->q[qid];
+	bool cq = cmd->opc == BH_NVME_ADMIN_CREATE_CQ;
+	uint8_t *mem;
+
+	if (!qid || qid > FAKE_QUEUES || (cq ? q->cq_on : q->sq_on))
+		return BH_NVME_SC_INVALID_QUEUE_ID;
+	if (!cq && !q->cq_on)
+		return BH_NVME_SC_COMPLETION_QUEUE_INVALID;
+	if (entries < 2 || entries > f->o.mqes + 1u)
+		return BH_NVME_SC_INVALID_QUEUE_SIZE;
+	mem = fake_ptr(f, cmd->dptr.prp.prp1, entries * (cq ? 16ull : 64ull));
+	if (!mem || (cmd->dptr.prp.prp1 & 4095))
+		return BH_NVME_SC_PRP_OFFSET_INVALID;
+	bh_store_u32(fake_bell(f, qid, cq), 0);
+	if (cq) {
+		q->cq = mem;
+		q->cq_entries = entries;
+		q->tail = 0;
+		q->phase = 1;
+		q->ien = cmd->cdw11 & BH_NVME_QUEUE_IEN;
+		q->vector = cmd->cdw11 >> 16;
+	} else {
+		q->sq = mem;
+		q->sq_entries = entries;
+		q->head = 0;
+	}
+	*(cq ? &q->cq_on : &q->sq_on) = true;
+	return 0;
+}
+
+static uint16_t delete (struct fake *f, const struct bh_nvme_cmd *cmd)
+{
+	uint16_t qid = (uint16_t)cmd->cdw10;
+	struct fake_queue *q = &f->q[qid <= FAKE_QUEUES ? qid : 0];
+	bool cq = cmd->opc == BH_NVME_ADMIN_DELETE_CQ;
+	struct bh_nvme_cpl cpl = { 0 };
+	unsigned int i;
+
+	if (!qid || qid > FAKE_QUEUES || !(cq ? q->cq_on : q->sq_on))
+		return BH_NVME_SC_INVALID_QUEUE_ID;
+	if (cq && q->sq_on)
+		return BH_NVME_SC_INVALID_QUEUE_DELETION;
+	/* Half of what is out is completed by the deletion, half is not: both are allowed. */
+	for (i = 0; !cq && i < FAKE_HELD; i++) {
+		if (!f->held[i].used || f->held[i].qid != qid)
+			continue;
+		f->held[i].used = false;
+		cpl.cid = f->held[i].cid;
+		cpl.status = BH_NVME_SC_ABORTED_SQ_DELETION << 1;
+		if (i & 1)
+			fake_complete(f, qid, &cpl);
+		__atomic_fetch_add(&f->deleted_with_io, 1, __ATOMIC_RELAXED);
+	}
+	*(cq ? &q->cq_on : &q->sq_on) = false;
+	return 0;
+}
+
+static uint16_t abort_cmd(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *out)
+{
+	struct bh_nvme_cpl cpl = { 0 };
+	unsigned int i;
+
+	__atomic_fetch_add(&f->aborts, 1, __ATOMIC_RELAXED);
+	out->cdw0 = 1;
+	for (i = 0; i < FAKE_HELD && !fake_get(&f->ignore_abort); i++) {
+		if (!f->held[i].used || f->held[i].qid != (cmd->cdw10 & 0xffff) ||
+		    f->held[i].cid != cmd->cdw10 >> 16)
+			continue;
+		f->held[i].used = false;
+		cpl.cid = f->held[i].cid;
+		cpl.status = BH_NVME_SC_ABORTED_BY_REQUEST << 1;
+		fake_complete(f, f->held[i].qid, &cpl);
+		out->cdw0 = 0;
+	}
+	return 0;
+}
+
+static uint16_t features(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
+{
+	uint8_t host_id[8];
+
+	switch (cmd->cdw10 & 0xff) {
+	case BH_NVME_FEAT_NUMBER_OF_QUEUES:
+		cpl->cdw0 = (FAKE_QUEUES - 1) | (FAKE_QUEUES - 1) << 16;
+		return 0;
+	case BH_NVME_FEAT_ASYNC_EVENT_CONFIG:
+		return 0;
+	case BH_NVME_FEAT_HOST_ID:
+		memset(host_id, 0x5a, sizeof(host_id));
+		if (cmd->opc == BH_NVME_ADMIN_SET_FEATURES)
+			return fake_copy(f, cmd, host_id, 8, false) && host_id[0] == 7
+				       ? 0
+				       : BH_NVME_SC_INVALID_FIELD;
+		return fake_copy(f, cmd, host_id, 8, true) ? 0 : BH_NVME_SC_INVALID_FIELD;
+	}
+	return BH_NVME_SC_INVALID_FIELD;
+}
+
+static uint16_t shadow(struct fake *f, const struct bh_nvme_cmd *cmd)
+{
+	f->shadow = fake_ptr(f, cmd->dptr.prp.prp1, 4096);
+	f->event = fake_ptr(f, cmd->dptr.prp.prp2, 4096);
+	return f->shadow && f->event && !((cmd->dptr.prp.prp1 | cmd->dptr.prp.prp2) & 4095)
+		       ? 0
+		       : BH_NVME_SC_INVALID_FIELD;
+}
+
+bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl)
+{
+	uint16_t status = BH_NVME_SC_INVALID_OPCODE;
+
+	if (fake_get(&f->ignore_admin) == cmd->opc + 1u)
+		return false;
+	if (fake_get(&f->fail_admin) == cmd->opc + 1u) {
+		cpl->status = BH_NVME_SC_INVALID_FIELD << 1;
+		return true;
+	}
+	switch (cmd->opc) {
+	case BH_NVME_ADMIN_IDENTIFY:
+		status = identify(f, cmd);
+		break;
+	case BH_NVME_ADMIN_GET_LOG_PAGE:
+		status = get_log(f, cmd);
+		break;
+	case BH_NVME_ADMIN_CREATE_CQ:
+	case BH_NVME_ADMIN_CREATE_SQ:
+		status = create(f, cmd);
+		break;
+	case BH_NVME_ADMIN_DELETE_CQ:
+	case BH_NVME_ADMIN_DELETE_SQ:
+		status = delete (f, cmd);
+		break;
+	case BH_NVME_ADMIN_ABORT:
+		status = abort_cmd(f, cmd, cpl);
+		break;
+	case BH_NVME_ADMIN_SET_FEATURES:
+	case BH_NVME_ADMIN_GET_FEATURES:
+		status = features(f, cmd, cpl);
+		break;
+	case BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG:
+		status = shadow(f, cmd);
+		break;
+	case BH_NVME_ADMIN_ASYNC_EVENT:
+		if (f->aer_count > 3) {
+			status = BH_NVME_SC_ASYNC_EVENT_LIMIT_EXCEEDED;
+			break;
+		}
+		f->aers[f->aer_count++] = cmd->cid;
+		return false;
+	}
+	cpl->status = (uint16_t)(status << 1);
+	return true;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A scripted NVMe controller in this process, as a backend: registers, admin queue, I/O queues with
+ * real rings in pool memory, PRPs and SGLs walked by its own code, data in a RAM disk. It runs on a
+ * thread of its own. Tests set its flags (all atomic) before or while it runs.
+ *
+ * iova = va + FAKE_DELTA, so that a va handed out by mistake is noticed: every access outside the
+ * pools, misaligned PRP or malformed list counts in `faults`.
+ */
+#ifndef FAKE_CTRL_H
+#define FAKE_CTRL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <bellhop/clock.h>
+#include <bellhop/nvme.h>
+
+#include "io/io.h"
+
+#define FAKE_DELTA 0x500000000000ull
+#define FAKE_QUEUES 8
+#define FAKE_BLOCKS 4096u
+#define FAKE_HELD 4096
+
+enum fake_bells {
+	FAKE_MAPPED,	/* ordinary shared memory */
+	FAKE_MAPPED_UC, /* a BAR: stores are exits */
+	FAKE_POSTED,
+	FAKE_WRITTEN,
+};
+
+struct fake_opts {
+	enum fake_bells bells;
+	uint8_t mdts;  /* as in identify */
+	uint16_t mqes; /* 0's based */
+	unsigned int dstrd;
+	unsigned int block_shift;
+	unsigned int noiob;
+	bool sgl, shadow, msix;
+	unsigned int namespaces;
+};
+
+struct fake_queue {
+	bool sq_on, cq_on;
+	uint8_t *sq, *cq;
+	uint32_t sq_entries, cq_entries;
+	uint32_t head, tail; /* SQ head, CQ tail */
+	uint32_t phase;
+	bool ien;
+	uint32_t vector;
+};
+
+struct fake_held {
+	bool used;
+	uint16_t qid, cid;
+};
+
+struct fake {
+	struct bh_device dev; /* first */
+	struct bh_dma_listener listener;
+	struct bh_mem mem[8];
+	unsigned int mems;
+	struct fake_opts o;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	bool stop;
+
+	uint32_t cc, csts, aqa;
+	uint64_t asq, acq;
+	uint8_t config[256];
+	int bell_fd;
+	uint8_t *bells; /* a page per 1024 doorbells */
+	size_t bell_bytes;
+	struct bh_region_area area;
+	uint8_t *shadow, *event;
+	struct fake_queue q[FAKE_QUEUES + 1];
+	uint8_t *disk; /* of all namespaces, one after the other */
+	struct fake_held held[FAKE_HELD];
+	uint16_t aers[16];
+	unsigned int aer_count;
+	int efd[FAKE_QUEUES + 1];
+	bool masked[FAKE_QUEUES + 1], pending[FAKE_QUEUES + 1];
+	uint32_t ns_present; /* __atomic: a bit per nsid - 1 */
+
+	/* ---- scripts, __atomic ---- */
+	uint32_t hold;	       /* keep I/O commands, do not complete them */
+	uint32_t never_ready;  /* CSTS.RDY stays as it is */
+	uint32_t ignore_abort; /* Abort says "not aborted" */
+	uint32_t ignore_admin; /* no answer to this opcode + 1 */
+	uint32_t bad_cid;      /* the next completion names this cid + 1 */
+	uint32_t fail_next;    /* status of the next I/O command */
+	uint32_t fail_admin;   /* opcode + 1 of an admin command to be refused as invalid field */
+	uint32_t asleep;       /* looks at queues only when kicked, arms event indices */
+	uint32_t kicked;
+	uint32_t irq_slow; /* SET_IRQS unmask posts a completion meanwhile */
+	/* ---- what it saw, __atomic ---- */
+	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
+	uint32_t deleted_with_io;
+};
+
+void fake_opts_init(struct fake_opts *o);
+int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struct bh_log *log,
+	      struct fake **out);
+/* The link breaks: the device is gone. */
+void fake_lose(struct fake *f);
+/* Completes what was held. */
+void fake_release(struct fake *f);
+/* Answers one asynchronous event request; false: none is out. */
+bool fake_raise(struct fake *f, uint32_t value);
+
+#define fake_get(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define fake_set(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+/* fake_io.c */
+uint8_t *fake_ptr(struct fake *f, uint64_t iova, uint64_t len);
+void fake_fault(struct fake *f);
+/* Copies between the command's buffer and data; false: a fault. */
+bool fake_copy(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *data, uint64_t len,
+	       bool to_host);
+/* True: completed with *status; false: held. */
+bool fake_io(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd, uint16_t *status);
+/* fake_admin.c */
+bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl);
+/* fake_ctrl.c, with the lock held */
+void fake_complete(struct fake *f, uint16_t qid, struct bh_nvme_cpl *cpl);
+uint8_t *fake_bell(struct fake *f, uint16_t qid, bool cq);
+
+#endif
