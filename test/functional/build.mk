@@ -27,3 +27,8 @@ FUNCTIONAL_TSAN := ft_queues ft_race
 # The command line: see ft_cli. It takes its time since every program starts anew for each case.
 FUNCTIONAL_SCRIPTS := ft_cli
 ft_cli_DEADLINE := 300
+
+# scripts/setup.sh on a machine made of files.
+FUNCTIONAL_SCRIPTS += ft_setup.sh
+FUNCTIONAL_NO_SAN += ft_setup.sh
+ft_setup.sh_DEADLINE := 300
