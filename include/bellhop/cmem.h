@@ -115,6 +115,12 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
  */
 int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
+/*
+ * Would bh_cmem_del() find something to remove? 0: it would, and all of it; else its -ENOENT or
+ * -EINVAL. Control thread.
+ */
+int bh_cmem_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len);
+
 /* A reader's last hit. Zero it to begin, and again after each quiesce that changed the table. */
 struct bh_cmem_cache {
 	uint64_t iova;

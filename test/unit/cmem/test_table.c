@@ -270,6 +270,10 @@ static void del_removes_what_is_inside(void)
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x10000, 0x8001), -EINVAL);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x10000, 0), -EINVAL);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 2, UINT64_MAX), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x11000, 0x1000), -ENOENT);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x10800, 0x8000), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 2, UINT64_MAX), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x11000, 0x3000), 0);
 	CU_ASSERT_EQUAL(cm.table->count, 8);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x11000, 0x3000), 0); /* one, with room around it */
 	CU_ASSERT_EQUAL(cm.table->count, 7);
@@ -315,6 +319,7 @@ static void random_changes_agree_with_a_model(void)
 				want = present[j] ? 0 : want;
 				present[j] = false;
 			}
+			CU_ASSERT_EQUAL(bh_cmem_inside(&cm, k * 0x1000, n * 0x1000), want);
 			rc = bh_cmem_del(&cm, k * 0x1000, n * 0x1000);
 		}
 		CU_ASSERT_EQUAL(rc, want);
