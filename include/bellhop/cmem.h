@@ -98,8 +98,9 @@ void bh_cmem_fini(struct bh_cmem *cm);
 
 /*
  * Adds a region. fd is taken over on success and on failure (it is closed then); -1 for message
- * mode. Mapped mode demands a regular file at least fd_offset + len long. Control thread, under
- * quiesce (or before any reader).
+ * mode. Mapped mode demands a regular file at least fd_offset + len long, file mode takes block
+ * devices, /dev/mem and /dev/zero too; all of them in memory or on this machine's disks, so that no
+ * access waits for somebody else. Control thread, under quiesce (or before any reader).
  *
  * -EINVAL: empty, wraps, unknown prot or mode, unmappable or odd fd, file too short, mode without
  * fd, message mode with one. -EEXIST: overlaps. -ENOSPC: too many regions. -EACCES: fd not open for
