@@ -45,7 +45,7 @@ struct bh_cmem_region {
 	uint8_t *va; /* of iova, NULL unless mapped */
 	uint32_t prot;
 	enum bh_cmem_mode mode;
-	int fd;		    /* owned; -1 in message mode */
+	int fd;		    /* file mode only: owned */
 	uint64_t fd_offset; /* of iova */
 	void *map_base;	    /* what was mmapped: page aligned around va */
 	size_t map_len;

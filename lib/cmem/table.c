@@ -18,6 +18,7 @@
 
 #include <bellhop/range.h>
 
+#include "base/fd.h"
 #include "cmem/cmem.h"
 
 static struct bh_cmem_table *table_of(const struct bh_cmem *cm)
@@ -142,6 +143,9 @@ static int region_new(struct bh_cmem *cm, const struct bh_cmem_region *wanted,
 		free(r);
 		return rc;
 	}
+	/* The mapping holds the file. A client may make thousands, and all share our fds. */
+	if (r->mode == BH_CMEM_MAPPED)
+		bh__fd_close(&r->fd);
 	*out = r;
 	return 0;
 }

@@ -47,6 +47,19 @@ static void finish_map(struct bh_vfu_server *s, int rc)
 	vfus_finish(s, rc);
 }
 
+/* Address space in use for this client, which has no more of it than one mapping may take. */
+static uint64_t mapped_bytes(const struct bh_cmem *cm)
+{
+	const struct bh_cmem_table *table = cm->table;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < table->count; i++)
+		if (table->region[i]->mode == BH_CMEM_MAPPED)
+			sum += table->region[i]->len;
+	return sum;
+}
+
 int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_dma_map map;
@@ -62,6 +75,9 @@ int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 	if (!bh_range_valid(map.address, map.size))
 		return -EINVAL;
 	if (map.size > VFUS_MAX_DMA_SIZE)
+		return -ENOSPC;
+	if (msg->nfds > 0 && !(map.flags & VFU_DMA_FLAG_FILE_IO) &&
+	    map.size > VFUS_MAX_DMA_SIZE - mapped_bytes(&s->cmem))
 		return -ENOSPC;
 	return vfus_gate_command(s, BH_QUIESCE_MAP, map.address, map.size, apply_map, finish_map);
 }

@@ -27,7 +27,7 @@
 #define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
 #define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
-#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, as other servers limit it */
+#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, and of all that take address space */
 #define VFUS_DMA_SLOTS 16		  /* DMA messages on the wire at once */
 #define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
 #define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
