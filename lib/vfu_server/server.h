@@ -349,6 +349,7 @@ void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 /* irq_signal.c */
 void vfus_signaller_init(struct vfus_signaller *signaller);
 void vfus_signaller_fini(struct vfus_signaller *signaller);
+bool vfus_is_eventfd(const struct vfus_signaller *signaller, int fd);
 void vfus_signal(const struct vfus_signaller *signaller, int fd); /* any thread */
 
 /* config.c */
