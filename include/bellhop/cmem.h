@@ -45,7 +45,7 @@ struct bh_cmem_region {
 	uint8_t *va; /* of iova, NULL unless mapped */
 	uint32_t prot;
 	enum bh_cmem_mode mode;
-	int fd;		    /* owned; -1 in message mode */
+	int fd;		    /* file mode only: owned */
 	uint64_t fd_offset; /* of iova */
 	void *map_base;	    /* what was mmapped: page aligned around va */
 	size_t map_len;
@@ -98,8 +98,9 @@ void bh_cmem_fini(struct bh_cmem *cm);
 
 /*
  * Adds a region. fd is taken over on success and on failure (it is closed then); -1 for message
- * mode. Mapped mode demands a regular file at least fd_offset + len long. Control thread, under
- * quiesce (or before any reader).
+ * mode. Mapped mode demands a regular file at least fd_offset + len long, file mode takes block
+ * devices, /dev/mem and /dev/zero too; all of them in memory or on this machine's disks, so that no
+ * access waits for somebody else. Control thread, under quiesce (or before any reader).
  *
  * -EINVAL: empty, wraps, unknown prot or mode, unmappable or odd fd, file too short, mode without
  * fd, message mode with one. -EEXIST: overlaps. -ENOSPC: too many regions. -EACCES: fd not open for
@@ -114,6 +115,12 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
  * len is 0 or wraps. Control thread, under quiesce.
  */
 int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
+
+/*
+ * Would bh_cmem_del() find something to remove? 0: it would, and all of it; else its -ENOENT or
+ * -EINVAL. Control thread.
+ */
+int bh_cmem_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
 /* A reader's last hit. Zero it to begin, and again after each quiesce that changed the table. */
 struct bh_cmem_cache {

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-cmem_SRCS := access.c map.c table.c
+cmem_SRCS := access.c file.c map.c table.c

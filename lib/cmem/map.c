@@ -1,58 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One region: is its fd what the client says it is, and its mapping.
- *
- * The fd comes from a peer that may be wrong or hostile. It may be anything; it may be open for
- * less than the region promises; it may change its size later. The first two are refused here by
- * name, because mmap's own errors do not tell them apart and pread's come too late; the last one is
- * what the fault guard is for.
+ * One region's mapping. The client may change the file's size later; that is what the fault guard
+ * is for.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#include <bellhop/range.h>
 
 #include "cmem/cmem.h"
 
 #define SIZE_2M ((size_t)2 << 20)
-
-/* Regular files have a size to check; devices are reached by pread and have the offset's range. */
-static int check_file(const struct bh_cmem_region *r)
-{
-	struct stat st;
-	uint64_t size = INT64_MAX;
-
-	if (fstat(r->fd, &st) < 0)
-		return -EINVAL;
-	if (S_ISREG(st.st_mode))
-		size = (uint64_t)st.st_size;
-	else if (r->mode == BH_CMEM_MAPPED || !(S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode)))
-		return -EINVAL;
-	return bh_range_inside(r->fd_offset, r->len, size) ? 0 : -EINVAL;
-}
-
-static int check_access(const struct bh_cmem_region *r)
-{
-	bool write = r->prot & BH_CMEM_PROT_WRITE;
-	int flags = fcntl(r->fd, F_GETFL), how = flags & O_ACCMODE;
-
-	if (flags < 0 || flags & O_PATH)
-		return -EINVAL;
-	/* pwrite() to such a file ignores its offset. */
-	if (r->mode == BH_CMEM_FILE && write && flags & O_APPEND)
-		return -EINVAL;
-	if (write && how == O_RDONLY)
-		return -EACCES;
-	/* A mapping needs an fd open for reading whatever is done with it. */
-	if (how == O_WRONLY && (r->mode == BH_CMEM_MAPPED || r->prot & BH_CMEM_PROT_READ))
-		return -EACCES;
-	return 0;
-}
 
 /* The unit in which this file can be mapped. */
 static size_t map_unit(int fd)
@@ -137,9 +96,7 @@ int bh__cmem_region_open(struct bh_cmem_region *r, uint32_t *faults)
 
 	if (r->mode == BH_CMEM_MESSAGE)
 		return 0;
-	rc = check_file(r);
-	if (rc == 0)
-		rc = check_access(r);
+	rc = bh__cmem_file_check(r);
 	if (rc < 0 || r->mode == BH_CMEM_FILE)
 		return rc;
 	rc = map(r);

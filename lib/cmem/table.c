@@ -18,6 +18,7 @@
 
 #include <bellhop/range.h>
 
+#include "base/fd.h"
 #include "cmem/cmem.h"
 
 static struct bh_cmem_table *table_of(const struct bh_cmem *cm)
@@ -142,6 +143,9 @@ static int region_new(struct bh_cmem *cm, const struct bh_cmem_region *wanted,
 		free(r);
 		return rc;
 	}
+	/* The mapping holds the file. A client may make thousands, and all share our fds. */
+	if (r->mode == BH_CMEM_MAPPED)
+		bh__fd_close(&r->fd);
 	*out = r;
 	return 0;
 }
@@ -191,30 +195,45 @@ static void cut(struct bh_cmem *cm, size_t from, size_t to)
 	old->count = 0;
 }
 
-int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len)
+/* The regions [*from, *to) of the table that lie inside [iova, iova + len). Errors of inside. */
+static int find_inside(const struct bh_cmem_table *t, uint64_t iova, uint64_t len, size_t *from,
+		       size_t *to)
 {
-	const struct bh_cmem_table *t = table_of(cm);
-	size_t from, to;
+	size_t at;
 
-	if (iova == 0 && len == 0) {
-		cut(cm, 0, t->count);
-		return 0;
-	}
 	if (!bh_range_valid(iova, len))
 		return -EINVAL;
-	from = lower(t, iova);
-	for (to = from; to < t->count; to++) {
-		const struct bh_cmem_region *r = t->region[to];
+	*from = lower(t, iova);
+	for (at = *from; at < t->count; at++) {
+		const struct bh_cmem_region *r = t->region[at];
 
 		if (!bh_range_overlaps(iova, len, r->iova, r->len))
 			break;
 		if (r->iova < iova || !bh_range_inside(r->iova - iova, r->len, len))
 			return -EINVAL;
 	}
-	if (from == to)
-		return -ENOENT;
-	cut(cm, from, to);
-	return 0;
+	*to = at;
+	return *from < *to ? 0 : -ENOENT;
+}
+
+int bh_cmem_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
+{
+	size_t from, to;
+
+	return find_inside(table_of(cm), iova, len, &from, &to);
+}
+
+int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len)
+{
+	const struct bh_cmem_table *t = table_of(cm);
+	size_t from = 0, to = t->count;
+	int rc = 0;
+
+	if (iova != 0 || len != 0)
+		rc = find_inside(t, iova, len, &from, &to);
+	if (rc == 0)
+		cut(cm, from, to);
+	return rc;
 }
 
 const struct bh_cmem_region *bh_cmem_find(const struct bh_cmem *cm, uint64_t iova)

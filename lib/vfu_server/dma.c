@@ -47,6 +47,19 @@ static void finish_map(struct bh_vfu_server *s, int rc)
 	vfus_finish(s, rc);
 }
 
+/* Address space in use for this client, which has no more of it than one mapping may take. */
+static uint64_t mapped_bytes(const struct bh_cmem *cm)
+{
+	const struct bh_cmem_table *table = cm->table;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < table->count; i++)
+		if (table->region[i]->mode == BH_CMEM_MAPPED)
+			sum += table->region[i]->len;
+	return sum;
+}
+
 int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_dma_map map;
@@ -63,34 +76,10 @@ int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 		return -EINVAL;
 	if (map.size > VFUS_MAX_DMA_SIZE)
 		return -ENOSPC;
+	if (msg->nfds > 0 && !(map.flags & VFU_DMA_FLAG_FILE_IO) &&
+	    map.size > VFUS_MAX_DMA_SIZE - mapped_bytes(&s->cmem))
+		return -ENOSPC;
 	return vfus_gate_command(s, BH_QUIESCE_MAP, map.address, map.size, apply_map, finish_map);
-}
-
-/* Is there a mapping inside [iova, iova + len)? 0, -ENOENT; -EINVAL: one straddles an edge. */
-static int look_inside(const struct bh_cmem *cm, uint64_t iova, uint64_t len)
-{
-	const struct bh_cmem_table *table = cm->table;
-	size_t lo = 0, hi = table->count, found = 0;
-
-	while (lo < hi) { /* the first region that ends after iova */
-		const size_t mid = lo + (hi - lo) / 2;
-		const struct bh_cmem_region *r = table->region[mid];
-
-		if (r->iova <= iova && iova - r->iova >= r->len)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < table->count; lo++) {
-		const struct bh_cmem_region *r = table->region[lo];
-
-		if (!bh_range_overlaps(iova, len, r->iova, r->len))
-			break;
-		if (r->iova < iova || !bh_range_inside(r->iova - iova, r->len, len))
-			return -EINVAL;
-		found++;
-	}
-	return found > 0 ? 0 : -ENOENT;
 }
 
 static int apply_unmap(struct bh_vfu_server *s)
@@ -132,7 +121,7 @@ int vfus_handle_dma_unmap(struct bh_vfu_server *s, struct vfu_msg *msg)
 	/* There is no dirty bitmap without dirty tracking, which nobody could have started. */
 	if (unmap.flags != 0 || !bh_range_valid(unmap.address, unmap.size))
 		return -EINVAL;
-	rc = look_inside(&s->cmem, unmap.address, unmap.size);
+	rc = bh_cmem_inside(&s->cmem, unmap.address, unmap.size);
 	if (rc != 0)
 		return rc;
 	return vfus_gate_command(s, BH_QUIESCE_UNMAP, unmap.address, unmap.size, apply_unmap,

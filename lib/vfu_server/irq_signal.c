@@ -24,6 +24,7 @@
 #include "vfu_server/server.h"
 
 #define RING_EVENTS 64
+#define IMPOSSIBLE_FLAGS 0x40000000
 
 void vfus_signaller_init(struct vfus_signaller *signaller)
 {
@@ -56,6 +57,27 @@ static long submit(const struct vfus_signaller *signaller, int fd)
 	struct iocb *list = &cb;
 
 	return syscall(SYS_io_submit, (aio_context_t)signaller->ctx, 1L, &list);
+}
+
+/*
+ * Without asking whoever made the file: the eventfd of a request is looked at before the request's
+ * flags are, which are made impossible, so nothing is read and nothing is signalled.
+ */
+bool vfus_is_eventfd(const struct vfus_signaller *signaller, int fd)
+{
+	struct iocb cb = {
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_fildes = (uint32_t)signaller->file,
+		.aio_flags = IOCB_FLAG_RESFD,
+		.aio_resfd = (uint32_t)fd,
+		.aio_rw_flags = IMPOSSIBLE_FLAGS,
+	};
+	struct iocb *list = &cb;
+
+	if (!signaller->ctx)
+		return true; /* unknown */
+	return syscall(SYS_io_submit, (aio_context_t)signaller->ctx, 1L, &list) == 1 ||
+	       errno != EINVAL;
 }
 
 static void signal_by_write(int fd)

@@ -126,14 +126,18 @@ static void on_mask_fd(void *ctx, uint32_t events)
 	vfus_leave(s);
 }
 
-/* Takes the fd. An fd that cannot be watched is -EINVAL. */
+/* Takes the fd. One that is no eventfd is -EINVAL. */
 static int mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vector, bool unmask,
 		       int fd)
 {
-	struct vfus_mask_fd *m = calloc(1, sizeof(*m));
-	int rc = -ENOMEM;
+	struct vfus_mask_fd *m = NULL;
+	int rc = -EINVAL;
 
-	if (m) {
+	if (vfus_is_eventfd(&s->irqs.signaller, fd)) {
+		m = calloc(1, sizeof(*m));
+		rc = m ? 0 : -ENOMEM;
+	}
+	if (rc == 0) {
 		m->server = s;
 		m->irq = irq;
 		m->vector = vector;

@@ -27,7 +27,7 @@
 #define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
 #define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
-#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, as other servers limit it */
+#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, and of all that take address space */
 #define VFUS_DMA_SLOTS 16		  /* DMA messages on the wire at once */
 #define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
 #define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */
@@ -349,6 +349,7 @@ void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 /* irq_signal.c */
 void vfus_signaller_init(struct vfus_signaller *signaller);
 void vfus_signaller_fini(struct vfus_signaller *signaller);
+bool vfus_is_eventfd(const struct vfus_signaller *signaller, int fd);
 void vfus_signal(const struct vfus_signaller *signaller, int fd); /* any thread */
 
 /* config.c */

@@ -475,8 +475,10 @@ void bh_target_nvme_free(struct bh_target_nvme *ctrl)
 		bh_target_nvme_destroy(ctrl, NULL, NULL);
 	tn_ctl(ctrl)->destroyed = set_flag;
 	tn_ctl(ctrl)->destroyed_arg = &is_done;
-	while (!is_done && bh_now_ns() < deadline)
-		bh_reactor_run_once(control);
+	while (!is_done && bh_now_ns() < deadline) {
+		tn_io_run_once(ctrl);
+		bh_reactor_run_once(control); /* may free ctrl, and sets is_done then */
+	}
 	if (!is_done) /* whatever still comes finds nobody waiting */
 		tn_ctl(ctrl)->destroyed = NULL;
 }

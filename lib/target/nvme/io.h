@@ -21,6 +21,9 @@ int tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads,
  */
 void tn_io_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg);
 
+/* One pass of every poll thread's reactor, on the caller's thread: for reactors that are stopped. */
+void tn_io_run_once(struct bh_target_nvme *ctrl);
+
 /* ---- queues (NVMe 2.0 5.4, 5.5) ---- */
 
 struct tn_queue_params {

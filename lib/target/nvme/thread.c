@@ -330,6 +330,14 @@ int tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads,
 	return 0;
 }
 
+void tn_io_run_once(struct bh_target_nvme *ctrl)
+{
+	unsigned int i;
+
+	for (i = 0; ctrl->io && i < ctrl->io->num_threads; i++)
+		bh_reactor_run_once(ctrl->io->thread[i]->reactor);
+}
+
 void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
 {
 	struct tn_io *io = ctrl->io;

@@ -129,6 +129,34 @@ static void an_odd_fd_is_einval(void)
 	CU_ASSERT_EQUAL(add_fd(BH_CMEM_FILE, RW, reopened(0x2000, O_RDWR | O_APPEND), 0), -EINVAL);
 }
 
+static int add_file(enum bh_cmem_mode mode, const char *path, int flags)
+{
+	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	CU_ASSERT_FATAL(fd >= 0);
+	return bh_cmem_add(&cm, 0x10000, 0x1000, BH_CMEM_PROT_READ, mode, fd, 0);
+}
+
+/* Somebody else answers for these, or nobody ever does. */
+static void a_file_that_may_keep_us_waiting_is_einval(void)
+{
+	static const char *const path[] = { "/dev/ptmx", "/sys/kernel/uevent_seqnum", "/dev/fuse" };
+	char disk[] = "/tmp/bh-cmem-XXXXXX";
+	int fd = mkostemp(disk, O_CLOEXEC);
+
+	for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++)
+		if (access(path[i], R_OK) == 0)
+			CU_ASSERT_EQUAL(add_file(BH_CMEM_FILE, path[i], O_RDONLY), -EINVAL);
+	CU_ASSERT_FATAL(fd >= 0);
+	CU_ASSERT_EQUAL(ftruncate(fd, 0x1000), 0);
+	close(fd);
+	for (int mode = BH_CMEM_MAPPED; mode <= BH_CMEM_FILE; mode++) {
+		CU_ASSERT_EQUAL(add_file(mode, disk, O_RDONLY), 0);
+		bh_cmem_del(&cm, 0, 0);
+	}
+	unlink(disk);
+}
+
 static void an_fd_not_open_for_it_is_eacces(void)
 {
 	for (int mode = BH_CMEM_MAPPED; mode <= BH_CMEM_FILE; mode++) {
@@ -270,6 +298,10 @@ static void del_removes_what_is_inside(void)
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x10000, 0x8001), -EINVAL);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x10000, 0), -EINVAL);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 2, UINT64_MAX), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x11000, 0x1000), -ENOENT);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x10800, 0x8000), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 2, UINT64_MAX), -EINVAL);
+	CU_ASSERT_EQUAL(bh_cmem_inside(&cm, 0x11000, 0x3000), 0);
 	CU_ASSERT_EQUAL(cm.table->count, 8);
 	CU_ASSERT_EQUAL(bh_cmem_del(&cm, 0x11000, 0x3000), 0); /* one, with room around it */
 	CU_ASSERT_EQUAL(cm.table->count, 7);
@@ -315,6 +347,7 @@ static void random_changes_agree_with_a_model(void)
 				want = present[j] ? 0 : want;
 				present[j] = false;
 			}
+			CU_ASSERT_EQUAL(bh_cmem_inside(&cm, k * 0x1000, n * 0x1000), want);
 			rc = bh_cmem_del(&cm, k * 0x1000, n * 0x1000);
 		}
 		CU_ASSERT_EQUAL(rc, want);
@@ -328,6 +361,7 @@ BH_SUITE_FIXTURE("table", setup, teardown,
 	{ "nonsense_is_einval", nonsense_is_einval },
 	{ "a_file_too_short_is_einval", a_file_too_short_is_einval },
 	{ "an_odd_fd_is_einval", an_odd_fd_is_einval },
+	{ "a_file_that_may_keep_us_waiting_is_einval", a_file_that_may_keep_us_waiting_is_einval },
 	{ "an_fd_not_open_for_it_is_eacces", an_fd_not_open_for_it_is_eacces },
 	{ "overlap_is_eexist_and_too_many_enospc", overlap_is_eexist_and_too_many_enospc },
 	{ "no_address_space_is_enomem", no_address_space_is_enomem },

@@ -178,7 +178,7 @@ unmap_frees_the_fd(void)
 	int before = rig_count_fds();
 	const struct vfu_dma_unmap unmap = { .argsz = 24, .address = 0x1000, .size = 0x1000 };
 
-	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, memory, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW | VFU_DMA_FLAG_FILE_IO, memory, 0), 0);
 	CU_ASSERT_EQUAL(rig_count_fds(), before + 1);
 	/* SPDK sends the region's fd along */
 	CU_ASSERT_EQUAL(rig_call(VFU_DMA_UNMAP, &unmap, sizeof(unmap), &memory, 1), 0);
@@ -188,6 +188,48 @@ unmap_frees_the_fd(void)
 	CU_ASSERT_EQUAL(rig.q_len, 0x1000);
 	CU_ASSERT_EQUAL(rig_unmap(0x1000, 0x1000, 0), -ENOENT);
 	CU_ASSERT_EQUAL(rig.count[RIG_QUIESCE], 2);
+}
+
+/* A guest's virtual IOMMU makes thousands of mappings, and descriptors are what all clients share. */
+static void
+a_mapping_needs_no_fd(void)
+{
+	int before = rig_count_fds();
+	uint64_t i;
+
+	for (i = 0; i < 100; i++)
+		CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW, memory, 0), 0);
+	CU_ASSERT_EQUAL(rig_count_fds(), before);
+	CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW | VFU_DMA_FLAG_FILE_IO, memory, 0), 0);
+	CU_ASSERT_EQUAL(rig_count_fds(), before + 1);
+}
+
+/* So is the process's address space. */
+static void
+mappings_are_limited_in_sum(void)
+{
+	const uint64_t tib = 1ull << 40;
+	int huge = rig_memfd(0);
+	uint64_t i;
+
+#ifdef __SANITIZE_THREAD__
+	close(huge);
+	unit_skip("ThreadSanitizer leaves no room for it");
+#endif
+	if (ftruncate(huge, (off_t)(3 * tib)) != 0) {
+		close(huge);
+		unit_skip("no sparse file of 3 TiB here");
+	}
+	CU_ASSERT_EQUAL(rig_map(0, 3 * tib, RW, huge, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(3 * tib, 3 * tib, RW, huge, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(6 * tib, 3 * tib, RW, huge, 0), -ENOSPC);
+	CU_ASSERT_EQUAL(rig_map(6 * tib, 2 * tib, RW, huge, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(8 * tib, 0x1000, RW, huge, 0), -ENOSPC);
+	for (i = 9; i < 40; i += 8) /* these take no room */
+		CU_ASSERT_EQUAL(rig_map(i * tib, 8 * tib, RW, -1, 0), 0);
+	CU_ASSERT_EQUAL(rig_unmap(0, 3 * tib, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(0, 3 * tib, RW, huge, 0), 0);
+	close(huge);
 }
 
 static void
@@ -239,6 +281,8 @@ BH_SUITE_FIXTURE("vfu_server_dma", setup, teardown,
 	{ "too_many_regions_is_einval", too_many_regions_is_einval },
 	{ "unmap_checks_every_field", unmap_checks_every_field },
 	{ "unmap_frees_the_fd", unmap_frees_the_fd },
+	{ "a_mapping_needs_no_fd", a_mapping_needs_no_fd },
+	{ "mappings_are_limited_in_sum", mappings_are_limited_in_sum },
 	{ "unmap_takes_what_lies_inside", unmap_takes_what_lies_inside },
 	{ "unmap_all_empties_the_table", unmap_all_empties_the_table },
 	{ "disconnect_empties_the_table", disconnect_empties_the_table },

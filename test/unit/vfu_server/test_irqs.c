@@ -360,6 +360,9 @@ full_and_odd_fds_block_nobody(void)
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 1, 1, &pipes[1], 1), 0);
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 2, 1, &file, 1), 0);
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | MASK, MSIX, 2, 1, &file, 1), -EINVAL);
+	/* watching one that is not an eventfd may ask a program of the client's (FUSE) */
+	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | MASK, MSIX, 2, 1, &pipes[0], 1), -EINVAL);
+	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | UNMASK, INTX, 0, 1, &rig.conn.fd, 1), -EINVAL);
 	for (i = 0; i < 70000; i++) {
 		bh_vfu_irq_raise(rig.server, 0);
 		bh_vfu_irq_raise(rig.server, 1);
