@@ -9,6 +9,7 @@ Nothing here needs root. Trees are made under another name and renamed when comp
 was cut short leaves nothing that a later one would trust.
 """
 
+import atexit
 import contextlib
 import fcntl
 import glob
@@ -18,6 +19,7 @@ import platform
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -145,14 +147,18 @@ class Cache:
         self._apt = None
 
     @contextlib.contextmanager
-    def lock(self):
-        with open(os.path.join(self.root, "lock"), "w", encoding="ascii") as file:
+    def lock(self, what):
+        """One process at a time makes a thing; others wait for it, then find it there."""
+        with open(os.path.join(self.root, "lock." + what), "w", encoding="ascii") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def apt(self):
         if not self._apt:
-            self._apt = Apt(os.path.join(self.root, "apt"))
+            # Of this process alone: what it downloads is unpacked at once, and removed at exit.
+            place = tempfile.mkdtemp(prefix="apt.", dir=self.root)
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
+            self._apt = Apt(place)
             self._apt.update()
         return self._apt
 
@@ -171,7 +177,7 @@ class Cache:
         recipe = hashlib.sha256(repr((GUEST_PACKAGES, sorted(self.good.items()),
                                       self.newest)).encode()).hexdigest()[:12]
         path = os.path.join(self.root, "tree-" + recipe)
-        with self.lock():
+        with self.lock("tree"):
             if not os.path.isdir(path):
                 self.make_tree(path)
         return Tree(path)
@@ -206,7 +212,7 @@ class Cache:
         with open(KERNEL_FRAGMENT, "rb") as file:
             recipe = hashlib.sha256(file.read() + source.encode()).hexdigest()[:12]
         path = os.path.join(self.root, "kernel-%s-%s" % (self.good["linux-source"], recipe))
-        with self.lock():
+        with self.lock("kernel"):
             if not os.path.isfile(os.path.join(path, "bzImage")):
                 self.make_kernel(source, path)
         return path

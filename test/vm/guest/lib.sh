@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh
+#
+# What guest scripts use. A test is a command: `t NAME COMMAND...` passes when the command succeeds.
+
+# Report the outcome of one test; its output is shown when it failed.
+t() {
+	name=$1
+	shift
+	if "$@" >/tmp/out 2>&1; then
+		echo "@@ PASS $name"
+	else
+		why=$(tail -n 1 /tmp/out | tr -d '\r')
+		sed 's/^/   | /' /tmp/out
+		echo "@@ FAIL $name: ${why:-no output}"
+	fi
+}
+
+# Pass through the PASS, FAIL and SKIP lines of a program, each name after a prefix.
+through() {
+	prefix=$1
+	shift
+	"$@" >/tmp/out 2>&1
+	status=$?
+	sed -n "s/^\(PASS\|FAIL\|SKIP\) /@@ \1 $prefix/p" /tmp/out
+	if [ $status -ne 0 ] || ! grep -qE '^(PASS|FAIL|SKIP) ' /tmp/out; then
+		sed 's/^/   | /' /tmp/out
+		grep -q '^FAIL ' /tmp/out || echo "@@ FAIL ${prefix}run: exit status $status"
+	fi
+}
+
+# Succeeds when the command fails and says what it should.
+refused() {
+	text=$1
+	shift
+	"$@" >/tmp/refused 2>&1 && { echo "not refused"; return 1; }
+	cat /tmp/refused
+	grep -qE -- "$text" /tmp/refused || { echo "does not say \"$text\": $(tail -n 1 /tmp/refused)"; return 1; }
+}
+
+# bind BDF DRIVER: as the kernel's own interface has it, so that tests do not depend on ours.
+bind() {
+	dev=/sys/bus/pci/devices/$1
+	echo "$2" >"$dev/driver_override"
+	[ ! -e "$dev/driver" ] || echo "$1" >"$dev/driver/unbind"
+	echo "$1" >/sys/bus/pci/drivers_probe
+	driver=$(basename "$(readlink "$dev/driver")")
+	[ "$driver" = "$2" ] || echo "@@ NOTE $1 is bound to '$driver', not $2"
+}
