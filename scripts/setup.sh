@@ -137,7 +137,12 @@ take_lock() {
 	mkdir -p "$state"
 	has flock || return 0
 	exec 9>"$state.lock"
-	flock -w 60 9 || die "another setup.sh has been running for a minute"
+	lock_tries=0
+	until flock -n 9; do
+		lock_tries=$((lock_tries + 1))
+		[ $lock_tries -le 60 ] || die "another setup.sh has been running for a minute"
+		sleep 1
+	done
 }
 
 # ---- devices ----

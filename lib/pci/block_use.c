@@ -125,6 +125,18 @@ static int find_loop(void *ctx, const char *name)
 			    name);
 }
 
+/* A btrfs of several devices is mounted by the name of one; it lists all of them. */
+static int find_btrfs(void *ctx, const char *name)
+{
+	const struct disk *disk = ctx;
+	char path[PCI_PATH];
+
+	bh__pci_path(path, "%s/fs/btrfs/%s/devices/%s", disk->use->env->sys, name, disk->name);
+	if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		return 0;
+	return bh__pci_used(disk->use, "%s is part of a mounted btrfs", disk->name);
+}
+
 static int try_exclusive(struct disk *disk)
 {
 	char path[PCI_PATH], number[BH_PCI_NAME];
@@ -167,6 +179,12 @@ static int look_at_disk(struct pci_use *use, const char *name)
 	if (rc == 0 || rc == -ENOENT) {
 		bh__pci_path(path, "%s/class/block", use->env->sys);
 		rc = bh__pci_each(path, find_loop, &disk);
+	}
+	if (rc == 0) {
+		bh__pci_path(path, "%s/fs/btrfs", use->env->sys);
+		rc = bh__pci_each(path, find_btrfs, &disk);
+		if (rc == -ENOENT)
+			rc = 0;
 	}
 	if (rc == 0 && use->exclusive)
 		rc = try_exclusive(&disk);

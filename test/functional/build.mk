@@ -28,7 +28,7 @@ FUNCTIONAL_TSAN := ft_queues ft_race
 FUNCTIONAL_SCRIPTS := ft_cli
 ft_cli_DEADLINE := 300
 
-# scripts/setup.sh on a machine made of files.
-FUNCTIONAL_SCRIPTS += ft_setup.sh
+# scripts/setup.sh and bh-devices on machines made of files.
+FUNCTIONAL_SCRIPTS += ft_setup.sh ft_devices
 FUNCTIONAL_NO_SAN += ft_setup.sh
 ft_setup.sh_DEADLINE := 300

@@ -107,6 +107,15 @@ static void holders_count(void)
 	CU_ASSERT_STRING_EQUAL(why, "nvme0n1p2 is held by dm-3 (vg-home)");
 }
 
+static void members_of_a_btrfs_count(void)
+{
+	tree_file("", "sys/fs/btrfs/features/raid1");
+	CU_ASSERT_EQUAL(nvme_use(), 0);
+	tree_link("sys/class/block/nvme0n1p1", "sys/fs/btrfs/1234-abcd/devices/nvme0n1p1");
+	CU_ASSERT_EQUAL(nvme_use(), 1);
+	CU_ASSERT_STRING_EQUAL(why, "nvme0n1p1 is part of a mounted btrfs");
+}
+
 static void loop_devices_count(void)
 {
 	tree_file("/dev/nvme0n1p1\n", "sys/class/block/loop4/loop/backing_file");
@@ -206,6 +215,7 @@ BH_SUITE_FIXTURE("use", make, tree_remove, { "idle_devices_are_free", idle_devic
 		 { "mount_with_a_number_of_its_own_counts", mount_with_a_number_of_its_own_counts },
 		 { "odd_mount_tables_are_survived", odd_mount_tables_are_survived },
 		 { "swap_counts", swap_counts }, { "holders_count", holders_count },
+		 { "members_of_a_btrfs_count", members_of_a_btrfs_count },
 		 { "loop_devices_count", loop_devices_count },
 		 { "open_nodes_count", open_nodes_count },
 		 { "multipath_namespaces_count", multipath_namespaces_count },
