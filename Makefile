@@ -16,6 +16,7 @@ include mk/programs.mk
 include mk/unit.mk
 include mk/functional.mk
 include mk/checks.mk
+include mk/vm.mk
 include mk/install.mk
 
 .PHONY: all lib help clean FORCE

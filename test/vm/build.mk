@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# VM tests: scripts that describe machines, and the programs that run in their guests.
+VM_SCRIPTS := vm-group
+vm-group_DEADLINE := 900
+VM_PROGRAMS := vm-vfio vm-nvme
+vm-vfio_SRCS := vm-vfio.c vmtest.c
+vm-nvme_SRCS := vm-nvme.c vmtest.c
