@@ -21,7 +21,7 @@ struct devices_map {
 	unsigned int bar;
 	uint64_t offset, len; /* bytes: the piece that was tried */
 	bool mapped;	      /* else error says why not */
-	enum bh_attr requested, attr;
+	enum bh_attr wanted, requested, attr;
 	const char *why;
 	int error;
 };

@@ -32,6 +32,7 @@ static void try_map(struct bh_device *dev, struct devices_open *open, unsigned i
 	struct bh_map map = { 0 };
 
 	m->bar = bar;
+	m->wanted = want;
 	m->offset = area->offset;
 	m->len = area->len < page ? area->len : page;
 	m->error = bh_device_map_bar(dev, bar, m->offset, m->len, want, 0, &map);

@@ -227,9 +227,11 @@ find_subsystem() {
 	done
 }
 
+# Without the link-local and multicast routes that every IPv6 interface has.
 is_routed() { # INTERFACE
-	cat "$proc/net/route" "$proc/net/ipv6_route" 2>/dev/null |
-		awk -v name="$1" '$1 == name || $NF == name { found = 1 } END { exit !found }'
+	cat "$proc/net/route" "$proc/net/ipv6_route" 2>/dev/null | awk -v name="$1" '
+		$1 == name || ($NF == name && $1 !~ /^(fe80|ff)/) { found = 1 }
+		END { exit !found }'
 }
 
 # An interface in another network namespace is hidden, the directory it lies in is not.
@@ -551,12 +553,11 @@ config_memlock() {
 			"(ulimit -l)"
 		return
 	fi
-	if [ ! -e "$limits_file" ]; then
-		remember files "${limits_file#"$root"}"
-	elif ! recall files "${limits_file#"$root"}" >/dev/null && ! grep -q setup.sh "$limits_file"; then
+	if [ -e "$limits_file" ] && ! grep -q "Bellhop's setup.sh" "$limits_file"; then
 		warn "${limits_file#"$root"} is somebody else's: left as it is"
 		return
 	fi
+	remember files "${limits_file#"$root"}"
 	put "# Written by Bellhop's setup.sh; \`setup.sh reset\` removes it.
 $TARGET_USER - memlock $memlock" "$limits_file"
 	say "$TARGET_USER may lock $memlock memory, from the next login on"

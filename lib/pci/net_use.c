@@ -12,7 +12,10 @@
 
 #define FLAG_UP 1 /* IFF_UP */
 
-/* In a table of /proc/net the word at `column` (-1: the last) of a line names an interface. */
+/*
+ * In a table of /proc/net the word at `column` (-1: the last) of a line names an interface. The
+ * link-local and multicast routes that every IPv6 interface has do not count.
+ */
 static bool is_routed(const struct pci_env *env, const char *table, int column, const char *name)
 {
 	char path[PCI_PATH], line[512];
@@ -25,6 +28,9 @@ static bool is_routed(const struct pci_env *env, const char *table, int column, 
 	while (!found && fgets(line, sizeof(line), file)) {
 		char *save = NULL, *last = NULL;
 		int at = 0;
+
+		if (column < 0 && (strncmp(line, "fe80", 4) == 0 || strncmp(line, "ff", 2) == 0))
+			continue;
 
 		for (char *word = strtok_r(line, " \t\n", &save); word;
 		     word = strtok_r(NULL, " \t\n", &save)) {

@@ -414,7 +414,10 @@ use() { # TEXT COMMAND...
 case_network_uses_are_seen() {
 	virtio=$devices/$net0/virtio0
 	file $virtio/net/eth0/flags 0x1003
+	file proc/net/ipv6_route "fe80000000000000 40 00000000 00 0000 00000100 0001 0000 00000001 eth0"
 	net_use "network interface eth0 is up (ip link set eth0 down)"
+	file proc/net/ipv6_route "20010db800000000 40 00000000 00 0000 00000100 0001 0000 00000001 eth0"
+	net_use "network interface eth0 is routed"
 	file $virtio/net/eth0/flags 0x1002
 	ln -s "$m/sys/devices/virtual/net/br0" "$m/$virtio/net/eth0/master"
 	net_use "network interface eth0 belongs to br0"

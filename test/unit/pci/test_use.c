@@ -159,7 +159,10 @@ static void interface_that_is_up_counts(void)
 	CU_ASSERT_EQUAL(nic_use(), 1);
 	CU_ASSERT_STRING_EQUAL(why, "network interface eth0 is routed");
 	tree_unlink("proc/net/route");
-	tree_file("fe80 40 00 00     eth0\n", "proc/net/ipv6_route");
+	tree_file("fe800000 40 00 00     eth0\nff000000 08 00 eth0\n", "proc/net/ipv6_route");
+	CU_ASSERT_EQUAL(nic_use(), 1);
+	CU_ASSERT_STRING_EQUAL(why, "network interface eth0 is up (ip link set eth0 down)");
+	tree_file("20010db8 40 00 00     eth0\n", "proc/net/ipv6_route");
 	CU_ASSERT_EQUAL(nic_use(), 1);
 	CU_ASSERT_STRING_EQUAL(why, "network interface eth0 is routed");
 }
