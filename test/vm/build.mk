@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
-VM_SCRIPTS := vm-group
+VM_SCRIPTS := vm-group vm-setup
 vm-group_DEADLINE := 900
 VM_PROGRAMS := vm-vfio vm-nvme
 vm-vfio_SRCS := vm-vfio.c vmtest.c
