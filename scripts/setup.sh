@@ -4,8 +4,8 @@
 # setup.sh: hands hugepages and PCI devices to Bellhop, and back. `setup.sh help` says how;
 # doc/setup.md has the whole story.
 #
-# What is changed is remembered first, in /run (a reboot undoes all of it, and forgets all of it), so
-# that `reset` restores what was and not what is usual. A device in use is never touched: whoever
+# What is changed is remembered first, in /run (a reboot undoes all of it, and forgets all of it),
+# so that `reset` restores what was and not what is usual. A device in use is never touched: whoever
 # wants to take it away anyway is told what to end first.
 #
 # It needs a POSIX shell with awk, ls, readlink, stat and the like, be they busybox's: it runs in a
@@ -108,8 +108,8 @@ is_in() { case " $2 " in *" $1 "*) ;; *) return 1 ;; esac }
 
 # ---- what is remembered ----
 #
-# One line per thing in a file per kind, its first word the key. The first value stays: it is the one
-# from before us.
+# One line per thing in a file per kind, its first word the key. The first value stays: it is the
+# one from before us.
 
 remember() { # KIND KEY WORDS...
 	remember_kind=$1

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# scripts/setup.sh on a machine made of files (BH_SETUP_ROOT): an NVMe drive that is free and one that
-# is mounted, a virtio-net card that is down, an igb card that is routed, a USB controller. A shell in
-# the background stands in for the kernel where files of the PCI bus are written to: these are FIFOs.
+# scripts/setup.sh on a machine made of files (BH_SETUP_ROOT): an NVMe drive that is free and one
+# that is mounted, a virtio-net card that is down, an igb card that is routed, a USB controller.
+# Shells in the background stand in for the kernel where files of the PCI bus are written to: these
+# are FIFOs.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
