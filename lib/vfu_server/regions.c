@@ -131,6 +131,7 @@ static void msix_read(struct bh_vfu_server *s, uint64_t offset, uint8_t *buf, si
 /* PCI 3.0 6.8.2: only the mask bit of the vector control word means anything to us. */
 static void msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *buf, size_t count)
 {
+	bool changed = false;
 	size_t i;
 
 	for (i = 0; i < count && offset + i < s->msix_table_len; i++) {
@@ -138,8 +139,11 @@ static void msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *
 
 		s->msix_table[at] = buf[i];
 		if (at % MSIX_ENTRY == MSIX_VECTOR_CONTROL)
-			vfus_irqs_table_mask(s, (unsigned int)(at / MSIX_ENTRY), buf[i] & 1);
+			changed |= vfus_irqs_table_mask(s, (unsigned int)(at / MSIX_ENTRY),
+							buf[i] & 1);
 	}
+	if (changed)
+		vfus_irqs_changed(s);
 }
 
 /* ---- access ---- */

@@ -328,7 +328,9 @@ void vfus_irqs_fini(struct bh_vfu_server *s);
 void vfus_irqs_drop(struct bh_vfu_server *s);  /* the client left: every fd of its goes */
 void vfus_irqs_reset(struct bh_vfu_server *s); /* the device was reset: bindings stay */
 void vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask);
-void vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked);
+/* True: that is a change, to be followed by vfus_irqs_changed(). */
+bool vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked);
+void vfus_irqs_changed(struct bh_vfu_server *s);
 unsigned int vfus_irq_count(const struct bh_vfu_server *s, uint32_t index);
 int vfus_handle_irq_info(struct bh_vfu_server *s, struct vfu_msg *msg);
 int vfus_handle_set_irqs(struct bh_vfu_server *s, struct vfu_msg *msg);
