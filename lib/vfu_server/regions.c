@@ -303,11 +303,17 @@ static int write_entry(struct bh_vfu_server *s, struct vfu_write_multi_entry *en
 static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 {
 	struct vfu_write_multi_entry entry;
+	unsigned int n = 0;
 	uint64_t wr_cnt;
 	int rc;
 
 	memcpy(&wr_cnt, msg->body, sizeof(wr_cnt));
 	while (s->multi_next < wr_cnt) {
+		if (n++ == VFUS_WRITES_PER_PASS) {
+			s->multi_later = true;
+			bh_timer_set(s->kick, 0);
+			return VFUS_PENDING;
+		}
 		memcpy(&entry, msg->body + sizeof(wr_cnt) + s->multi_next * sizeof(entry),
 		       sizeof(entry));
 		s->multi_next++;
@@ -317,6 +323,17 @@ static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 	}
 	vfus_reply(s, &wr_cnt, sizeof(wr_cnt), NULL, 0, NULL, 0);
 	return 0;
+}
+
+void vfus_write_more(struct bh_vfu_server *s)
+{
+	int rc = -ENODEV;
+
+	s->multi_later = false;
+	if (vfus_has_client(s))
+		rc = write_entries(s, &s->cur);
+	if (rc != VFUS_PENDING)
+		vfus_finish(s, rc);
 }
 
 int vfus_handle_write_multi(struct bh_vfu_server *s, struct vfu_msg *msg)
