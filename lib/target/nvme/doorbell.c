@@ -162,6 +162,8 @@ int64_t tn_bells_arm(struct tn_thread *t)
 
 	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
 		return watches ? again : 0;
+	if (any_work(t))
+		return 1; /* before arming makes the host ring for what is found in a moment anyway */
 	if (t->is_trapped)
 		arm_all(t);
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
