@@ -134,6 +134,7 @@ struct tn_cq {
 	uint32_t tail;
 	uint32_t entries;
 	uint32_t space; /* known to be free */
+	uint32_t head;	/* as last read */
 	uint16_t phase; /* 0 or 1 */
 	uint16_t vector;
 	bool interrupt;

@@ -237,6 +237,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 {
 	uint32_t left, start = sq->head, from = sq->cq->tail;
 	struct tn_cq *cq = sq->cq;
+	bool trails = sq->bell.event_idx && !sq->mirror;
 	struct batch batch = { 0 };
 	struct bh_nvme_cmd cmd;
 	struct ring r;
@@ -254,6 +255,10 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 		look_ahead(t, &r);
 		r.head = head + 1 == r.entries ? 0 : head + 1;
 		is_done = cmd_run(t, sq, &cmd, &batch);
+		if (unlikely(trails)) { /* not sooner: see doorbell.c */
+			tn_bell_trail(t, &sq->bell, limit);
+			trails = false;
+		}
 		if (likely(is_done && bh_cmem_faults(t->cmem) == t->faults)) {
 			ring_put(&r, cmd.cid);
 			continue;
@@ -284,10 +289,11 @@ static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
 		scan->seen = v;
 		return 0;
 	}
-	if (sq->bell.event_idx)
-		tn_bell_trail(t, &sq->bell, v);
-	if (unlikely(sq->mirror))
+	if (unlikely(sq->mirror)) {
+		if (sq->bell.event_idx)
+			tn_bell_trail(t, &sq->bell, v);
 		return tn_slow_sq(t, scan, v);
+	}
 	n = tn_queue_run(t, sq, v);
 	scan->seen = sq->head == v ? v : TN_SEEN_NONE;
 	return n;
