@@ -55,25 +55,39 @@ static void wait_for_end(struct perf *perf)
 		printf("\r%80s\r", "");
 }
 
-static int measure(struct perf *perf)
+/* The number of workers started; all of them, or stop is set and they end at once. */
+static unsigned int start_workers(struct perf *perf)
 {
 	unsigned int started = 0;
 	int error = 0;
 
-	pthread_barrier_init(&perf->start, NULL, perf->num_workers);
+	pthread_mutex_init(&perf->start, NULL);
+	pthread_mutex_lock(&perf->start);
 	while (!error && started < perf->num_workers) {
 		error = pthread_create(&perf->workers[started].thread, NULL, perf_worker_run,
 				       &perf->workers[started]);
 		started += !error;
 	}
-	if (error) /* those that run wait at the barrier for the rest: nothing to report, and nobody
-		      to join */
-		return app_fail(perf->app, 1, "cannot start a worker: %s", strerror(error));
-	wait_for_end(perf);
+	if (error) {
+		app_fail(perf->app, 1, "cannot start a worker: %s", strerror(error));
+		__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&perf->start);
+	return started;
+}
+
+static int measure(struct perf *perf)
+{
+	unsigned int started = start_workers(perf);
+
+	if (started == perf->num_workers)
+		wait_for_end(perf);
 	__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < started; i++)
 		pthread_join(perf->workers[i].thread, NULL);
-	pthread_barrier_destroy(&perf->start);
+	pthread_mutex_destroy(&perf->start);
+	if (started < perf->num_workers)
+		return 1;
 	perf_report(perf);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return app_fail(perf->app, 1, "cannot write to the output");

@@ -88,8 +88,8 @@ struct perf {
 	unsigned int num_lanes;
 	struct perf_worker *workers;
 	unsigned int num_workers;
-	pthread_barrier_t start;
-	uint32_t stop; /* __atomic: set by the main thread */
+	pthread_mutex_t start; /* held by the main thread until every worker exists */
+	uint32_t stop;	       /* __atomic: set by the main thread */
 };
 
 /* Opens everything. 0 or an exit code, said on stderr. perf_close() in every case. */

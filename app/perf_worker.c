@@ -152,7 +152,10 @@ void *perf_worker_run(void *arg)
 	size_t stride = ((size_t)perf->opts->bytes + 4095) & ~(size_t)4095;
 
 	pin(worker->cpu);
-	pthread_barrier_wait((pthread_barrier_t *)&perf->start);
+	pthread_mutex_lock((pthread_mutex_t *)&perf->start);
+	pthread_mutex_unlock((pthread_mutex_t *)&perf->start);
+	if (__atomic_load_n(&perf->stop, __ATOMIC_RELAXED))
+		return NULL; /* not all workers could be started */
 	uint64_t begin = bh_now_ns();
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {

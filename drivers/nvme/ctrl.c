@@ -142,7 +142,7 @@ int bh__ctrl_disable(struct bh_nvme *nvme)
 	rc = rc ? rc : read32(nvme, BH_NVME_REG_CSTS, &csts);
 	if (rc)
 		return rc;
-	/* EN must not go to 0 while an enable is under way (3.5.3); it may never end, that is fine. */
+	/* EN must not go to 0 while an enable is under way (3.5.3), which may never end. */
 	if ((cc & BH_NVME_CC_EN) && !(csts & (BH_NVME_CSTS_RDY | BH_NVME_CSTS_CFS))) {
 		nvme->cc = cc;
 		rc = wait_csts(nvme, BH_NVME_CSTS_RDY, BH_NVME_CSTS_RDY, limit,
@@ -166,7 +166,7 @@ int bh__ctrl_enable(struct bh_nvme *nvme, uint64_t asq, uint64_t acq)
 	uint32_t aqa = last | last << BH_NVME_AQA_ACQS_SHIFT, cc;
 	int rc;
 
-	/* With more than one command set, all of them are enabled; namespaces say which is theirs. */
+	/* All command sets, where there is no NVM one alone; namespaces say which is theirs. */
 	if (!(BH_NVME_GET(nvme->cap, CAP_CSS) & BH_NVME_CAP_CSS_NVM))
 		css = BH_NVME_CC_CSS_IOCS;
 	if (BH_NVME_GET(nvme->cap, CAP_AMS) & BH_NVME_CAP_AMS_WRR)

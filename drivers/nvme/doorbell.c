@@ -65,7 +65,7 @@ static void kick(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value
 		break;
 	}
 	q->kicks++;
-	/* A full eventfd counter is a kick. Any other failure: the device is lost, or the queue is. */
+	/* A full eventfd counter is a kick. Other failures: the device is lost, or the queue. */
 	if (n < 0 && !(d->kick == BH__KICK_IOFD && errno == EAGAIN) && !bh_device_gone(q->dev))
 		q->ops->reset(q);
 }

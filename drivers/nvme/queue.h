@@ -97,7 +97,7 @@ struct bh__doorbell {
 
 /* What a queue asks of the controller's owner. On the queue's thread. */
 struct bh__queue_ops {
-	/* Asks for Abort: done when it returns, or the cid's bit in abort_map is set until it is. */
+	/* Asks for Abort: done on return, or the cid's bit in abort_map is set until then. */
 	void (*abort)(struct bh_nvme_queue *q, uint16_t cid);
 	void (*reset)(struct bh_nvme_queue *q);
 };
@@ -245,7 +245,7 @@ void bh__queue_ring_cq(struct bh_nvme_queue *q);
 
 /* ---- queue_io.c ---- */
 
-/* Completions until the queue is empty or max; the part of poll and reap that is also used halted. */
+/* Completions until the queue is empty or max: the part of poll that a halted queue uses too. */
 unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max);
 /* Submits one built command: cid from the stack, which must not be empty. The cid. */
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,

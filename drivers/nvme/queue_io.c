@@ -170,7 +170,9 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 	uint32_t n = 0, consumed = 0, rare = 0;
 
 	while (n < max) {
-		const uint64_t *cqe = (const uint64_t *)(q->cq + (size_t)head * 16);
+		const uint8_t *cqe = q->cq + (size_t)head * 16;
+		/* The rest of the entry is read after the phase that says that it is there. */
+		uint32_t dw3 = bh_load_acquire_u32(cqe + 12);
 		struct bh__slot *slot;
 		uint16_t cid;
 		union {
@@ -178,16 +180,15 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 			struct bh_nvme_cpl cpl;
 		} u;
 
-		/* The phase with the rest of its half; the other half is read after it. */
-		u.w[1] = __atomic_load_n(cqe + 1, __ATOMIC_ACQUIRE);
-		if ((uint32_t)(u.w[1] >> 48 & 1) != phase)
+		if ((dw3 >> 16 & 1) != phase)
 			break;
 		u.w[0] = bh_load_u64(cqe);
+		u.w[1] = bh_load_u32(cqe + 8) | (uint64_t)dw3 << 32;
 		if (!consumed++)
 			q->ticks = bh_ticks();
 		phase ^= head == last;
 		head = head == last ? 0 : head + 1;
-		cid = (uint16_t)(u.w[1] >> 32);
+		cid = (uint16_t)dw3;
 		slot = &q->slots[cid];
 		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
 			int rc = bh__queue_complete_rare(q, &u.cpl, batch ? &out[n] : NULL);
@@ -206,7 +207,7 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 				continue;
 			}
 			out[n].arg = slot->arg;
-			out[n].status = (uint16_t)(u.w[1] >> 49);
+			out[n].status = (uint16_t)(dw3 >> 17);
 			out[n].cid = cid;
 			out[n].cdw0 = (uint32_t)u.w[0];
 		} else if (bh__likely(slot->done != NULL)) {

@@ -42,29 +42,25 @@ struct bh_nvme_queue;
 
 enum bh_nvme_event {
 	BH_NVME_EVENT_NS_CHANGED,  /* a namespace came, went or changed; handles were updated */
-	BH_NVME_EVENT_RESET_BEGIN, /* outstanding commands have been completed with an error */
-	BH_NVME_EVENT_RESET_DONE,  /* queues work again */
-	BH_NVME_EVENT_FAILED, /* the controller could not be brought back: every submission fails
-				 with -ENODEV */
-	BH_NVME_EVENT_AER, /* any other asynchronous event: its completion dword 0 is the value */
+	BH_NVME_EVENT_RESET_BEGIN, /* the controller is off: owners complete what is out in poll */
+	BH_NVME_EVENT_RESET_DONE,  /* queues work again, all of them */
+	BH_NVME_EVENT_FAILED,	   /* it did not come back: submissions get -ENODEV */
+	BH_NVME_EVENT_AER,	   /* another event: its completion dword 0 is the value */
 };
 
 struct bh_nvme_opts {
 	size_t size;
-	unsigned int
-		queues; /* I/O queue pairs wanted; 0: as many as the controller gives, at most 64 */
-	unsigned int admin_depth;  /* entries, 2..4096; default 32 */
-	uint64_t admin_timeout_ns; /* default 30 s */
-	uint64_t io_timeout_ns; /* 0: none; default 30 s. Then Abort, then reset after as long again
-				 */
+	unsigned int queues;	    /* I/O queue pairs; 0: what there is, at most 64 */
+	unsigned int admin_depth;   /* entries, 2..4096; default 32 */
+	uint64_t admin_timeout_ns;  /* default 30 s */
+	uint64_t io_timeout_ns;	    /* default 30 s; 0: none. Abort, as long again, reset */
 	unsigned int async_events;  /* AERs kept outstanding, 0..8; default 4 */
 	bool no_shadow_doorbells;   /* do not use Doorbell Buffer Config */
 	bool no_sgl;		    /* use PRPs even where the controller takes SGLs */
 	bool no_shutdown_notify;    /* detach without CC.SHN */
 	enum bh_attr doorbell_attr; /* wanted for doorbells: UC (default) or WC */
 	const struct bh_log *log;   /* NULL: the device's */
-	/* On the thread that calls bh_nvme_poll (or attach/reset). May submit I/O; must not detach.
-	 */
+	/* On the thread of bh_nvme_poll (or attach, reset). May submit I/O; must not detach. */
 	void (*event)(void *ctx, enum bh_nvme_event event, uint32_t value);
 	void *event_ctx;
 };
@@ -80,27 +76,33 @@ void bh_nvme_opts_init(struct bh_nvme_opts *opts);
  */
 int bh_nvme_attach(struct bh_device *dev, const struct bh_nvme_opts *opts, struct bh_nvme **out);
 
-/* Destroys what queues are left, shuts the controller down normally, disables it. Does not close
- * the device. NULL ok. */
+/*
+ * Destroys what queues are left, shuts the controller down normally, disables it. Does not close
+ * the device. NULL is accepted.
+ */
 void bh_nvme_detach(struct bh_nvme *nvme);
 
-/* Admin completions, events, timeouts, resets under way. The number of things done, or -ENODEV when
- * failed or gone. */
+/*
+ * Admin completions, events, timeouts, resets under way; may wait for admin commands of its own.
+ * The number of things done; -ENODEV: failed or gone; -EBUSY: called in an admin or reset callback.
+ */
 int bh_nvme_poll(struct bh_nvme *nvme);
 
 struct bh_device *bh_nvme_device(const struct bh_nvme *nvme);
 const struct bh_nvme_id_ctrl *bh_nvme_ctrl_data(const struct bh_nvme *nvme);
 uint64_t bh_nvme_reg_cap(const struct bh_nvme *nvme);
 uint32_t bh_nvme_reg_vs(const struct bh_nvme *nvme);
-unsigned int
-bh_nvme_max_queues(const struct bh_nvme *nvme); /* I/O queue pairs the controller granted */
-unsigned int bh_nvme_max_depth(const struct bh_nvme *nvme); /* entries per queue: CAP.MQES + 1 */
-uint32_t bh_nvme_max_transfer(
-	const struct bh_nvme *nvme); /* bytes per command (MDTS); larger requests are split */
+/* I/O queue pairs the controller granted. */
+unsigned int bh_nvme_max_queues(const struct bh_nvme *nvme);
+/* Entries per queue: CAP.MQES + 1. */
+unsigned int bh_nvme_max_depth(const struct bh_nvme *nvme);
+/* Bytes per command (MDTS, 4 MiB at most); larger requests are split. */
+uint32_t bh_nvme_max_transfer(const struct bh_nvme *nvme);
 bool bh_nvme_has_sgl(const struct bh_nvme *nvme);
-bool bh_nvme_has_shadow_doorbells(const struct bh_nvme *nvme); /* in use */
-const char *bh_nvme_doorbell_path(
-	const struct bh_nvme *nvme); /* "mapped", "ioeventfd", "messages": for listings */
+/* In use: offered, wanted, and cheaper than the doorbells (which plain shared memory is not). */
+bool bh_nvme_has_shadow_doorbells(const struct bh_nvme *nvme);
+/* "mapped", "ioeventfd", "messages": for listings. */
+const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);
 
 /* ---- namespaces ---- */
 
@@ -127,14 +129,16 @@ typedef void (*bh_nvme_done)(void *arg, const struct bh_nvme_cpl *cpl);
 
 /*
  * Any admin command. cid and data pointer of *cmd are filled in: buf (len bytes, NULL for none) by
- * PRPs. -EAGAIN: admin queue full; -EFAULT: buf not reachable; -ENODEV. Controller thread.
+ * PRPs. -EAGAIN: admin queue full, or in a reset; -EFAULT: buf not reachable; -EMSGSIZE: over the
+ * transfer limit; -ENODEV. Controller thread.
  */
 int bh_nvme_admin(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len,
 		  bh_nvme_done done, void *arg);
 
 /*
  * The same, waiting (it polls) until done or admin_timeout. buf is any memory: it is copied through
- * a bounce buffer. The status field (>= 0) is returned and *cpl filled unless NULL; or -errno.
+ * a bounce buffer. The status field (>= 0) is returned and *cpl filled unless NULL; or as above,
+ * -ETIMEDOUT (a reset follows), -ENOMEM: no room in the pools, -EBUSY: in an admin callback.
  */
 int bh_nvme_admin_sync(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, void *buf, size_t len,
 		       struct bh_nvme_cpl *cpl);
@@ -153,20 +157,26 @@ int bh_nvme_set_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32
  * Controller reset: CC.EN 1 -> 0 -> 1. Everything outstanding completes with an error exactly once,
  * on the thread that owns its queue at its next poll; queues are created again and go on. Waits.
  * Controller thread; queue owners may be polling and submitting (they get -EAGAIN meanwhile).
- * -ETIMEDOUT, -ENODEV, -EIO: failed for good.
+ * A queue is back once its owner has polled and, if that was later than this call, bh_nvme_poll()
+ * ran after it: BH_NVME_EVENT_RESET_DONE. -ETIMEDOUT, -ENODEV, -EIO: failed for good; -EBUSY: in a
+ * callback.
  */
 int bh_nvme_reset(struct bh_nvme *nvme);
 
-/* After the device was lost: bh_device_reopen() and reset. Queues and handles stay valid.
- * Controller thread. */
+/*
+ * After the device was lost: bh_device_reopen() and reset. Queues and handles stay valid. -EAGAIN:
+ * an owner has not polled his queue to -ENODEV yet (he may be using what is to be unmapped);
+ * -EBUSY: not lost, or in a callback; else what reopening, attach or reset return. Controller
+ * thread.
+ */
 int bh_nvme_reopen(struct bh_nvme *nvme);
 
 /* ---- I/O queues ---- */
 
 struct bh_nvme_queue_opts {
 	size_t size;
-	unsigned int depth;    /* commands in flight, 1..max_depth - 1; default 127 */
-	bool interrupt;	       /* CQ with an interrupt, for bh_nvme_queue_fd/_arm; default off */
+	unsigned int depth;    /* commands in flight, 1..max_depth - 1; 0: 127, or what there is */
+	bool interrupt;	       /* with an interrupt, for _fd and _arm; default off */
 	unsigned int priority; /* 0 urgent .. 3 low; used with weighted round robin only */
 };
 
@@ -196,10 +206,13 @@ unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
 
 /*
  * Reads or writes `blocks` (1..2^32 - 1, not 0's based) at lba. flags: CDW12 bits above. `done`
- * NULL: reaped with bh_nvme_queue_reap(). Requests over MDTS, a namespace boundary or a PRP-illegal
- * iovec are split and complete once. -EAGAIN: not enough free slots now (poll first); -EINVAL:
- * blocks 0, or buffer size mismatch; -EFAULT: buffer outside the device's pools or not dword
- * aligned; -ENODEV: gone or failed. Queue owner.
+ * NULL: reaped with bh_nvme_queue_reap() (a poll drops the result). Requests over MDTS, a namespace
+ * boundary or a PRP-illegal iovec are split and complete once. An iovec may go away after the call,
+ * unless the request takes more commands than the queue's depth: then it stays until done.
+ *
+ * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0, buffer
+ * size mismatch, or pieces of less than a block that no PRP list can name; -EFAULT: buffer outside
+ * the device's pools or not dword aligned; -ENODEV: gone or failed. Queue owner.
  */
 int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
@@ -214,7 +227,8 @@ int bh_nvme_writev(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct 
 int bh_nvme_compare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
 		    uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
 int bh_nvme_flush(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, bh_nvme_done done, void *arg);
-/* flags: FUA, BH_NVME_WZ_DEAC (1 << 25). */
+#define BH_NVME_WZ_DEAC (1u << 25)
+/* flags: BH_NVME_FUA, BH_NVME_WZ_DEAC. */
 int bh_nvme_write_zeroes(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba,
 			 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
 /* `ranges` (1..256) lie in a pool and stay until done. */
@@ -222,8 +236,10 @@ int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 		       const struct bh_nvme_dsm_range *ranges, unsigned int count,
 		       bh_nvme_done done, void *arg);
 
-/* Any I/O command: cid and data pointer are filled in from iov (iovcnt 0: none). Not split:
- * -EMSGSIZE over MDTS. */
+/*
+ * Any I/O command: cid and data pointer are filled in from iov (iovcnt 0: none). Not split:
+ * -EMSGSIZE over MDTS, -EINVAL for pieces that go into no single PRP list; else as bh_nvme_read().
+ */
 int bh_nvme_io(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, const struct iovec *iov,
 	       unsigned int iovcnt, bh_nvme_done done, void *arg);
 
@@ -250,7 +266,10 @@ struct bh_nvme_result {
  */
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n);
 
-/* bh_ticks() as of the last poll: one time stamp for a whole batch. */
+/*
+ * bh_ticks() as of the last poll that found something, or 16 empty polls ago at most: one time
+ * stamp for a whole batch.
+ */
 uint64_t bh_nvme_queue_ticks(const struct bh_nvme_queue *q);
 
 /*
@@ -280,13 +299,16 @@ struct bh_nvme_queue_desc {
 	uint32_t version; /* 1 */
 	uint16_t qid;
 	uint16_t entries;
-	uint32_t mdts;				 /* bytes */
-	uint32_t page_size;			 /* of the controller */
-	uint8_t dstrd, sgl, interrupt, doorbell; /* doorbell: 0 mapped, 1 ioeventfd with shadow, 2
-						    messages (not lendable) */
+	uint32_t mdts;	    /* bytes */
+	uint32_t page_size; /* of the controller */
+	uint8_t dstrd, sgl, interrupt;
+	uint8_t doorbell; /* 0 mapped; 1 ioeventfd, 2 messages: cannot be lent */
 	uint32_t ns_count;
-	/* Offsets in the files whose fds travel beside: [0] pool with SQ, CQ and lists, [1]
-	 * doorbell page, [2] shadow doorbells */
+	/*
+	 * Offsets in the files whose fds travel beside: [0] pool with SQ, CQ and lists, [1]
+	 * doorbell page, [2] shadow doorbells. list_bytes is per command; doorbell and shadow are
+	 * those of the tail, the head's are one stride on, event indices a page after shadows.
+	 */
 	uint64_t sq_offset, cq_offset, list_offset, list_bytes, doorbell_offset, shadow_offset;
 	uint64_t sq_iova, cq_iova, list_iova;
 	struct {
@@ -298,12 +320,19 @@ struct bh_nvme_queue_desc {
 	} ns[BH_NVME_DESC_NS];
 };
 
-/* Fills desc and fds[3] (-1 where there is none; the caller closes them). -EOPNOTSUPP: doorbells go
- * by messages. */
+/*
+ * Fills desc and fds[3] (-1 where there is none; the caller closes them) of a queue that was not
+ * used yet. -EOPNOTSUPP: doorbells are not in mapped shared memory. Controller thread.
+ */
 int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_desc *desc,
 			   int fds[3]);
 
-/* What a borrowed queue needs of its owner, beyond its own memory. Any may be NULL. */
+/*
+ * What a borrowed queue needs of its owner, beyond its own memory. Any may be NULL. Called on the
+ * borrower's thread; each has been done when it returns. After 30 s timeout and abort, after as
+ * long again, or when the controller posts nonsense, reset: then what is out is completed with an
+ * error, and the queue stays at -ENODEV.
+ */
 struct bh_nvme_queue_ops {
 	void (*abort)(void *ctx, uint16_t qid, uint16_t cid);
 	void (*timeout)(void *ctx, uint16_t qid, uint16_t cid);
@@ -313,7 +342,7 @@ struct bh_nvme_queue_ops {
 /*
  * Opens a described queue: maps the fds (taken over), checks everything in desc. `iova` translates
  * the borrower's buffers. -EINVAL: description contradicts itself or the files. Its namespaces:
- * bh_nvme_queue_ns().
+ * bh_nvme_queue_ns(). -ENOMEM. The fds are taken over in any case.
  */
 int bh_nvme_queue_open(const struct bh_nvme_queue_desc *desc, const int fds[3],
 		       const struct bh_iova_map *iova, const struct bh_nvme_queue_ops *ops,

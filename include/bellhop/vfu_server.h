@@ -8,7 +8,7 @@
  * The server owns protocol, PCI configuration space, BAR bookkeeping, interrupts and client
  * memory; the device behind it gives an operations table. Everything here runs on one reactor
  * thread, the server's control thread, except where "any thread" is said. One client at a time;
- * the next may connect when it has left.
+ * the next may connect when it has left. Who connects and says no VERSION within 5 s is dropped.
  *
  * Quiesce: before DMA_UNMAP, DMA_MAP, reset and disconnect the server asks the device to stop
  * touching client memory (ops->quiesce), and goes on when the device calls

@@ -325,7 +325,8 @@ static const char *receive(struct io_vfu *v, struct vfu_conn *conn)
 
 static short wanted(const struct vfu_conn *conn)
 {
-	short events = conn->out_bytes > REPLY_BACKLOG ? 0 : POLLIN;
+	/* The end is noticed even where nothing is read: it would be behind the unread. */
+	short events = conn->out_bytes > REPLY_BACKLOG ? POLLRDHUP : POLLIN | POLLRDHUP;
 
 	return vfu_conn_wants_out(conn) ? events | POLLOUT : events;
 }
@@ -341,6 +342,8 @@ static const char *service(struct io_vfu *v, struct vfu_conn *conn, short events
 	}
 	if (rc < 0)
 		return receive_error(rc);
+	if (!(events & POLLIN) && (events & POLLRDHUP))
+		return receive_error(-EPIPE);
 	return events & (POLLIN | POLLHUP | POLLERR) ? receive(v, conn) : NULL;
 }
 

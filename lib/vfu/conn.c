@@ -22,6 +22,12 @@
 
 #include "vfu/vfu.h"
 
+/*
+ * A peer that writes as fast as it is read could keep a call here for as long as the message is, a
+ * byte at a time. The socket says that there is more.
+ */
+#define CALLS_PER_RECV 64
+
 struct vfu_out {
 	struct vfu_out *next;
 	size_t len;
@@ -165,11 +171,14 @@ int vfu_conn_recv(struct vfu_conn *conn, struct vfu_msg *msg)
 {
 	struct vfu_msg *in = &conn->in;
 	const size_t hlen = sizeof(in->header);
+	unsigned int calls = 0;
 	ssize_t n;
 	int rc;
 
 	memset(msg, 0, sizeof(*msg));
 	while (conn->in_have < hlen || conn->in_have < hlen + in->body_len) {
+		if (calls++ == CALLS_PER_RECV)
+			return 0;
 		if (conn->in_have < hlen)
 			n = receive(conn, (uint8_t *)&in->header + conn->in_have,
 				    hlen - conn->in_have);

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bellhop/clock.h>
+
 #include "vfu/vfu.h"
 
 #define BACKLOG 4 /* clients that wait for the attached one to leave */
@@ -139,27 +141,39 @@ int vfu_listen(const char *path, unsigned int mode, int *out)
 	return 0;
 }
 
-/* A connect that waits for room in the backlog obeys the send timeout. */
-static int connect_within(int fd, const struct sockaddr_un *addr, unsigned int timeout_ms)
+static int set_send_timeout(int fd, uint64_t ns)
 {
-	struct timeval tv = {
-		.tv_sec = timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
+	const struct timeval tv = {
+		.tv_sec = (time_t)(ns / 1000000000),
+		.tv_usec = (suseconds_t)(ns % 1000000000 / 1000),
 	};
-	int flags;
 
-	if (timeout_ms == 0)
-		tv.tv_usec = 1;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) != 0)
+	return setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) == 0 ? 0 : -errno;
+}
+
+/* A connect that waits for room in the backlog obeys the send timeout (0 would be for ever). */
+static int connect_within(int fd, const struct sockaddr_un *addr, uint64_t ns)
+{
+	const uint64_t begin = bh_now_ns();
+	uint64_t gone = 0;
+	int rc;
+
+	for (;;) {
+		rc = set_send_timeout(fd, ns > gone + 1000 ? ns - gone : 1000);
+		if (rc != 0)
+			return rc;
+		if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+			break;
+		if (errno != EINTR)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		gone = bh_now_ns() - begin;
+		if (gone >= ns) /* signals all the time, and each with another try */
+			return -ETIMEDOUT;
+	}
+	rc = fcntl(fd, F_GETFL);
+	if (rc < 0 || fcntl(fd, F_SETFL, rc | O_NONBLOCK) != 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) != 0)
-		return errno == EAGAIN || errno == EINTR ? -ETIMEDOUT : -errno;
-	memset(&tv, 0, sizeof(tv));
-	flags = fcntl(fd, F_GETFL);
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) != 0 || flags < 0 ||
-	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
-		return -errno;
-	return 0;
+	return set_send_timeout(fd, 0);
 }
 
 int vfu_connect(const char *path, unsigned int timeout_ms, int *out)
@@ -179,7 +193,7 @@ int vfu_connect(const char *path, unsigned int timeout_ms, int *out)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	rc = connect_within(fd, &addr, timeout_ms);
+	rc = connect_within(fd, &addr, timeout_ms * 1000000ull);
 	if (rc != 0) {
 		close(fd);
 		return rc;

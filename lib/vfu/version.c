@@ -180,9 +180,9 @@ static const char *parse_capabilities(const json_t *object, struct vfu_caps *cap
 int vfu_version_decode(const void *body, size_t len, uint16_t *major, uint16_t *minor,
 		       struct vfu_caps *caps, const char **why)
 {
-	const char *text = (const char *)body + sizeof(struct vfu_version);
 	struct vfu_version version;
 	const json_t *member;
+	const char *text;
 	json_t *root;
 
 	vfu_caps_default(caps);
@@ -194,6 +194,7 @@ int vfu_version_decode(const void *body, size_t len, uint16_t *major, uint16_t *
 	memcpy(&version, body, sizeof(version));
 	*major = version.major;
 	*minor = version.minor;
+	text = (const char *)body + sizeof(version);
 	len -= sizeof(version);
 	if (len == 0)
 		return 0;

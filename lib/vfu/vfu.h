@@ -308,7 +308,8 @@ void vfu_conn_fini(struct vfu_conn *conn);
 
 /*
  * Receives as much of the next message as there is. 1: a whole message is in *msg (the caller
- * finishes it); 0: not yet; -EPIPE: orderly end between messages; -ECONNRESET: ended inside one;
+ * finishes it); 0: not yet (or enough for one call: look at the socket again); -EPIPE: orderly end
+ * between messages; -ECONNRESET: ended inside one;
  * -EPROTO: unusable header (size < 16 or too large; *msg then has the header only, so that an
  * error can be answered before closing); -EMFILE: control data truncated or too many fds (those
  * that came are closed); -ENOMEM; other -errno of recvmsg. After any of these the connection is of

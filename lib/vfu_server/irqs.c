@@ -36,7 +36,7 @@ static void enable_update(struct bh_vfu_server *s)
 	vfus_intx_block(&s->irqs.intx, enabled || (s->config.command & VFUS_COMMAND_INTX_OFF));
 }
 
-static void changed(struct bh_vfu_server *s)
+void vfus_irqs_changed(struct bh_vfu_server *s)
 {
 	enable_update(s);
 	if (s->ops->irqs_changed)
@@ -122,7 +122,7 @@ static void on_mask_fd(void *ctx, uint32_t events)
 		return;
 	vfus_enter(s);
 	set_mask(s, m->irq, m->vector, !m->unmask);
-	changed(s);
+	vfus_irqs_changed(s);
 	vfus_leave(s);
 }
 
@@ -190,7 +190,7 @@ void vfus_irqs_drop(struct bh_vfu_server *s)
 
 	for (irq = 0; irq < BH_PCI_IRQS; irq++)
 		disable(s, irq);
-	changed(s);
+	vfus_irqs_changed(s);
 }
 
 void vfus_irqs_reset(struct bh_vfu_server *s)
@@ -203,7 +203,7 @@ void vfus_irqs_reset(struct bh_vfu_server *s)
 		s->irqs.msix[i].table_masked = false;
 		vector_update(s, i);
 	}
-	changed(s);
+	vfus_irqs_changed(s);
 }
 
 void vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask)
@@ -215,16 +215,16 @@ void vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_
 	s->irqs.function_masked = function_mask;
 	for (i = 0; differs && i < s->irqs.num_msix; i++)
 		vector_update(s, i);
-	changed(s);
+	vfus_irqs_changed(s);
 }
 
-void vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked)
+bool vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked)
 {
 	if (s->irqs.msix[vector].table_masked == masked)
-		return;
+		return false;
 	s->irqs.msix[vector].table_masked = masked;
 	vector_update(s, vector);
-	changed(s);
+	return true;
 }
 
 void vfus_irqs_fini(struct bh_vfu_server *s)
@@ -389,7 +389,7 @@ int vfus_handle_set_irqs(struct bh_vfu_server *s, struct vfu_msg *msg)
 		rc = bind_fds(s, &set, msg);
 	else
 		act(s, &set, set.flags & VFU_IRQ_DATA_BOOL ? msg->body + sizeof(set) : NULL);
-	changed(s);
+	vfus_irqs_changed(s);
 	if (rc == 0)
 		vfus_reply(s, NULL, 0, NULL, 0, NULL, 0);
 	return rc;

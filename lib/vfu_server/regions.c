@@ -131,6 +131,7 @@ static void msix_read(struct bh_vfu_server *s, uint64_t offset, uint8_t *buf, si
 /* PCI 3.0 6.8.2: only the mask bit of the vector control word means anything to us. */
 static void msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *buf, size_t count)
 {
+	bool changed = false;
 	size_t i;
 
 	for (i = 0; i < count && offset + i < s->msix_table_len; i++) {
@@ -138,8 +139,11 @@ static void msix_write(struct bh_vfu_server *s, uint64_t offset, const uint8_t *
 
 		s->msix_table[at] = buf[i];
 		if (at % MSIX_ENTRY == MSIX_VECTOR_CONTROL)
-			vfus_irqs_table_mask(s, (unsigned int)(at / MSIX_ENTRY), buf[i] & 1);
+			changed |= vfus_irqs_table_mask(s, (unsigned int)(at / MSIX_ENTRY),
+							buf[i] & 1);
 	}
+	if (changed)
+		vfus_irqs_changed(s);
 }
 
 /* ---- access ---- */
@@ -299,11 +303,17 @@ static int write_entry(struct bh_vfu_server *s, struct vfu_write_multi_entry *en
 static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 {
 	struct vfu_write_multi_entry entry;
+	unsigned int n = 0;
 	uint64_t wr_cnt;
 	int rc;
 
 	memcpy(&wr_cnt, msg->body, sizeof(wr_cnt));
 	while (s->multi_next < wr_cnt) {
+		if (n++ == VFUS_WRITES_PER_PASS) {
+			s->multi_later = true;
+			bh_timer_set(s->kick, 0);
+			return VFUS_PENDING;
+		}
 		memcpy(&entry, msg->body + sizeof(wr_cnt) + s->multi_next * sizeof(entry),
 		       sizeof(entry));
 		s->multi_next++;
@@ -313,6 +323,17 @@ static int write_entries(struct bh_vfu_server *s, const struct vfu_msg *msg)
 	}
 	vfus_reply(s, &wr_cnt, sizeof(wr_cnt), NULL, 0, NULL, 0);
 	return 0;
+}
+
+void vfus_write_more(struct bh_vfu_server *s)
+{
+	int rc = -ENODEV;
+
+	s->multi_later = false;
+	if (vfus_has_client(s))
+		rc = write_entries(s, &s->cur);
+	if (rc != VFUS_PENDING)
+		vfus_finish(s, rc);
 }
 
 int vfus_handle_write_multi(struct bh_vfu_server *s, struct vfu_msg *msg)

@@ -59,6 +59,8 @@ static void on_kick(void *ctx)
 	vfus_enter(s);
 	if (s->accept_later)
 		vfus_listen_again(s);
+	if (s->multi_later)
+		vfus_write_more(s);
 	vfus_leave(s);
 }
 

@@ -23,6 +23,7 @@
 #define VFUS_CONFIG_SIZE 4096u
 #define VFUS_MAX_VECTORS 2048u
 #define VFUS_MESSAGES_PER_PASS 64	    /* so that clients share a control thread fairly */
+#define VFUS_WRITES_PER_PASS 256	    /* of one REGION_WRITE_MULTI, likewise */
 #define VFUS_MAX_BACKLOG (4u * 1024 * 1024) /* output a client has not read: stop reading it */
 #define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
 #define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
@@ -240,6 +241,7 @@ struct bh_vfu_server {
 	struct vfu_msg cur; /* the command being executed */
 	bool cur_active;
 	size_t multi_next; /* next entry of a REGION_WRITE_MULTI */
+	bool multi_later;  /* it has its next turn in on_kick */
 	bool multi_running;
 	int multi_rc;
 	enum bh_reset_reason reset_reason;
@@ -304,6 +306,7 @@ uint64_t vfus_region_size(const struct bh_vfu_server *s, uint32_t region);
 int vfus_handle_region_info(struct bh_vfu_server *s, struct vfu_msg *msg);
 int vfus_handle_region_read(struct bh_vfu_server *s, struct vfu_msg *msg);
 int vfus_handle_region_write(struct bh_vfu_server *s, struct vfu_msg *msg);
+void vfus_write_more(struct bh_vfu_server *s);
 int vfus_handle_write_multi(struct bh_vfu_server *s, struct vfu_msg *msg);
 
 /* io_fds.c */
@@ -328,7 +331,9 @@ void vfus_irqs_fini(struct bh_vfu_server *s);
 void vfus_irqs_drop(struct bh_vfu_server *s);  /* the client left: every fd of its goes */
 void vfus_irqs_reset(struct bh_vfu_server *s); /* the device was reset: bindings stay */
 void vfus_irqs_msix_control(struct bh_vfu_server *s, bool enable, bool function_mask);
-void vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked);
+/* True: that is a change, to be followed by vfus_irqs_changed(). */
+bool vfus_irqs_table_mask(struct bh_vfu_server *s, unsigned int vector, bool masked);
+void vfus_irqs_changed(struct bh_vfu_server *s);
 unsigned int vfus_irq_count(const struct bh_vfu_server *s, uint32_t index);
 int vfus_handle_irq_info(struct bh_vfu_server *s, struct vfu_msg *msg);
 int vfus_handle_set_irqs(struct bh_vfu_server *s, struct vfu_msg *msg);

@@ -4,6 +4,7 @@
 #include "ft.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -113,6 +114,23 @@ void ft_kill(pid_t pid)
 	FT_CHECK(waitpid(pid, &status, 0) == pid);
 	if (!WIFSIGNALED(status))
 		_exit(WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAIL);
+}
+
+void ft_await(int fd, unsigned int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t deadline = ft_deadline(ms);
+	int status;
+	char c;
+
+	do {
+		/* If it has failed, it has said why. */
+		if (waitpid(-1, &status, WNOHANG) > 0 && WIFEXITED(status) && WEXITSTATUS(status))
+			_exit(WEXITSTATUS(status));
+		if (bh_now_ns() > deadline)
+			ft_fail(__FILE__, __LINE__, "the other process is not ready");
+	} while (poll(&p, 1, 20) != 1);
+	FT_EQUAL(read(fd, &c, 1), 1);
 }
 
 const char *ft_path(const char *name)

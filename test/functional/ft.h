@@ -77,6 +77,8 @@ const char *ft_cpus(unsigned int n, char separator);
 pid_t ft_fork(void (*fn)(void *arg), void *arg);
 void ft_join(pid_t pid, unsigned int ms); /* must have ended well */
 void ft_kill(pid_t pid);		  /* SIGKILL, and waits */
+/* Waits for the byte by which the other process says that it is ready. */
+void ft_await(int fd, unsigned int ms);
 /* bh_now_ns() + ms; under sanitizers four times that. */
 uint64_t ft_deadline(unsigned int ms);
 /* Repeats step until condition holds; fails the case after ms. */
@@ -99,6 +101,8 @@ const char *ft_cpus(unsigned int n, char separator);
 pid_t ft_fork(void (*fn)(void *arg), void *arg);
 void ft_join(pid_t pid, unsigned int ms); /* must have ended well */
 void ft_kill(pid_t pid);		  /* SIGKILL, and waits */
+/* Waits for the byte by which the other process says that it is ready. */
+void ft_await(int fd, unsigned int ms);
 /* $BH_TMP/name, in a static buffer that the next call but three reuses. */
 const char *ft_path(const char *name);
 

@@ -325,7 +325,7 @@ static void disconnect(unsigned int hold, bool direct)
 	struct ft_target target;
 	struct client client;
 	struct ft_host host;
-	char rest[128], c;
+	char rest[128];
 	size_t len = REQUESTS * REQUEST_BYTES;
 
 	snprintf(rest, sizeof(rest), "ns=late:64M\\,hold=%u%s", hold, direct ? "\\,direct=1" : "");
@@ -336,7 +336,7 @@ static void disconnect(unsigned int hold, bool direct)
 	FT_EQUAL(ftruncate(client.memfd, (off_t)len), 0);
 	FT_EQUAL(pipe(client.pipe), 0);
 	pid_t pid = ft_fork(client_main, &client);
-	FT_EQUAL(read(client.pipe[0], &c, 1), 1);
+	ft_await(client.pipe[0], 15000);
 	uint64_t start = bh_now_ns();
 	ft_kill(pid);
 	/* The next client gets in when the controller has let go of this one's memory. */

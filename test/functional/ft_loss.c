@@ -129,9 +129,8 @@ static void client_main(void *arg)
 static void run_and_kill(struct client *client)
 {
 	pid_t pid = ft_fork(client_main, client);
-	char c;
 
-	FT_EQUAL(read(client->pipe[0], &c, 1), 1);
+	ft_await(client->pipe[0], 15000);
 	ft_kill(pid);
 }
 
@@ -247,7 +246,7 @@ static void second_client_waits(void)
 	struct bh_nvme_queue *q = ft_queue(&host, 0);
 	ft_pattern_write(&host, q, host.ns, 0, PATTERN_BLOCKS);
 	FT_EQUAL(write(go[1], "x", 1), 1);
-	FT_EQUAL(read(second.pipe[0], &c, 1), 1);
+	ft_await(second.pipe[0], 15000);
 	/* The first has not noticed. */
 	ft_pattern_check(&host, q, host.ns, 0, PATTERN_BLOCKS);
 	usleep(100000); /* the second is at the door again */

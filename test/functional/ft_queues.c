@@ -328,7 +328,6 @@ static void kill_under_load(const char *store)
 	struct victim victim;
 	struct ft_target target;
 	struct eight e;
-	char c;
 
 	ft_target_serve_on(&target, 2, store);
 	eight_open(&e, &target, true);
@@ -338,7 +337,7 @@ static void kill_under_load(const char *store)
 	for (int round = 0; round < 5; round++) {
 		pid_t pid = ft_fork(victim_main, &victim);
 
-		FT_EQUAL(read(victim.pipe[0], &c, 1), 1);
+		ft_await(victim.pipe[0], 15000);
 		ft_kill(pid);
 		FT_CHECK(ft_target_is_alive(&target));
 	}

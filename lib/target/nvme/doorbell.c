@@ -5,7 +5,12 @@
  * Event indices (base 2.0 5.8, B.5): the host rings the register when its doorbell passes the event
  * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails: having
  * read v it stores v - 1 before it posts anything that depends on v, so the host, which cannot get a
- * whole ring ahead of what was posted, never passes it. Before it sleeps the thread arms: it stores
+ * whole ring ahead of what was posted, never passes it. That v was read does not mean that its step
+ * is over, though: the host stores its doorbell, then loads the event index, and finding v - 1 there
+ * so soon it rings for nothing. So the index is stored as late as may be, when the first command of
+ * the visit has been done, and for completion queues, where we set the bounds, one read behind.
+ *
+ * Before it sleeps the thread arms: it stores
  * v, so the next change rings, then a full fence, then looks again:
  *
  *	thread			host
@@ -162,6 +167,8 @@ int64_t tn_bells_arm(struct tn_thread *t)
 
 	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
 		return watches ? again : 0;
+	if (any_work(t))
+		return 1; /* before arming makes the host ring for what is found in a moment anyway */
 	if (t->is_trapped)
 		arm_all(t);
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */

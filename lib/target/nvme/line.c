@@ -60,6 +60,7 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
 	line->caps = ns->blk->info.caps;
 	line->kind = (uint8_t)kind_of(ns->blk);
+	line->inline_blocks = line->kind <= TN_NS_MEMORY ? line->max_blocks : 0;
 	return 0;
 }
 
@@ -109,6 +110,7 @@ static void remove_run(struct tn_op *op)
 	struct tn_line *line = &op->thread->line[op->u.ns->nsid];
 
 	line->kind = TN_NS_NONE;
+	line->inline_blocks = 0;
 	if (line->inflight) {
 		line->removing = op;
 		return;

@@ -87,7 +87,8 @@ struct tn_line {
 	uint64_t blocks; /* __atomic: the control thread resizes */
 	uint8_t *base;
 	struct bh_blk_chan *chan;
-	uint32_t max_blocks; /* of one command */
+	uint32_t inline_blocks; /* of one command on the fast path: 0 if it is not for this store */
+	uint32_t max_blocks;	/* of one command */
 	uint8_t kind;
 	uint8_t shift;
 	uint32_t caps;
@@ -133,6 +134,7 @@ struct tn_cq {
 	uint32_t tail;
 	uint32_t entries;
 	uint32_t space; /* known to be free */
+	uint32_t head;	/* as last read */
 	uint16_t phase; /* 0 or 1 */
 	uint16_t vector;
 	bool interrupt;

@@ -139,26 +139,48 @@ static uint32_t distance(uint32_t from, uint32_t to, uint32_t entries)
 	return to >= from ? to - from : to + entries - from;
 }
 
+/*
+ * With shadows the event index must not be where the host's last step may still be: it has stored the
+ * head we read, and loads the event index next. So the index trails the head of the read before, and
+ * room is reckoned from there too, lest the host go all the way round to it; unless that is no room
+ * at all and the head has stood still since.
+ */
+static uint32_t reckon_from(struct tn_thread *t, struct tn_cq *cq, uint32_t head)
+{
+	uint32_t from = head;
+
+	if (!cq->bell.event_idx) {
+		cq->head = head;
+		return head;
+	}
+	if (head != cq->head)
+		from = cq->head;
+	else if (!cq->bell.is_stale &&
+		 distance(cq->bell.parked, cq->tail, cq->entries) < cq->entries - 1)
+		from = cq->bell.parked;
+	tn_bell_trail(t, &cq->bell, from);
+	cq->head = head;
+	return from;
+}
+
 bool tn_cq_room(struct tn_thread *t, struct tn_cq *cq)
 {
 	/* Acquire: the host has read what it has released before we overwrite it. */
 	uint32_t head = bh_load_acquire_u32(cq->db);
-	uint32_t space;
 
 	if (cq->is_stopped)
 		return false;
 	/* The head can only have come nearer to the tail. */
-	space = head < cq->entries ? cq->entries - 1 - distance(head, cq->tail, cq->entries) : 0;
-	if (head >= cq->entries || space < cq->space) {
+	if (head >= cq->entries || distance(cq->head, head, cq->entries) >
+					   distance(cq->head, cq->tail, cq->entries)) {
 		cq->is_stopped = true;
 		tn_event_raise(t->ctrl, BH_NVME_AER_TYPE_ERROR,
 			       BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE, BH_NVME_LOG_ERROR);
 		return false;
 	}
-	if (cq->bell.event_idx)
-		tn_bell_trail(t, &cq->bell, head);
-	cq->space = space;
-	return space > 0;
+	head = reckon_from(t, cq, head);
+	cq->space = cq->entries - 1 - distance(head, cq->tail, cq->entries);
+	return cq->space > 0;
 }
 
 void tn_cq_flush(struct tn_thread *t)
@@ -231,7 +253,7 @@ static void line_update(struct tn_thread *t, struct tn_cq *cq)
 	uint32_t head = bh_load_acquire_u32(cq->db);
 
 	if (cq->bell.event_idx && head < cq->entries)
-		tn_bell_trail(t, &cq->bell, head);
+		tn_cq_room(t, cq);
 	line_set(t, cq, cq->interrupt && !masked && !cq->is_stopped && head != written);
 }
 

@@ -20,9 +20,55 @@
 #define AHEAD 2u /* entries whose data is prefetched */
 
 struct batch {
-	uint32_t reads, writes;
-	uint64_t read_bytes, write_bytes;
+	uint32_t count, writes;
+	uint64_t bytes, write_bytes;
 };
+
+/* What the loop needs of its queues, in registers: every store to client memory might alias them. */
+struct ring {
+	const struct bh_nvme_cmd *cmd;
+	uint32_t head, entries;
+	uint8_t *cpl;
+	uint32_t tail, cq_entries, space;
+	uint32_t phase, sqid; /* in the upper half */
+};
+
+static inline void ring_load(struct ring *r, const struct tn_sq *sq, const struct tn_cq *cq)
+{
+	r->cmd = sq->ring;
+	r->head = sq->head;
+	r->entries = sq->entries;
+	r->sqid = (uint32_t)sq->qid << 16;
+	r->cpl = (uint8_t *)cq->ring;
+	r->tail = cq->tail;
+	r->cq_entries = cq->entries;
+	r->space = cq->space;
+	r->phase = (uint32_t)cq->phase << 16;
+}
+
+static inline void ring_store(const struct ring *r, struct tn_sq *sq, struct tn_cq *cq)
+{
+	sq->head = r->head;
+	cq->tail = r->tail;
+	cq->space = r->space;
+	cq->phase = (uint16_t)(r->phase >> 16);
+}
+
+/* tn_cq_put for success. */
+static inline void ring_put(struct ring *r, uint16_t cid)
+{
+	uint8_t *cpl = r->cpl + (size_t)r->tail * sizeof(struct bh_nvme_cpl);
+
+	bh_store_u64(cpl, 0);
+	bh_store_u32(cpl + 8, r->head | r->sqid);
+	/* Orders data and the rest of the entry before the phase, as tn_cq_put does. */
+	bh_store_release_u32(cpl + 12, cid | r->phase);
+	r->space--;
+	if (++r->tail == r->cq_entries) {
+		r->tail = 0;
+		r->phase ^= 1u << 16;
+	}
+}
 
 static inline void copy(struct tn_thread *t, bool to_client, uint64_t iova, uint8_t *client,
 			uint8_t *store, uint32_t len)
@@ -68,65 +114,57 @@ static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct 
 	return true;
 }
 
-/* 0 when the command is done; anything else from the general way. */
-static inline uint16_t cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
-			       struct batch *batch)
+/* True: it is done with success. False: it takes the general way, from the beginning. */
+static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
+			   struct batch *batch)
 {
 	const struct tn_line *line;
 	uint64_t lba, limit;
 	uint32_t blocks, bytes;
 
 	static_assert(BH_NVME_CMD_WRITE == 1 && BH_NVME_CMD_READ == 2, "one compare for both");
-	if (unlikely(cmd->opc - 1u > 1 || cmd->flags || cmd->nsid > BH_TARGET_NVME_MAX_NS))
-		return tn_cmd_start(t, sq, cmd);
+	if (unlikely((cmd->opc | (uint32_t)cmd->flags << 8) - 1 > 1 ||
+		     cmd->nsid > BH_TARGET_NVME_MAX_NS))
+		return false;
 	line = &t->line[cmd->nsid];
 	lba = cmd->cdw10 | (uint64_t)cmd->cdw11 << 32;
 	blocks = (cmd->cdw12 & BH_NVME_IO_NLB_MASK) + 1;
 	limit = bh_load_u64(&line->blocks);
-	if (unlikely(line->kind > TN_NS_MEMORY || blocks > line->max_blocks || lba > limit ||
-		     blocks > limit - lba))
-		return tn_cmd_start(t, sq, cmd);
+	if (unlikely(blocks > line->inline_blocks || lba > limit || blocks > limit - lba))
+		return false;
 	bytes = blocks << line->shift;
 	if (unlikely(!data_run(t, sq, cmd, line, lba, bytes)))
-		return tn_cmd_start(t, sq, cmd);
-	if (cmd->opc == BH_NVME_CMD_READ) {
-		batch->reads++;
-		batch->read_bytes += bytes;
-	} else {
+		return false;
+	batch->count++;
+	batch->bytes += bytes;
+	if (cmd->opc == BH_NVME_CMD_WRITE) {
 		batch->writes++;
 		batch->write_bytes += bytes;
 	}
-	/* A fault is noticed before the completion that depends on the data is posted. */
-	if (unlikely(bh_cmem_faults(t->cmem) != t->faults)) {
-		uint16_t status = tn_cmd_recheck(t, sq, cmd, 0);
-
-		if (status)
-			tn_cmd_failed(t, sq, cmd, status, 0xffff);
-		return status;
-	}
-	return 0;
+	return true;
 }
 
 /*
- * The entry after next, and what a memory store will copy for it: the line's first bytes, from where
+ * The entry after next, and what a memory store will copy for it: the block's first bytes, from where
  * the hardware's own prefetch goes on. Read from the ring a second time later: nothing here is used
  * but as a hint, and it stays inside the store.
  */
-static inline void look_ahead(const struct tn_thread *t, const struct tn_sq *sq, uint32_t head)
+static inline void look_ahead(const struct tn_thread *t, const struct ring *r)
 {
 	const struct bh_nvme_cmd *cmd;
 	const struct tn_line *line;
-	uint32_t next = head + AHEAD;
+	uint32_t nsid, next = r->head + AHEAD;
 	uint64_t lba;
 	unsigned int i;
 
-	if (next >= sq->entries)
-		next -= sq->entries;
-	cmd = &sq->ring[next];
+	if (next >= r->entries)
+		next -= r->entries;
+	cmd = &r->cmd[next];
 	bh_prefetch(cmd + AHEAD);
-	if (bh_load_u32(&cmd->nsid) > BH_TARGET_NVME_MAX_NS)
+	nsid = bh_load_u32(&cmd->nsid);
+	if (nsid > BH_TARGET_NVME_MAX_NS)
 		return;
-	line = &t->line[bh_load_u32(&cmd->nsid) % (BH_TARGET_NVME_MAX_NS + 1)];
+	line = &t->line[nsid];
 	if (line->kind != TN_NS_MEMORY)
 		return;
 	lba = bh_load_u32(&cmd->cdw10) | (uint64_t)bh_load_u32(&cmd->cdw11) << 32;
@@ -140,9 +178,9 @@ static void batch_end(struct tn_thread *t, const struct batch *batch)
 {
 	struct tn_stats *s = &t->stats;
 
-	if (batch->reads) {
-		tn_count(&s->reads, batch->reads);
-		tn_count(&s->read_bytes, batch->read_bytes);
+	if (batch->count > batch->writes) {
+		tn_count(&s->reads, batch->count - batch->writes);
+		tn_count(&s->read_bytes, batch->bytes - batch->write_bytes);
 	}
 	if (batch->writes) {
 		tn_count(&s->writes, batch->writes);
@@ -150,48 +188,92 @@ static void batch_end(struct tn_thread *t, const struct batch *batch)
 	}
 }
 
-unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
+/*
+ * A command the fast path did not do, or did while memory was lost (is_done). The entry was at
+ * `head`. True: the loop may go on.
+ */
+static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq *sq,
+					       const struct bh_nvme_cmd *cmd, uint32_t head,
+					       bool is_done)
 {
 	struct tn_cq *cq = sq->cq;
-	struct batch batch = { 0 };
 	uint32_t from = cq->tail;
-	unsigned int n = 0;
-	bool posted = false;
+	uint16_t status;
+
+	if (is_done) {
+		/* Before the completion that depends on the data is posted. */
+		status = tn_cmd_recheck(t, sq, cmd, 0);
+		if (status)
+			tn_cmd_failed(t, sq, cmd, status, 0xffff);
+	} else {
+		status = tn_cmd_start(t, sq, cmd);
+	}
+	if (status == TN_RETRY) {
+		sq->head = head;
+		return false;
+	}
+	if (status == TN_PENDING)
+		return !cq->wait_first;
+	if (sq->is_stopped)
+		return false; /* its memory was lost: nothing is posted any more */
+	tn_cq_put(cq, sq, cmd->cid, status);
+	tn_cq_posted(t, cq, from);
+	return true;
+}
+
+static inline bool has_room(struct tn_thread *t, struct tn_sq *sq, struct ring *r)
+{
+	bool ok;
+
+	if (likely(r->space))
+		return true;
+	ring_store(r, sq, sq->cq);
+	ok = tn_cq_room(t, sq->cq);
+	ring_load(r, sq, sq->cq);
+	return ok;
+}
+
+unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
+{
+	uint32_t left, start = sq->head, from = sq->cq->tail;
+	struct tn_cq *cq = sq->cq;
+	bool trails = sq->bell.event_idx && !sq->mirror;
+	struct batch batch = { 0 };
+	struct bh_nvme_cmd cmd;
+	struct ring r;
 
 	if (unlikely(cq->wait_first))
 		return 0; /* what is complete already goes first */
-	while (sq->head != limit && n < TN_BATCH &&
-	       batch.read_bytes + batch.write_bytes < TN_BATCH_BYTES) {
-		uint32_t head = sq->head;
-		struct bh_nvme_cmd cmd;
-		uint16_t status;
+	ring_load(&r, sq, cq);
+	left = limit >= start ? limit - start : limit + r.entries - start;
+	left = left < TN_BATCH ? left : TN_BATCH;
+	while (left-- > 0 && batch.bytes < TN_BATCH_BYTES && has_room(t, sq, &r)) {
+		uint32_t head = r.head;
+		bool is_done, may_go_on;
 
-		if (unlikely(!cq->space) && !tn_cq_room(t, cq))
-			break;
-		__builtin_memcpy(&cmd, &sq->ring[head], sizeof(cmd));
-		look_ahead(t, sq, head);
-		sq->head = head + 1 == sq->entries ? 0 : head + 1;
-		status = cmd_run(t, sq, &cmd, &batch);
-		if (unlikely(status >= TN_PENDING)) {
-			if (status == TN_RETRY) {
-				sq->head = head;
-				break;
-			}
-			n++;
-			if (unlikely(cq->wait_first))
-				break;
+		__builtin_memcpy(&cmd, &r.cmd[head], sizeof(cmd));
+		look_ahead(t, &r);
+		r.head = head + 1 == r.entries ? 0 : head + 1;
+		is_done = cmd_run(t, sq, &cmd, &batch);
+		if (unlikely(trails)) { /* not sooner: see doorbell.c */
+			tn_bell_trail(t, &sq->bell, limit);
+			trails = false;
+		}
+		if (likely(is_done && bh_cmem_faults(t->cmem) == t->faults)) {
+			ring_put(&r, cmd.cid);
 			continue;
 		}
-		if (unlikely(sq->is_stopped))
-			break; /* its memory was lost: nothing is posted any more */
-		tn_cq_put(cq, sq, cmd.cid, status);
-		posted = true;
-		n++;
+		ring_store(&r, sq, cq);
+		may_go_on = cmd_slow(t, sq, &cmd, head, is_done);
+		ring_load(&r, sq, cq);
+		if (!may_go_on)
+			break;
 	}
+	ring_store(&r, sq, cq);
 	batch_end(t, &batch);
-	if (posted)
+	if (batch.count)
 		tn_cq_posted(t, cq, from);
-	return n;
+	return r.head >= start ? r.head - start : r.head + r.entries - start;
 }
 
 static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
@@ -207,10 +289,11 @@ static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
 		scan->seen = v;
 		return 0;
 	}
-	if (sq->bell.event_idx)
-		tn_bell_trail(t, &sq->bell, v);
-	if (unlikely(sq->mirror))
+	if (unlikely(sq->mirror)) {
+		if (sq->bell.event_idx)
+			tn_bell_trail(t, &sq->bell, v);
 		return tn_slow_sq(t, scan, v);
+	}
 	n = tn_queue_run(t, sq, v);
 	scan->seen = sq->head == v ? v : TN_SEEN_NONE;
 	return n;

@@ -324,6 +324,33 @@ static void posting_never_blocks(void)
 	bh_device_close(dev);
 }
 
+/* So much is not read that nothing more is taken: the end of the stream is behind all of that. */
+static void half_a_hang_up_is_noticed_behind_unread_replies(void)
+{
+	const struct bh_mem *mem = bh_pool_mem(pool);
+	struct bh_device *dev = open_ok(stall);
+	const uint64_t count = mem->len < VFU_MAX_DATA ? mem->len : VFU_MAX_DATA;
+	const struct {
+		struct vfu_header header;
+		struct vfu_dma_access access;
+	} read = { { .command = VFU_DMA_READ, .size = 32 },
+		   { .address = (uintptr_t)mem->va, .count = count } };
+
+	__atomic_store_n(&stalled, 1, __ATOMIC_RELEASE);
+	CU_ASSERT_EQUAL(bh_device_region_post(dev, 0, 0, "stop", 4), 0);
+	for (unsigned int stuck = 0; stuck < 100;) {
+		ssize_t n = send(fake.fd, &read, sizeof(read), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		stuck = n < 0 ? stuck + 1 : 0;
+		usleep(n < 0 ? 1000 : 0);
+	}
+	CU_ASSERT_FALSE(bh_device_gone(dev));
+	CU_ASSERT_EQUAL(shutdown(fake.fd, SHUT_WR), 0);
+	CU_ASSERT_TRUE(wait_gone(dev));
+	__atomic_store_n(&stalled, 0, __ATOMIC_RELEASE);
+	bh_device_close(dev);
+}
+
 /* ---- mappings ---- */
 
 static void mapped_bar_is_the_servers_memory(void)
@@ -582,6 +609,8 @@ BH_SUITE_FIXTURE("io_vfu device", fixture_setup, fixture_teardown,
 	{ "an_idle_device_notices_the_end", an_idle_device_notices_the_end },
 	{ "reopen_makes_the_handle_valid", reopen_makes_the_handle_valid },
 	{ "posting_never_blocks", posting_never_blocks },
+	{ "half_a_hang_up_is_noticed_behind_unread_replies",
+	  half_a_hang_up_is_noticed_behind_unread_replies },
 	{ "mapped_bar_is_the_servers_memory", mapped_bar_is_the_servers_memory },
 	{ "truncated_bar_reads_ones", truncated_bar_reads_ones },
 	{ "vectors_are_bound_in_runs", vectors_are_bound_in_runs },

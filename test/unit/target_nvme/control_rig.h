@@ -211,6 +211,11 @@ void tn_io_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *a
 	done(arg);
 }
 
+void tn_io_run_once(struct bh_target_nvme *ctrl)
+{
+	(void)ctrl;
+}
+
 int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)
 {
 	(void)ctrl;

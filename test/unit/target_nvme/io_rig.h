@@ -67,6 +67,7 @@ struct rig {
 };
 
 static struct rig rig;
+static uint64_t rig_idle_ns; /* of the poll threads; 0: the default */
 
 /* ---- fakes ---- */
 
@@ -237,6 +238,8 @@ static inline void rig_open(enum bh_cmem_mode rings, enum bh_cmem_mode data, uns
 	rig_map(RIG_DATA_AT, RIG_DATA_BYTES, data);
 	bh_reactor_opts_init(&o);
 	CU_ASSERT_EQUAL(bh_reactor_create(&o, &rig.control), 0);
+	if (rig_idle_ns)
+		o.idle_ns = rig_idle_ns;
 	for (i = 0; i < threads; i++)
 		CU_ASSERT_EQUAL(bh_reactor_create(&o, &rig.threads[i]), 0);
 	rig.ctrl.cmem = &rig.cmem;

@@ -4,6 +4,7 @@
  * sees the target's threads among themselves here: the host has another mapping, so each queue keeps to its own buffers.
  */
 #include <semaphore.h>
+#include <sys/resource.h>
 
 #include "io_rig.h"
 
@@ -239,6 +240,42 @@ static void end_with_requests_in_the_store(void)
 	usleep(100000); /* the store gives them back and goes */
 }
 
+static void set_shadows(struct call *c)
+{
+	(void)c;
+	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, RIG_IOVA + RIG_EVENT, answer, NULL);
+}
+
+static unsigned int preempted(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return (unsigned int)usage.ru_nivcsw;
+}
+
+/*
+ * Threads that do not sleep let the host ring only if it was stopped between its store of a doorbell
+ * and its load of the event index, and everything was done meanwhile.
+ */
+static void shadows_do_not_ring_while_polled(void)
+{
+	struct call c = { 0 };
+	unsigned int before;
+
+	rig_idle_ns = UINT64_MAX;
+	start(&bh_blk_ram_type, "1M");
+	rig_idle_ns = 0;
+	on_control(set_shadows, &c);
+	rig.is_shadow = true;
+	CU_ASSERT_EQUAL(traffic(100, false), 0);
+	rig.doorbells = 0; /* the first ones rang: event indices began at 0 */
+	before = preempted();
+	CU_ASSERT_EQUAL(traffic(30000, false), 0);
+	CU_ASSERT(rig.doorbells <= preempted() - before);
+	stop();
+}
+
 /* Asleep, a trapped doorbell wakes the right thread at once. */
 static void trapped(struct call *c)
 {
@@ -277,5 +314,6 @@ BH_SUITE("threads",
 	{ "gates_under_load", gates_under_load },
 	{ "late_store_under_load", late_store_under_load },
 	{ "end_with_requests_in_the_store", end_with_requests_in_the_store },
+	{ "shadows_do_not_ring_while_polled", shadows_do_not_ring_while_polled },
 	{ "doorbells_wake", doorbells_wake },
 )

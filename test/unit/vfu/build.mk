@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: BSD-3-Clause
 
-unit_vfu_NEEDS := vfu
+unit_vfu_NEEDS := vfu base

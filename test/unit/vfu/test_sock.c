@@ -2,11 +2,15 @@
 /* Socket paths: stale, live, odd. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+#include <bellhop/clock.h>
 
 #include "unit.h"
 #include "vfu/vfu.h"
@@ -87,8 +91,37 @@ full_backlog_times_out(void)
 	close(fd);
 }
 
+static void
+on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static void
+a_signal_does_not_end_the_wait(void)
+{
+	const struct sigaction action = { .sa_handler = on_alarm };
+	const struct itimerval soon = { .it_value = { .tv_usec = 30000 } };
+	int fd, client[64], i, rc = 0;
+	uint64_t begin;
+
+	CU_ASSERT_EQUAL(vfu_listen(path, 0600, &fd), 0);
+	for (i = 0; i < 63 && rc == 0; i++)
+		rc = vfu_connect(path, 20, &client[i]);
+	CU_ASSERT_EQUAL(sigaction(SIGALRM, &action, NULL), 0);
+	CU_ASSERT_EQUAL(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	begin = bh_now_ns();
+	CU_ASSERT_EQUAL(vfu_connect(path, 150, &client[i]), -ETIMEDOUT);
+	CU_ASSERT(bh_now_ns() - begin >= 140000000);
+	for (; i >= 0; i--)
+		if (client[i] >= 0)
+			close(client[i]);
+	close(fd);
+}
+
 BH_SUITE_FIXTURE("vfu_sock", setup, teardown,
 	{ "stale_is_replaced_live_is_refused", stale_is_replaced_live_is_refused },
 	{ "odd_paths_have_their_errnos", odd_paths_have_their_errnos },
 	{ "full_backlog_times_out", full_backlog_times_out },
+	{ "a_signal_does_not_end_the_wait", a_signal_does_not_end_the_wait },
 )

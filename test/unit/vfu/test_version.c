@@ -120,6 +120,7 @@ missing_nul_is_einval(void)
 	uint16_t major, minor;
 	const char *why;
 
+	CU_ASSERT_EQUAL(vfu_version_decode(NULL, 0, &major, &minor, &caps, &why), -EINVAL);
 	CU_ASSERT_EQUAL(vfu_version_decode(body, 6, &major, &minor, &caps, &why), -EINVAL);
 	CU_ASSERT_EQUAL(vfu_version_decode(body, 7, &major, &minor, &caps, &why), 0);
 }

@@ -34,7 +34,7 @@ note(enum rig_event event)
 	const size_t n = strlen(rig.order);
 
 	rig.count[event]++;
-	if (n + 1 < sizeof(rig.order))
+	if (event != RIG_IRQS && n + 1 < sizeof(rig.order))
 		rig.order[n] = "QRXFC+-W"[event];
 }
 
@@ -120,6 +120,13 @@ dev_disconnected(void *ctx)
 	note(RIG_DISCONNECTED);
 }
 
+static void
+dev_irqs_changed(void *ctx)
+{
+	(void)ctx;
+	note(RIG_IRQS);
+}
+
 static const struct bh_vfu_ops dev_ops = {
 	.access = dev_access,
 	.quiesce = dev_quiesce,
@@ -127,6 +134,7 @@ static const struct bh_vfu_ops dev_ops = {
 	.reset = dev_reset,
 	.fatal = dev_fatal,
 	.command = dev_command,
+	.irqs_changed = dev_irqs_changed,
 	.connected = dev_connected,
 	.disconnected = dev_disconnected,
 };

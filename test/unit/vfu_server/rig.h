@@ -35,6 +35,7 @@ enum rig_event {
 	RIG_CONNECTED,
 	RIG_DISCONNECTED,
 	RIG_WRITE,
+	RIG_IRQS,
 	RIG_EVENTS,
 };
 

@@ -303,6 +303,21 @@ intx_respects_its_disable_bit_and_msix(void)
 }
 
 static void
+a_whole_table_is_one_change(void)
+{
+	uint8_t table[16 * RIG_VECTORS] = { 0 };
+	unsigned int before;
+
+	CU_ASSERT_EQUAL(rig_write(RIG_MSIX_BAR, 0, table, sizeof(table)), 0);
+	before = rig.count[RIG_IRQS];
+	memset(table, 0xff, sizeof(table));
+	CU_ASSERT_EQUAL(rig_write(RIG_MSIX_BAR, 0, table, sizeof(table)), 0);
+	CU_ASSERT_EQUAL(rig.count[RIG_IRQS], before + 1);
+	CU_ASSERT_EQUAL(rig_write(RIG_MSIX_BAR, 0, table, sizeof(table)), 0);
+	CU_ASSERT_EQUAL(rig.count[RIG_IRQS], before + 1);
+}
+
+static void
 intx_is_absent_without_a_pin(void)
 {
 	rig_disconnect();
@@ -390,6 +405,7 @@ BH_SUITE_FIXTURE("vfu_server_irqs", setup, teardown,
 	{ "mask_fds_act_when_signalled", mask_fds_act_when_signalled },
 	{ "intx_masks_itself_until_unmasked", intx_masks_itself_until_unmasked },
 	{ "intx_respects_its_disable_bit_and_msix", intx_respects_its_disable_bit_and_msix },
+	{ "a_whole_table_is_one_change", a_whole_table_is_one_change },
 	{ "intx_is_absent_without_a_pin", intx_is_absent_without_a_pin },
 	{ "reset_keeps_bindings_and_forgets_pending", reset_keeps_bindings_and_forgets_pending },
 	{ "disconnect_drops_everything", disconnect_drops_everything },

@@ -273,6 +273,36 @@ io_fds(uint32_t index, uint32_t argsz, uint32_t flags, uint32_t count,
 	return rc;
 }
 
+/* The largest there is: others have their turn in between, and nothing is written for the gone. */
+static void
+write_multi_is_done_in_pieces(void)
+{
+	enum { COUNT = 40000 };
+	const size_t len = 8 + COUNT * sizeof(struct vfu_write_multi_entry);
+	struct vfu_write_multi *multi = calloc(1, len);
+	unsigned int i;
+
+	multi->wr_cnt = COUNT;
+	for (i = 0; i < COUNT; i++)
+		multi->entry[i].count = 4;
+	CU_ASSERT_EQUAL(rig_call(VFU_REGION_WRITE_MULTI, multi, len, NULL, 0), 0);
+	CU_ASSERT_EQUAL(rig.count[RIG_WRITE], COUNT);
+	rig.count[RIG_WRITE] = 0;
+	rig_send(VFU_REGION_WRITE_MULTI, 0, multi, len, NULL, 0);
+	for (i = 0; i < 100 && rig.count[RIG_WRITE] == 0; i++)
+		bh_reactor_run_once(rig.reactor);
+	CU_ASSERT(rig.count[RIG_WRITE] > 0);
+	CU_ASSERT(rig.count[RIG_WRITE] < 1000);
+	vfu_conn_fini(&rig.conn);
+	rig_turn();
+	CU_ASSERT(rig.count[RIG_WRITE] < 2000);
+	CU_ASSERT_EQUAL(rig.count[RIG_DISCONNECTED], 1);
+	rig_connect();
+	rig_negotiate();
+	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
+	free(multi);
+}
+
 static void
 io_fds_checks_every_field(void)
 {
@@ -386,6 +416,7 @@ BH_SUITE_FIXTURE("vfu_server_regions", rig_setup, rig_teardown,
 	{ "write_multi_is_applied_in_order", write_multi_is_applied_in_order },
 	{ "write_multi_checks_every_field", write_multi_checks_every_field },
 	{ "write_multi_must_be_negotiated", write_multi_must_be_negotiated },
+	{ "write_multi_is_done_in_pieces", write_multi_is_done_in_pieces },
 	{ "io_fds_checks_every_field", io_fds_checks_every_field },
 	{ "io_fds_are_listed_once", io_fds_are_listed_once },
 	{ "io_fds_beyond_the_clients_limit_are_left_out",
