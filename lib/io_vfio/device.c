@@ -88,11 +88,21 @@ int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd)
 
 /* ---- looking ---- */
 
+static bool has_iommu(const struct bh_pci_device *pci)
+{
+	struct bh_pci_group *group;
+	bool noiommu = false;
+
+	if (pci->iommu_group >= 0 && bh_pci_group_read(NULL, pci->iommu_group, &group) == 0) {
+		noiommu = group->noiommu;
+		bh_pci_group_free(group);
+	}
+	return pci->iommu_group >= 0 && !noiommu;
+}
+
 static int look(struct io_vfio *v, const char *bdf)
 {
 	struct bh_pci_addr addr;
-	struct bh_pci_group *group;
-	bool noiommu = false;
 	int rc;
 
 	rc = bh_pci_addr_parse(bdf, &addr);
@@ -104,6 +114,12 @@ static int look(struct io_vfio *v, const char *bdf)
 	if (rc != 0)
 		return io_vfio_fail(v, rc, "reading sysfs: %s", strerror(-rc));
 	v->dev.info.node = v->pci.node;
+	/* First: without one, vfio-pci does not even take it. */
+	if (!has_iommu(&v->pci))
+		return io_vfio_fail(v, -EOPNOTSUPP,
+				    "no IOMMU protects memory from it, so it is not used: enable the "
+				    "IOMMU in the BIOS and with intel_iommu=on (or amd_iommu=on) on the "
+				    "kernel's command line");
 	if (v->pci.driver[0] == '\0')
 		return io_vfio_fail(v, -EBUSY,
 				    "no driver has it: `PCI_ALLOWED=%s scripts/setup.sh` binds it to "
@@ -112,15 +128,6 @@ static int look(struct io_vfio *v, const char *bdf)
 		return io_vfio_fail(v, -EBUSY,
 				    "the kernel's driver %s has it: `PCI_ALLOWED=%s scripts/setup.sh` "
 				    "binds it to vfio-pci, if nothing uses it", v->pci.driver, bdf);
-	if (v->pci.iommu_group >= 0 && bh_pci_group_read(NULL, v->pci.iommu_group, &group) == 0) {
-		noiommu = group->noiommu;
-		bh_pci_group_free(group);
-	}
-	if (v->pci.iommu_group < 0 || noiommu)
-		return io_vfio_fail(v, -EOPNOTSUPP,
-				    "no IOMMU protects memory from it, so it is not used: enable the "
-				    "IOMMU in the BIOS and with intel_iommu=on (or amd_iommu=on) on the "
-				    "kernel's command line");
 	return 0;
 }
 

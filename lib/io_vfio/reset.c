@@ -102,7 +102,8 @@ int io_vfio_hot_reset(struct bh_device *dev)
 	if (!ours)
 		rc = fail_not_ours(v, info);
 	else if (ioctl(v->fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) < 0)
-		rc = io_vfio_fail(v, -errno, "resetting its bus: %s", strerror(errno));
+		rc = io_vfio_fail(v, errno == ENODEV || errno == EBUSY ? -EIO : -errno,
+				  "resetting its bus: %s", strerror(errno));
 	free(info);
 	return rc;
 }

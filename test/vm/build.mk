@@ -2,7 +2,9 @@
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
 VM_SCRIPTS := vm-group vm-setup
+prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
+vm-cdev_DEADLINE := 900
 VM_PROGRAMS := vm-vfio vm-nvme
 vm-vfio_SRCS := vm-vfio.c vmtest.c
 vm-nvme_SRCS := vm-nvme.c vmtest.c
