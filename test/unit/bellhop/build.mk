@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-unit_bellhop_NEEDS := bellhop io_vfu io vfu dma base
+unit_bellhop_NEEDS := bellhop io_vfio io_vfu io vfu pci dma base

@@ -120,7 +120,9 @@ static void the_table_decides(void)
 	CU_ASSERT_EQUAL(bh_open("/nowhere", NULL, &dev), -EINVAL);
 	opts.log = &log;
 	CU_ASSERT_EQUAL_FATAL(bh_dma_space_create(NULL, &opts.space), 0);
-	CU_ASSERT_EQUAL(bh_open("01:00.0", &opts, &dev), -EPROTONOSUPPORT);
+	CU_ASSERT_EQUAL(bh_open("ffff:ff:1f.7", &opts, &dev), -ENODEV);
+	CU_ASSERT_PTR_NOT_NULL(strstr(line, "ffff:ff:1f.7: no such PCI device"));
+	CU_ASSERT_EQUAL(bh_open_with(mine + 1, "01:00.0", &opts, &dev), -EPROTONOSUPPORT);
 	CU_ASSERT_PTR_NOT_NULL(strstr(line, "kernel VFIO backend"));
 	CU_ASSERT_EQUAL(bh_open("pci:x", &opts, &dev), -EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(line, "pci:x: a PCI address looks like"));

@@ -447,6 +447,56 @@ static void unlisten_waits_for_the_announcement(void)
 	}
 }
 
+struct heard {
+	struct bh_event_listener listener;
+	unsigned int removals, errors;
+};
+
+static void on_event(struct bh_event_listener *listener, enum bh_device_event event)
+{
+	struct heard *h = (struct heard *)listener;
+
+	if (event == BH_DEVICE_REMOVE_REQUEST)
+		h->removals++;
+	else
+		h->errors++;
+}
+
+static void events_reach_their_listeners(void)
+{
+	struct heard a = { .listener = { .event = on_event } }, b = a;
+
+	bh_device_event_listen(&fake.dev, &a.listener);
+	bh__device_event(&fake.dev, BH_DEVICE_ERROR);
+	bh__device_event(&fake.dev, BH_DEVICE_REMOVE_REQUEST);
+	/* A request for removal is open until the device is closed; an error is over. */
+	bh_device_event_listen(&fake.dev, &b.listener);
+	CU_ASSERT_EQUAL(a.errors, 1);
+	CU_ASSERT_EQUAL(a.removals, 1);
+	CU_ASSERT_EQUAL(b.errors, 0);
+	CU_ASSERT_EQUAL(b.removals, 1);
+	bh_device_event_unlisten(&fake.dev, &a.listener);
+	bh_device_event_unlisten(&fake.dev, &a.listener);
+	bh__device_event(&fake.dev, BH_DEVICE_REMOVE_REQUEST);
+	CU_ASSERT_EQUAL(a.removals, 1);
+	CU_ASSERT_EQUAL(b.removals, 2);
+	bh_device_event_unlisten(&fake.dev, &b.listener);
+}
+
+static void check_and_windows_have_defaults(void)
+{
+	struct bh_iova_window window;
+	int fd = 0;
+
+	CU_ASSERT_TRUE(bh_device_check(&fake.dev));
+	CU_ASSERT_EQUAL(bh_device_iova_windows(&fake.dev, &window, 1), 0);
+	CU_ASSERT_EQUAL(bh_device_hot_reset(&fake.dev), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(bh_device_dmabuf_export(&fake.dev, 0, 0, 4096, &fd), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(fd, -1);
+	bh__device_set_gone(&fake.dev);
+	CU_ASSERT_FALSE(bh_device_check(&fake.dev));
+}
+
 static void close_accepts_null(void)
 {
 	bh_device_close(NULL);
@@ -466,5 +516,7 @@ BH_SUITE_FIXTURE("io", setup, teardown,
 	{ "vectors_are_checked", vectors_are_checked },
 	{ "loss_is_announced_once", loss_is_announced_once },
 	{ "unlisten_waits_for_the_announcement", unlisten_waits_for_the_announcement },
+	{ "events_reach_their_listeners", events_reach_their_listeners },
+	{ "check_and_windows_have_defaults", check_and_windows_have_defaults },
 	{ "close_accepts_null", close_accepts_null },
 )

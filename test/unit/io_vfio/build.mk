@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+unit_io_vfio_NEEDS := io_vfio io pci dma base
