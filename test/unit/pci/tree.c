@@ -140,7 +140,7 @@ bool tree_exists(const char *fmt, ...)
 
 const char *tree_read(const char *name)
 {
-	static char text[256];
+	static _Thread_local char text[256];
 	char path[PATH_BYTES];
 
 	path_of(path, "%s", name);
@@ -192,7 +192,7 @@ int tree_remove(void)
 
 const char *tree_device(const char *bdf)
 {
-	static char path[256];
+	static _Thread_local char path[256];
 
 	snprintf(path, sizeof(path), "sys/devices/pci0000:00/%s", bdf);
 	return path;

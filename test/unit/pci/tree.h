@@ -28,7 +28,7 @@ void tree_dir(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void tree_link(const char *target, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void tree_unlink(const char *name);
 bool tree_exists(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-const char *tree_read(const char *name); /* static storage, "" if there is none */
+const char *tree_read(const char *name); /* per-thread storage, "" if there is none */
 
 /*
  * A PCI device below sys/devices/pci0000:00 with a link in bus/pci/devices; driver and group as
@@ -36,7 +36,7 @@ const char *tree_read(const char *name); /* static storage, "" if there is none 
  */
 void tree_pci(const char *bdf, const char *vendor_device, const char *class_code,
 	      const char *driver, int group);
-const char *tree_device(const char *bdf); /* "sys/devices/pci0000:00/BDF"; static storage */
+const char *tree_device(const char *bdf); /* "sys/devices/pci0000:00/BDF"; per-thread storage */
 void tree_driver(const char *name);
 
 /* The kernel: takes and gives drivers as it is told through the files of the PCI bus. */
