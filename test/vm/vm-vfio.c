@@ -156,6 +156,43 @@ static void write_combining_is_not_claimed(struct vm *vm)
 		 -EOPNOTSUPP);
 }
 
+/* The controller memory buffer is a prefetchable BAR, which sysfs offers as write-combining. */
+static bool map_cmb(struct vm *vm, struct bh_map *map)
+{
+	if (bh_device_map_bar(vm->dev, 2, 0, 0x10000, BH_ATTR_WC, 0, map) != 0)
+		return vm_fail("the CMB cannot be mapped");
+	memset(map->va, 0x5a, 64);
+	printf("cmb: requested %d, in force %d: %s\n", map->requested, map->attr, map->why);
+	return map->va[63] == 0x5a || vm_fail("the CMB does not keep what is written");
+}
+
+static void cmb_stays_uncached(struct vm *vm)
+{
+	struct bh_map map;
+
+	VM_CHECK(bh_device_bus_master(vm->dev, true) == 0);
+	if (!map_cmb(vm, &map))
+		return;
+	VM_CHECK(map.requested == BH_ATTR_UC && map.attr == BH_ATTR_UC);
+	VM_CHECK(strstr(map.why, "vfio-pci has claimed the BAR"));
+	bh_device_unmap_bar(vm->dev, &map);
+}
+
+/* With iomem=relaxed the kernel grants it, and keeps the type that is registered. */
+static void cmb_is_granted_without_effect(struct vm *vm)
+{
+	struct bh_map map;
+
+	VM_CHECK(bh_device_bus_master(vm->dev, true) == 0);
+	if (!map_cmb(vm, &map))
+		return;
+	VM_CHECK(map.requested == BH_ATTR_WC && map.attr == BH_ATTR_UC);
+	VM_CHECK(strstr(map.why, "list of memory types says uncached"));
+	bh_device_unmap_bar(vm->dev, &map);
+	VM_CHECK(bh_device_map_bar(vm->dev, 2, 0, 0x1000, BH_ATTR_WC, BH_MAP_STRICT, &map) ==
+		 -EOPNOTSUPP);
+}
+
 static void memattr_is_not_found(struct vm *vm)
 {
 	vm->opts.memattr_feature = BH_MEMATTR_AUTO;
@@ -398,6 +435,8 @@ static const struct vm_case cases[] = {
 	{ "registers_by_map_and_by_read", registers_by_map_and_by_read, false },
 	{ "uncached_is_known", uncached_is_known, false },
 	{ "write_combining_is_not_claimed", write_combining_is_not_claimed, false },
+	{ "cmb_stays_uncached", cmb_stays_uncached, false },
+	{ "cmb_is_granted_without_effect", cmb_is_granted_without_effect, false },
 	{ "memattr_is_not_found", memattr_is_not_found, true },
 	{ "a_page_has_one_attribute", a_page_has_one_attribute, false },
 	{ "dmabuf_export", dmabuf_export, false },
