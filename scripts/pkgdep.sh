@@ -13,8 +13,10 @@ build="gcc libc6-dev binutils make pkgconf libdpdk-dev libnuma-dev libjansson-de
 # g++ for public headers as C++17, clang as the second compiler.
 check="python3 libcunit1-dev g++ clang shellcheck"
 cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+# A kernel for the VM tests is built with these; flex and bison come with the tests' own inputs.
+vm="bc libelf-dev libssl-dev xz-utils"
 docs="scdoc"
-packages="$build $check $cross $docs"
+packages="$build $check $cross $vm $docs"
 
 missing() {
 	for package in $packages; do

@@ -48,9 +48,11 @@ static int cdev_open(struct io_vfio *v)
 	if (rc == -EBUSY || rc == -EINVAL)
 		return io_vfio_fail_busy(v, node);
 	if (rc == -EPERM)
-		return io_vfio_fail(v, rc,
-				    "the IOMMU does not remap interrupts, or a neighbour in IOMMU group "
-				    "%d has another owner, so VFIO refuses", v->pci.iommu_group);
+		return io_vfio_fail(
+			v, rc,
+			"the IOMMU does not remap interrupts, or a neighbour in IOMMU group "
+			"%d has another owner, so VFIO refuses",
+			v->pci.iommu_group);
 	return io_vfio_fail(v, rc, "%s: binding it to iommufd: %s", node, strerror(-rc));
 }
 
@@ -85,8 +87,9 @@ static int cdev_windows(struct io_vfio *v)
 		rc = -EPROTO;
 	}
 	free(range);
-	return rc == 0 ? 0 : io_vfio_fail(v, rc, "iommufd: asking for usable addresses: %s",
-					  strerror(-rc));
+	return rc == 0 ? 0
+		       : io_vfio_fail(v, rc, "iommufd: asking for usable addresses: %s",
+				      strerror(-rc));
 }
 
 static int map_file(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova)
@@ -129,7 +132,8 @@ static int cdev_map(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova)
 			return rc;
 		if (rc == -ENOTTY) {
 			v->no_map_file = true;
-			io_vfio_info(v, "this kernel's iommufd maps memory by address, not by file");
+			io_vfio_info(v,
+				     "this kernel's iommufd maps memory by address, not by file");
 		}
 	}
 	return map_va(v, mem, iova);

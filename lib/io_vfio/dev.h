@@ -174,8 +174,8 @@ int io_vfio_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offs
 bool io_vfio_in_one_area(const struct io_vfio_region *r, uint64_t offset, uint64_t len);
 
 /*
- * What the kernel's list says of all of [start, start + len) of physical memory: UNKNOWN if nothing,
- * or more than one thing. The text form is for tests.
+ * What the kernel's list says of all of [start, start + len) of physical memory: UNKNOWN if
+ * nothing, or more than one thing. The text form is for tests.
  */
 enum bh_attr io_vfio_memtype(uint64_t start, uint64_t len);
 enum bh_attr io_vfio_memtype_parse(const char *list, uint64_t start, uint64_t len);

@@ -63,7 +63,8 @@ int io_vfio_fail_busy(const struct io_vfio *v, const char *node)
 				    holder.command, holder.pid, holder.node);
 	return io_vfio_fail(v, -EBUSY,
 			    "somebody has %s open, and it cannot be seen who: as root, `fuser -v "
-			    "/dev/vfio/*` shows it", node);
+			    "/dev/vfio/*` shows it",
+			    node);
 }
 
 int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd)
@@ -78,11 +79,14 @@ int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd)
 		return io_vfio_fail_busy(v, node);
 	if (rc == -ENOENT)
 		return io_vfio_fail(v, -EOPNOTSUPP,
-				    "%s does not exist: is VFIO loaded (`modprobe vfio-pci`)?", node);
+				    "%s does not exist: is VFIO loaded (`modprobe vfio-pci`)?",
+				    node);
 	if (rc == -EACCES || rc == -EPERM)
-		return io_vfio_fail(v, -EACCES,
-				    "no permission to open %s: `TARGET_USER=NAME scripts/setup.sh` as "
-				    "root gives it to a user", node);
+		return io_vfio_fail(
+			v, -EACCES,
+			"no permission to open %s: `TARGET_USER=NAME scripts/setup.sh` as "
+			"root gives it to a user",
+			node);
 	return io_vfio_fail(v, rc, "%s: %s", node, strerror(-rc));
 }
 
@@ -116,18 +120,23 @@ static int look(struct io_vfio *v, const char *bdf)
 	v->dev.info.node = v->pci.node;
 	/* First: without one, vfio-pci does not even take it. */
 	if (!has_iommu(&v->pci))
-		return io_vfio_fail(v, -EOPNOTSUPP,
-				    "no IOMMU protects memory from it, so it is not used: enable the "
-				    "IOMMU in the BIOS and with intel_iommu=on (or amd_iommu=on) on the "
-				    "kernel's command line");
+		return io_vfio_fail(
+			v, -EOPNOTSUPP,
+			"no IOMMU protects memory from it, so it is not used: enable the "
+			"IOMMU in the BIOS and with intel_iommu=on (or amd_iommu=on) on the "
+			"kernel's command line");
 	if (v->pci.driver[0] == '\0')
-		return io_vfio_fail(v, -EBUSY,
-				    "no driver has it: `PCI_ALLOWED=%s scripts/setup.sh` binds it to "
-				    "vfio-pci", bdf);
+		return io_vfio_fail(
+			v, -EBUSY,
+			"no driver has it: `PCI_ALLOWED=%s scripts/setup.sh` binds it to "
+			"vfio-pci",
+			bdf);
 	if (!bh_pci_is_vfio(&v->pci))
-		return io_vfio_fail(v, -EBUSY,
-				    "the kernel's driver %s has it: `PCI_ALLOWED=%s scripts/setup.sh` "
-				    "binds it to vfio-pci, if nothing uses it", v->pci.driver, bdf);
+		return io_vfio_fail(
+			v, -EBUSY,
+			"the kernel's driver %s has it: `PCI_ALLOWED=%s scripts/setup.sh` "
+			"binds it to vfio-pci, if nothing uses it",
+			v->pci.driver, bdf);
 	return 0;
 }
 
@@ -220,8 +229,8 @@ static int read_ids(struct io_vfio *v)
 {
 	int rc = bh__device_read_ids(&v->dev);
 
-	return rc == 0 ? 0 : io_vfio_fail(v, rc, "reading its configuration space: %s",
-					  strerror(-rc));
+	return rc == 0 ? 0
+		       : io_vfio_fail(v, rc, "reading its configuration space: %s", strerror(-rc));
 }
 
 static int start_watch(struct io_vfio *v)
@@ -234,8 +243,8 @@ static int start_watch(struct io_vfio *v)
 static int open_steps(struct io_vfio *v)
 {
 	int (*const step[])(struct io_vfio *) = {
-		v->path->open, learn_device, io_vfio_regions_learn, io_vfio_irqs_learn, read_ids,
-		start_watch,   v->path->windows,
+		v->path->open, learn_device, io_vfio_regions_learn, io_vfio_irqs_learn,
+		read_ids,      start_watch,  v->path->windows,
 	};
 	int rc = 0;
 

@@ -27,8 +27,8 @@ int io_vfio_fail_memlock(const struct io_vfio *v, const struct bh_mem *mem)
 
 	bh_format_size(mem->len, size, sizeof(size));
 	if (getrlimit(RLIMIT_MEMLOCK, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
-		return io_vfio_fail(v, -ENOMEM,
-				    "the kernel has not the memory to map a pool of %s", size);
+		return io_vfio_fail(v, -ENOMEM, "the kernel has not the memory to map a pool of %s",
+				    size);
 	bh_format_size(rl.rlim_cur, limit, sizeof(limit));
 	return io_vfio_fail(v, -ENOMEM,
 			    "mapping a pool of %s locks it in memory, and this user may lock %s: "
@@ -43,10 +43,11 @@ static int fail_no_place(const struct io_vfio *v, const struct bh_mem *mem)
 	char size[32];
 
 	bh_format_size(mem->len, size, sizeof(size));
-	return io_vfio_fail(v, -ENOSPC,
-			    "no room for a pool of %s in the %u window(s) of its IOMMU, which end at "
-			    "0x%llx", size, w->count,
-			    w->count ? (unsigned long long)w->window[w->count - 1].last : 0ull);
+	return io_vfio_fail(
+		v, -ENOSPC,
+		"no room for a pool of %s in the %u window(s) of its IOMMU, which end at "
+		"0x%llx",
+		size, w->count, w->count ? (unsigned long long)w->window[w->count - 1].last : 0ull);
 }
 
 int io_vfio_dma_map(struct bh_dma_listener *listener, const struct bh_mem *mem)
@@ -94,8 +95,8 @@ void io_vfio_dma_unmap(struct bh_dma_listener *listener, const struct bh_mem *me
 		io_vfio_lose(v, "its translations could not be changed");
 	rc = v->path->unmap(v, iova, mem->len);
 	if (rc != 0) {
-		(void)io_vfio_fail(v, rc, "unmapping iova 0x%llx: %s",
-				   (unsigned long long)iova, strerror(-rc));
+		(void)io_vfio_fail(v, rc, "unmapping iova 0x%llx: %s", (unsigned long long)iova,
+				   strerror(-rc));
 		io_vfio_lose(v, "memory could not be taken back from it");
 	}
 	(void)bh_range_map_remove(&v->maps, iova, mem->len, NULL);

@@ -33,10 +33,11 @@ static int fail_not_viable(const struct io_vfio *v)
 						 used ? ", " : "", m->name, m->driver);
 	}
 	bh_pci_group_free(group);
-	return io_vfio_fail(v, -EBUSY,
-			    "IOMMU group %d cannot be used while kernel drivers have devices in it: "
-			    "%s; bind them to vfio-pci too, with scripts/setup.sh",
-			    v->pci.iommu_group, text);
+	return io_vfio_fail(
+		v, -EBUSY,
+		"IOMMU group %d cannot be used while kernel drivers have devices in it: "
+		"%s; bind them to vfio-pci too, with scripts/setup.sh",
+		v->pci.iommu_group, text);
 }
 
 static int open_group(struct io_vfio *v)
@@ -179,11 +180,12 @@ static int group_explain_map(struct io_vfio *v, const struct bh_mem *mem, int rc
 	if (rc == -ENOMEM)
 		return io_vfio_fail_memlock(v, mem);
 	if (rc == -ENOSPC)
-		return io_vfio_fail(v, rc,
-				    "its container takes no more than %llu mappings: use fewer, larger "
-				    "pools, or as root `echo 1000000 > "
-				    "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`",
-				    (unsigned long long)v->dma_avail);
+		return io_vfio_fail(
+			v, rc,
+			"its container takes no more than %llu mappings: use fewer, larger "
+			"pools, or as root `echo 1000000 > "
+			"/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`",
+			(unsigned long long)v->dma_avail);
 	return io_vfio_fail(v, rc, "mapping a pool of %zu bytes: %s", mem->len, strerror(-rc));
 }
 

@@ -5,8 +5,8 @@
  * Kernels before 6.5 fix the number of MSI-X vectors when the first is enabled (NORESIZE). There a
  * vector beyond it means disabling the type and enabling it again with more, during which an
  * interrupt may get lost: every eventfd that was bound is signalled afterwards, since a needless
- * look costs nothing. So that this is rare, the first bind asks for all vectors of the type, and for
- * no more than it needs if the kernel cannot give that many.
+ * look costs nothing. So that this is rare, the first bind asks for all vectors of the type, and
+ * for no more than it needs if the kernel cannot give that many.
  *
  * The removal request and the error interrupt are the backend's own (watch.c).
  */

@@ -4,11 +4,11 @@
  *
  * Write-combining is tried on three rungs: a dma-buf of the slice with the attribute set (if this
  * kernel can), sysfs's resourceN_wc (if the BAR is prefetchable), and the device's fd, which is
- * uncached. What was asked for and granted is one thing, what is in force another: on x86 the kernel
- * has one memory type per physical range, vfio-pci claims every BAR as uncached, and a mapping that
- * was granted as write-combining then is not. So `attr` says write-combining only if the kernel's
- * list of memory types does, or on a machine that keeps none. Uncached through the device's fd is
- * VFIO's own promise and needs no list, unless the list says otherwise.
+ * uncached. What was asked for and granted is one thing, what is in force another: on x86 the
+ * kernel has one memory type per physical range, vfio-pci claims every BAR as uncached, and a
+ * mapping that was granted as write-combining then is not. So `attr` says write-combining only if
+ * the kernel's list of memory types does, or on a machine that keeps none. Uncached through the
+ * device's fd is VFIO's own promise and needs no list, unless the list says otherwise.
  *
  * A page has one attribute here: mappings are remembered, and one that wants something else of the
  * same page is refused. Pages are guarded, so that a device that goes away does not raise SIGBUS in
@@ -126,10 +126,12 @@ static int map_resource_wc(struct io_vfio *v, const struct io_vfio_map *m, uint6
 static const char *why_uncached(const struct io_vfio *v, unsigned int bar, int resource_rc)
 {
 	if (bar > 5 || !(v->pci.res[bar].flags & BH_PCI_RES_PREFETCH))
-		return "uncached: the BAR is not prefetchable, and this kernel's VFIO sets no memory "
+		return "uncached: the BAR is not prefetchable, and this kernel's VFIO sets no "
+		       "memory "
 		       "attributes";
 	if (resource_rc == -EACCES || resource_rc == -EPERM)
-		return "uncached: this user may not open the BAR in sysfs, and this kernel's VFIO sets "
+		return "uncached: this user may not open the BAR in sysfs, and this kernel's VFIO "
+		       "sets "
 		       "no memory attributes";
 	return "uncached: vfio-pci has claimed the BAR as uncached, so the kernel refuses another "
 	       "attribute in sysfs, and its VFIO sets none";
@@ -165,10 +167,12 @@ static enum bh_attr attr_in_force(const struct io_vfio *v, const struct io_vfio_
 		return rung->requested;
 	listed = io_vfio_memtype(v->pci.res[m->bar].start + m->base, m->guard.len);
 	if (rung->requested == BH_ATTR_WC && listed == BH_ATTR_UC)
-		rung->why = "granted as write-combining, but the kernel's list of memory types says "
-			    "uncached";
+		rung->why =
+			"granted as write-combining, but the kernel's list of memory types says "
+			"uncached";
 	if (rung->requested == BH_ATTR_WC && listed == BH_ATTR_UNKNOWN)
-		rung->why = "granted as write-combining, which cannot be confirmed: the kernel's list of "
+		rung->why = "granted as write-combining, which cannot be confirmed: the kernel's "
+			    "list of "
 			    "memory types cannot be read, or does not tell";
 	if (rung->requested == BH_ATTR_UC && listed == BH_ATTR_UNKNOWN)
 		return BH_ATTR_UC;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A memory attribute for a BAR's dma-buf: an interface proposed for Linux and in no released kernel.
+ * A memory attribute for a BAR's dma-buf: an interface proposed for Linux and in no released
+ * kernel.
  *
  * Everything known of it is in this file. It has no number yet: candidates are tried only when the
  * caller asks for it, and one that answers is believed only if it answers as the proposal says and

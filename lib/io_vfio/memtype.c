@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which memory type the kernel has registered for physical memory: x86 keeps a list, and shows it to
- * root while debugfs is mounted. Lines look like
+ * Which memory type the kernel has registered for physical memory: x86 keeps a list, and shows it
+ * to root while debugfs is mounted. Lines look like
  *	PAT: [mem 0x00000000fe800000-0x00000000fe804000] uncached-minus
  * with the end exclusive. Every mapping of such memory gets the registered type, whatever it asked
  * for, so the list is the authority.
@@ -19,7 +19,7 @@ static enum bh_attr attr_of(const char *name)
 {
 	if (strncmp(name, "write-combining", 15) == 0)
 		return BH_ATTR_WC;
-	/* uncached-minus: uncached, unless an MTRR says write-combining, which nobody sets any more. */
+	/* uncached-minus: uncached, unless an MTRR says otherwise, which nobody sets any more. */
 	if (strncmp(name, "uncached", 8) == 0)
 		return BH_ATTR_UC;
 	return BH_ATTR_UNKNOWN;

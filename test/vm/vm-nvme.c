@@ -93,7 +93,8 @@ static bool wait_done(struct host *h, unsigned int want, bool interrupt)
 			return vm_fail("%u of %u completed", h->done, want);
 		if (interrupt && h->done < want && bh_nvme_queue_arm(h->q) == 0 &&
 		    poll(&p, 1, 5000) != 1)
-			return vm_fail("no interrupt within 5 s, %u of %u completed", h->done, want);
+			return vm_fail("no interrupt within 5 s, %u of %u completed", h->done,
+				       want);
 	}
 	return true;
 }
@@ -114,8 +115,10 @@ static bool submit(struct host *h, bool write, int i, uint64_t piece)
 	int rc;
 
 	do {
-		rc = write ? bh_nvme_write(h->q, h->ns, h->buf[i], piece * blocks, blocks, 0, count, h)
-			   : bh_nvme_read(h->q, h->ns, h->buf[i], piece * blocks, blocks, 0, count, h);
+		rc = write ? bh_nvme_write(h->q, h->ns, h->buf[i], piece * blocks, blocks, 0, count,
+					   h)
+			   : bh_nvme_read(h->q, h->ns, h->buf[i], piece * blocks, blocks, 0, count,
+					  h);
 	} while (rc == -EAGAIN && bh_nvme_queue_poll(h->q, 0) >= 0 && bh_nvme_poll(h->nvme) >= 0 &&
 		 now_ms() < end);
 	return rc == 0 || vm_fail("submitting: error %d", -rc);
@@ -229,7 +232,8 @@ static bool busy_until(struct host *h, const bool *flag)
 	h->done = h->errors = 0;
 	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE) && now_ms() < end) {
 		while (sent - h->done < DEPTH && rc == 0) {
-			rc = bh_nvme_read(h->q, h->ns, h->buf[sent % DEPTH], 0, blocks, 0, count, h);
+			rc = bh_nvme_read(h->q, h->ns, h->buf[sent % DEPTH], 0, blocks, 0, count,
+					  h);
 			sent += rc == 0;
 		}
 		(void)bh_nvme_queue_poll(h->q, 0);

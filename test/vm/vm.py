@@ -123,6 +123,9 @@ class Guest:
         kernel = tree.kernel_image()
         if m.kernel == "built":
             kernel = os.path.join(cache.kernel(), "bzImage")
+            # Hotplug by the ports themselves, which without ASPM ACPI would keep to itself.
+            argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+            m.append += " pcie_ports=native"
         argv += ["-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max",
                  "-m", str(m.memory), "-smp", str(m.cpus), "-display", "none", "-monitor", "none",
                  "-serial", "stdio", "-no-reboot", "-net", "none", "-nodefaults",
@@ -176,10 +179,13 @@ class Guest:
             *lines, pending = pending.split(b"\n")
             for line in lines:
                 self.line(line.decode("utf-8", "replace").rstrip("\r"))
+        if pending:
+            self.line(pending.decode("utf-8", "replace"))
         self.proc.wait()
         if self.ended:
             return None
-        return "the guest ended early: " + (self.console[-1] if self.console else "no output")
+        said = self.console[-1] if self.console else "no output"
+        return "it ended early (QEMU's status %d): %s" % (self.proc.returncode, said)
 
     def close(self):
         self.proc.kill()

@@ -49,7 +49,8 @@ bool vm_init(struct vm *vm, const char *address)
 	vm->opts.log = &vm->log;
 	bh_pool_opts_init(&pool);
 	pool.bytes = POOL_BYTES;
-	if (bh_pool_create(&pool, &vm->pool) != 0 || bh_dma_space_create(&vm->log, &vm->space) != 0 ||
+	if (bh_pool_create(&pool, &vm->pool) != 0 ||
+	    bh_dma_space_create(&vm->log, &vm->space) != 0 ||
 	    bh_dma_space_add(vm->space, vm->pool) != 0)
 		return vm_fail("no memory for a pool");
 	vm->opts.space = vm->space;

@@ -34,12 +34,12 @@ void vm_fini(struct vm *vm);
 bool vm_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void vm_skip(const char *reason);
 
-#define VM_CHECK(condition)                                                                        \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			vm_fail("%s:%d: %s", __FILE__, __LINE__, #condition);                      \
-			return;                                                                    \
-		}                                                                                  \
+#define VM_CHECK(condition)                                                   \
+	do {                                                                  \
+		if (!(condition)) {                                           \
+			vm_fail("%s:%d: %s", __FILE__, __LINE__, #condition); \
+			return;                                               \
+		}                                                             \
 	} while (0)
 
 struct vm_case {

@@ -47,3 +47,23 @@ bind() {
 	driver=$(basename "$(readlink "$dev/driver")")
 	[ "$driver" = "$2" ] || echo "@@ NOTE $1 is bound to '$driver', not $2"
 }
+
+# Have the harness do something to the machine.
+qmp() {
+	echo "@@ QMP $*" >/dev/console
+}
+
+# remove BDF CASE COMMAND...: runs a case of vm-nvme, and the command once there is traffic.
+remove() {
+	vm-nvme "$1" "$2" >/tmp/removal &
+	shift 2
+	n=0
+	until grep -q BUSY /tmp/removal || [ $n -gt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	"$@"
+	wait $!
+	uniq /tmp/removal
+	grep -q '^PASS' /tmp/removal
+}
