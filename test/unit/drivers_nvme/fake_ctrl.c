@@ -326,6 +326,8 @@ static int map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uin
 				.offset = offset,
 				.len = len,
 				.requested = want,
+				.fd = f->bell_fd,
+				.fd_offset = offset - 0x1000,
 				.bar = bar,
 				.why = "fake" };
 	map->attr = f->o.bells == FAKE_MAPPED ? BH_ATTR_MEMORY : BH_ATTR_UC;
