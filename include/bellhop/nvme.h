@@ -106,8 +106,12 @@ const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);
 
 /* ---- namespaces ---- */
 
-/* Active namespaces in ascending order of id. Handles stay valid until detach; one that went away
- * has 0 blocks. */
+/*
+ * Active namespaces in ascending order of id, the first 1024 of them. Handles stay valid until
+ * detach; one that went away has 0 blocks. Left out are those with blocks of a size outside 512
+ * bytes to 1 MiB or over the transfer limit; listed, but I/O to them -EINVAL, those formatted with
+ * metadata.
+ */
 struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme);
 struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns);
 struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid); /* NULL: not active */
