@@ -214,9 +214,10 @@ unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
  * boundary or a PRP-illegal iovec are split and complete once. An iovec may go away after the call,
  * unless the request takes more commands than the queue's depth: then it stays until done.
  *
- * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0, buffer
- * size mismatch, or pieces of less than a block that no PRP list can name; -EFAULT: buffer outside
- * the device's pools or not dword aligned; -ENODEV: gone or failed. Queue owner.
+ * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0 or past
+ * address 2^64 - 1, buffer size mismatch, a namespace that is not served, or pieces of less than a
+ * block that no PRP list can name; -EFAULT: buffer outside the device's pools or not dword aligned;
+ * -ENODEV: gone or failed. Queue owner.
  */
 int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);

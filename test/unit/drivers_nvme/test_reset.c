@@ -421,7 +421,7 @@ static void admin_timeout_resets(void)
 
 	rig_open(&r, NULL);
 	bh_nvme_opts_init(&nopts);
-	nopts.admin_timeout_ns = 50000000;
+	nopts.admin_timeout_ns = 300000000;
 	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, &nopts), 0);
 	CU_ASSERT_EQUAL_FATAL(rig_queue(&r, 16, false), 0);
 	fake_set(&r.fake->ignore_admin, BH_NVME_ADMIN_IDENTIFY + 1);
