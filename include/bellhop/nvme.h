@@ -71,8 +71,8 @@ void bh_nvme_opts_init(struct bh_nvme_opts *opts);
  * Resets and enables the controller (waiting as long as CAP.TO says, no longer), identifies it and
  * its namespaces. -ENODEV: gone, or registers read all-ones; -ETIMEDOUT: never became ready (the
  * log says which step and limit); -EIO: fatal status, or an admin command failed (logged with its
- * status); -ENOTSUP: no NVM command set, or a page size we lack; -ENOMEM: no room in the space's
- * pools; -EINVAL.
+ * status); -ENOTSUP: no NVM command set, a page size we lack, queues of one entry, doorbells
+ * outside BAR 0; -ENOMEM: no room in the space's pools; -EINVAL.
  */
 int bh_nvme_attach(struct bh_device *dev, const struct bh_nvme_opts *opts, struct bh_nvme **out);
 

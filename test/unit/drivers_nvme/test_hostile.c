@@ -98,7 +98,37 @@ static void a_block_size_may_turn_bad(void)
 	rig_close(&r);
 }
 
+static void doorbells_lie_in_the_bar(void)
+{
+	struct fake_opts o;
+	struct rig r;
+	struct tally t = { 0 };
+	struct bh_nvme_queue *more;
+
+	fake_opts_init(&o);
+	for (o.bells = FAKE_MAPPED; o.bells <= FAKE_WRITTEN; o.bells++) {
+		/* Room for two queues of eight. */
+		o.dstrd = 10;
+		o.bar_bytes = 0x1000 + 6 * 4096;
+		rig_start(&r, &o, 7);
+		CU_ASSERT_EQUAL(bh_nvme_max_queues(r.nvme), 2);
+		CU_ASSERT_EQUAL(bh_nvme_queue_create(r.nvme, NULL, &more), 0);
+		CU_ASSERT_EQUAL(bh_nvme_queue_create(r.nvme, NULL, &more), -ENOSPC);
+		CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 64, 0, tally_done, &t), 0);
+		CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
+		rig_close(&r);
+		t.done = 0;
+		/* Not even for the admin queue. */
+		o.dstrd = 15;
+		rig_open(&r, &o);
+		CU_ASSERT_EQUAL(rig_attach(&r, NULL), -ENOTSUP);
+		CU_ASSERT_PTR_NOT_NULL(strstr(r.last_error, "doorbells"));
+		rig_close(&r);
+	}
+}
+
 BH_SUITE("nvme_hostile", { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
 	 { "looping_and_broadcast_lists_end", looping_and_broadcast_lists_end },
 	 { "impossible_block_sizes_are_not_active", impossible_block_sizes_are_not_active },
-	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad }, )
+	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad },
+	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar }, )
