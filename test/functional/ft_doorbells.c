@@ -15,6 +15,8 @@
 
 #define ENTRIES 16
 #define WRAPS 10000
+/* The driver may make rings of twice the depth. */
+#define REQUESTS_OF(wraps) ((uint64_t)(wraps) * 2 * ENTRIES)
 
 static void open_rig(struct ft_target *target, struct ft_host *host, const char *rest)
 {
@@ -87,9 +89,9 @@ static void constant_load(const char *rest)
 	struct bh_nvme_queue *q = ft_queue(&host, ENTRIES - 1);
 	ft_pattern_write(&host, q, host.ns, 0, bh_nvme_ns_blocks(host.ns));
 	ft_load_begin(&load, &host, q, host.ns, &traffic);
-	run_stretch(&target, &load, 100 * ENTRIES);
+	run_stretch(&target, &load, REQUESTS_OF(100));
 	do {
-		s = run_stretch(&target, &load, (uint64_t)WRAPS * ENTRIES);
+		s = run_stretch(&target, &load, REQUESTS_OF(WRAPS));
 		if (s.messages > 2 * s.sleeps + WRAPS / 1000)
 			ft_fail(__FILE__, __LINE__, "%llu messages woke a target that slept %llu times",
 				(unsigned long long)s.messages, (unsigned long long)s.sleeps);
