@@ -55,6 +55,18 @@ static void find_io_fds(struct bh_nvme *nvme)
 	nvme->num_io_fds = n > 0 ? (unsigned int)n : 0;
 }
 
+unsigned int bh__bells_pairs(const struct bh_nvme *nvme)
+{
+	uint64_t stride = 4u << nvme->dstrd, pairs;
+	struct bh_region_info info;
+
+	if (bh_device_region_info(nvme->dev, 0, &info) || info.len < BH_NVME_REG_DOORBELLS + 4)
+		return 0;
+	/* The last doorbell needs its 4 bytes, not the whole stride. */
+	pairs = ((info.len - BH_NVME_REG_DOORBELLS - 4) / stride + 1) / 2;
+	return pairs > 65536 ? 65536 : (unsigned int)pairs;
+}
+
 int bh__bells_setup(struct bh_nvme *nvme)
 {
 	unsigned int queues = nvme->opts.queues ? nvme->opts.queues : 64;
@@ -62,6 +74,11 @@ int bh__bells_setup(struct bh_nvme *nvme)
 	uint64_t from, len;
 	int rc;
 
+	if (!bh__bells_pairs(nvme)) {
+		bh__log(nvme, BH_LOG_ERROR, "the doorbells lie outside BAR 0 (CAP.DSTRD %u)",
+			nvme->dstrd);
+		return bh_device_gone(nvme->dev) ? -ENODEV : -ENOTSUP;
+	}
 	if (mappable(nvme, queues, &from, &len)) {
 		rc = bh_device_map_bar(nvme->dev, 0, from, len, want, 0, &nvme->db_map);
 		if (rc == -ENODEV)

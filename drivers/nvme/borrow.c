@@ -15,8 +15,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <dirent.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,61 +25,6 @@
 #include "nvme/queue_io.h"
 
 /* ---- the lender ---- */
-
-/* The file offset of what is mapped at va, and which file that is. */
-static int mapping_of(const void *va, struct stat *file, uint64_t *offset)
-{
-	unsigned long long begin, end, at, inode;
-	unsigned int major, minor;
-	char line[512];
-	FILE *maps = fopen("/proc/self/maps", "re");
-	int rc = -EOPNOTSUPP;
-
-	if (!maps)
-		return rc;
-	while (rc && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%llx-%llx %*s %llx %x:%x %llu", &begin, &end, &at, &major, &minor,
-			   &inode) != 6)
-			continue;
-		if ((uintptr_t)va < begin || (uintptr_t)va >= end || !inode)
-			continue;
-		file->st_ino = inode;
-		*offset = at + ((uintptr_t)va - begin);
-		rc = 0;
-	}
-	fclose(maps);
-	return rc;
-}
-
-/*
- * A new fd for the memory file behind a mapped doorbell. The backend keeps the fd it mapped open,
- * but a bh_map does not name it; it is found among ours by inode. -EOPNOTSUPP: not a memory file.
- */
-static int doorbell_fd(const void *va, int *fd, uint64_t *offset)
-{
-	struct stat want, have;
-	struct dirent *entry;
-	DIR *dir;
-	int rc, n;
-
-	rc = mapping_of(va, &want, offset);
-	if (rc)
-		return rc;
-	dir = opendir("/proc/self/fd");
-	if (!dir)
-		return -EOPNOTSUPP;
-	rc = -EOPNOTSUPP;
-	while (rc == -EOPNOTSUPP && (entry = readdir(dir))) {
-		n = atoi(entry->d_name);
-		if (entry->d_name[0] == '.' || n == dirfd(dir) || fstat(n, &have) ||
-		    !S_ISREG(have.st_mode) || have.st_ino != want.st_ino)
-			continue;
-		*fd = fcntl(n, F_DUPFD_CLOEXEC, 0);
-		rc = *fd < 0 ? -errno : 0;
-	}
-	closedir(dir);
-	return rc;
-}
 
 static void describe_ns(const struct bh_nvme *nvme, struct bh_nvme_queue_desc *desc)
 {
@@ -98,13 +41,18 @@ static void describe_ns(const struct bh_nvme *nvme, struct bh_nvme_queue_desc *d
 	}
 }
 
+static int dup_fd(int fd, int *out)
+{
+	*out = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return *out < 0 ? -errno : 0;
+}
+
 static int dup_pool(struct bh_pool *pool, const void *va, int *fd, uint64_t *offset)
 {
 	const struct bh_mem *mem = bh_pool_mem(pool);
 
 	*offset = mem->fd_offset + (uint64_t)((const uint8_t *)va - (const uint8_t *)mem->va);
-	*fd = fcntl(mem->fd, F_DUPFD_CLOEXEC, 0);
-	return *fd < 0 ? -errno : 0;
+	return dup_fd(mem->fd, fd);
 }
 
 int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_desc *desc,
@@ -116,7 +64,8 @@ int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_d
 
 	memset(desc, 0, sizeof(*desc));
 	fds[0] = fds[1] = fds[2] = -1;
-	if (!q->dev || q->sqd.kick != BH__KICK_STORE || q->cqd.kick != BH__KICK_STORE)
+	if (!q->dev || q->sqd.kick != BH__KICK_STORE || q->cqd.kick != BH__KICK_STORE ||
+	    nvme->db_map.fd < 0)
 		return -EOPNOTSUPP;
 	*desc = (struct bh_nvme_queue_desc){
 		.version = 1,
@@ -137,7 +86,9 @@ int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_d
 	desc->sq_offset = base;
 	desc->cq_offset = base + (uint64_t)(q->cq - q->sq);
 	desc->list_offset = base + (uint64_t)(q->list - q->sq);
-	rc = rc ? rc : doorbell_fd(q->sqd.reg, &fds[1], &desc->doorbell_offset);
+	desc->doorbell_offset =
+		nvme->db_map.fd_offset + (uint64_t)((uint8_t *)q->sqd.reg - nvme->db_map.va);
+	rc = rc ? rc : dup_fd(nvme->db_map.fd, &fds[1]);
 	if (!rc && q->sqd.shadow)
 		rc = dup_pool(nvme->shadow_pool, q->sqd.shadow, &fds[2], &desc->shadow_offset);
 	for (i = 0; rc && i < 3; i++) {

@@ -1,5 +1,3 @@
 # SPDX-License-Identifier: BSD-3-Clause
 drivers_nvme_SRCS := admin.c bells.c borrow.c complete.c ctrl.c doorbell.c event.c ioq.c irq.c nvme.c \
 	ns.c prp.c queue.c queue_io.c reset.c sgl.c split.c timeout.c
-# gcc says that ThreadSanitizer does not model fences; nothing here relies on one to be race-free.
-drivers_nvme_CFLAGS := $(if $(filter thread,$(SAN)),$(if $(findstring gcc,$(CC)),-Wno-tsan))

@@ -162,15 +162,13 @@ bool bh__queue_poll_slow(struct bh_nvme_queue *q, struct bh_nvme_result *out, un
 	return true;
 }
 
+/*
+ * Acknowledges nothing, though nothing may be outstanding: a callback may be what submits, and the
+ * poll that called it has the ring's state in its hands.
+ */
 int bh__queue_refuse(struct bh_nvme_queue *q)
 {
-	uint32_t slow = bh__queue_slow(q);
-
-	/* An owner who only submits would never let a reset end. */
-	if ((slow & (BH__Q_DISABLED | BH__Q_GONE)) && q->ack != slow >> BH__Q_GEN_SHIFT &&
-	    !bh__queue_busy(q))
-		acknowledge(q, slow);
-	return slow & BH__Q_GONE ? -ENODEV : -EAGAIN;
+	return bh__queue_slow(q) & BH__Q_GONE ? -ENODEV : -EAGAIN;
 }
 
 /* A zombie whose Abort is over is a free cid again. */

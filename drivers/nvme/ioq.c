@@ -184,10 +184,15 @@ static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 	bh__queue_free(q);
 }
 
-/* A quarter more than can be in flight (queue_io.c says why), if the controller has them. */
+/*
+ * A quarter more than can be in flight (queue_io.c says why), if the controller has them; twice as many
+ * with shadow doorbells, so that a controller whose event index trails by half a ring is never rung for
+ * nothing.
+ */
 static unsigned int ring_entries(const struct bh_nvme *nvme, unsigned int depth)
 {
-	unsigned int want = depth + 1 + depth / 4, most = nvme->max_depth;
+	unsigned int want = nvme->shadow_on ? 2 * depth + 2 : depth + 1 + depth / 4;
+	unsigned int most = nvme->max_depth;
 
 	most = most > UINT16_MAX ? UINT16_MAX : most;
 	return want < most ? want : most;

@@ -7,7 +7,12 @@
  * needs (block size, transfer limit, boundary) is one 64-bit word, replaced at once, so a rescan
  * never shows a queue owner half of a change.
  *
- * Formats with metadata are listed but not served: no I/O function here passes metadata.
+ * Formats with metadata are listed but not served: no I/O function here passes metadata. Blocks of
+ * a size that no format has, or larger than a command may be, are no namespace: nobody could say
+ * how many bytes one has.
+ *
+ * The controller's lists are believed as long as they ascend, and up to a number of namespaces
+ * that bounds what a scan costs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +20,8 @@
 
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
+
+#define NS_MOST 1024u
 
 static int identify(struct bh_nvme *nvme, uint8_t cns, uint32_t nsid, void *buf)
 {
@@ -48,6 +55,15 @@ static void ns_gone(struct bh_nvme_ns *ns)
 	__atomic_store_n(&ns->blocks, 0, __ATOMIC_RELAXED);
 }
 
+/* Gone, and I/O to it is refused here: the block size stays what it was. */
+static void ns_unserved(struct bh_nvme_ns *ns)
+{
+	uint32_t shift = bh__geom_shift(__atomic_load_n(&ns->geom, __ATOMIC_RELAXED));
+
+	__atomic_store_n(&ns->geom, bh__geom(shift ? shift : 9, 0, 0), __ATOMIC_RELAXED);
+	ns_gone(ns);
+}
+
 /* The UUID of the identification descriptors (CNS 03h), if there is one. */
 static void read_uuid(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf)
 {
@@ -74,22 +90,29 @@ static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = &ns->data;
 	const struct bh_nvme_lbaf *f = &id->lbaf[bh_nvme_flbas_index(id->flbas) & 63];
-	uint32_t max = 0, noiob = id->noiob;
+	uint32_t max;
 
-	if (f->lbads < 9 || f->lbads > 20) {
-		bh__log(nvme, BH_LOG_WARN, "namespace %u has blocks of 2^%u bytes: not served",
+	if (!id->nsze) {
+		ns_gone(ns);
+		return;
+	}
+	if (f->lbads < 9 || f->lbads > 20 || !(nvme->max_transfer >> f->lbads)) {
+		bh__log(nvme, BH_LOG_WARN, "namespace %u has blocks of 2^%u bytes: left out",
 			ns->nsid, f->lbads);
-	} else if (f->ms) {
+		ns_unserved(ns);
+		return;
+	}
+	max = nvme->max_transfer >> f->lbads;
+	max = max > 65536 ? 65536 : max;
+	if (f->ms) {
 		bh__log(nvme, BH_LOG_WARN,
 			"namespace %u is formatted with %u bytes of metadata: not served", ns->nsid,
 			f->ms);
-	} else {
-		max = nvme->max_transfer >> f->lbads;
-		max = max > 65536 ? 65536 : max;
+		max = 0;
 	}
-	__atomic_store_n(&ns->geom, bh__geom(f->lbads & 0x3f, max, noiob), __ATOMIC_RELAXED);
+	__atomic_store_n(&ns->geom, bh__geom(f->lbads, max, id->noiob), __ATOMIC_RELAXED);
 	__atomic_store_n(&ns->blocks, id->nsze, __ATOMIC_RELAXED);
-	ns->active = id->nsze != 0;
+	ns->active = true;
 }
 
 static int ns_read(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf)
@@ -133,7 +156,7 @@ int bh__ns_scan(struct bh_nvme *nvme)
 	uint8_t *buf = malloc(4096);
 	struct bh_nvme_ns *ns;
 	uint32_t last = 0;
-	unsigned int i;
+	unsigned int i, n = 0;
 	int rc = list && buf ? 0 : -ENOMEM;
 
 	for (ns = nvme->namespaces; ns; ns = ns->next)
@@ -141,11 +164,16 @@ int bh__ns_scan(struct bh_nvme *nvme)
 	do {
 		rc = rc ? rc : next_list(nvme, last, list);
 		/* Ascending, as it has to be, or the list has ended. */
-		for (i = 0; !rc && i < 1024 && list->nsid[i] > last; i++) {
+		for (i = 0; !rc && i < 1024 && n < NS_MOST && list->nsid[i] > last &&
+			    list->nsid[i] != BH_NVME_NSID_ALL;
+		     i++, n++) {
 			last = list->nsid[i];
 			rc = ns_read(nvme, last, buf);
 		}
-	} while (!rc && i == 1024 && last < BH_NVME_NSID_ALL - 1);
+	} while (!rc && i == 1024 && n < NS_MOST);
+	if (!rc && n == NS_MOST)
+		bh__log(nvme, BH_LOG_WARN, "namespaces after %u are left out: %u are our most",
+			last, NS_MOST);
 	for (ns = nvme->namespaces; !rc && ns; ns = ns->next)
 		if (!ns->seen)
 			ns_gone(ns);

@@ -122,6 +122,8 @@ struct bh_nvme_cmd bh__identify_cmd(uint8_t cns, uint32_t nsid, uint8_t csi, uin
 
 /* bells.c: which doorbell is where */
 int bh__bells_setup(struct bh_nvme *nvme);
+/* Queue pairs, admin included, whose doorbells lie in BAR 0. */
+unsigned int bh__bells_pairs(const struct bh_nvme *nvme);
 void bh__bells_release(struct bh_nvme *nvme);
 int bh__bells_shadow_config(struct bh_nvme *nvme);
 void bh__bells_assign(struct bh_nvme *nvme, struct bh_nvme_queue *q);

@@ -29,6 +29,7 @@ size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, 
 int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out)
 {
 	unsigned int words = (entries + 63) / 64, spare = entries - 1 - depth;
+	unsigned int batch = depth / 4 < spare ? depth / 4 : spare;
 	struct bh_nvme_queue *q;
 
 	*out = NULL;
@@ -39,7 +40,7 @@ int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue
 	q->entries = (uint16_t)entries;
 	q->depth = depth;
 	q->last = entries - 1;
-	q->cq_batch = spare ? spare : entries / 4;
+	q->cq_batch = batch ? batch : entries / 4;
 	if (!q->cq_batch)
 		q->cq_batch = 1;
 	q->efd = -1;

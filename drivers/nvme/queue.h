@@ -233,7 +233,7 @@ int bh__queue_split(struct bh_nvme_queue *q, uint8_t opc, uint32_t nsid, uint64_
 		    uint32_t cdw12, bh_nvme_done done, void *arg);
 /* Issues what fits of a parent that has more; after one of its commands completed. */
 void bh__parent_continue(struct bh_nvme_queue *q, struct bh__parent *p);
-/* Why submission is refused: -EAGAIN or -ENODEV. Acknowledges a reset if nothing is outstanding. */
+/* Why submission is refused: -EAGAIN or -ENODEV. */
 int bh__queue_refuse(struct bh_nvme_queue *q);
 
 /* Masks the vector again. irq.c */

@@ -60,7 +60,7 @@ static int identify_ctrl(struct bh_nvme *nvme)
 	return 0;
 }
 
-/* At least one, or there is no I/O. */
+/* What the controller grants, as far as there are doorbells. */
 static int number_of_queues(struct bh_nvme *nvme)
 {
 	unsigned int want = nvme->opts.queues ? nvme->opts.queues : 64, nsq, ncq;
@@ -68,14 +68,21 @@ static int number_of_queues(struct bh_nvme *nvme)
 				   .cdw10 = BH_NVME_FEAT_NUMBER_OF_QUEUES,
 				   .cdw11 = (want - 1) | (want - 1) << 16 };
 	struct bh_nvme_cpl cpl;
+	unsigned int pairs = bh__bells_pairs(nvme);
 	int rc = bh__admin_must(nvme, &cmd, NULL, 0, &cpl, "Set Features (Number of Queues)");
 
+	if (!rc && !pairs)
+		rc = -ENODEV;
 	if (rc)
 		return rc;
 	nsq = (unsigned int)BH_NVME_GET(cpl.cdw0, NUM_QUEUES_NSQ) + 1;
 	ncq = (unsigned int)BH_NVME_GET(cpl.cdw0, NUM_QUEUES_NCQ) + 1;
 	nsq = nsq < ncq ? nsq : ncq;
 	nvme->max_queues = nsq < want ? nsq : want;
+	if (nvme->max_queues >= pairs) {
+		bh__log(nvme, BH_LOG_WARN, "BAR 0 has doorbells of %u queues only", pairs - 1);
+		nvme->max_queues = pairs - 1;
+	}
 	return 0;
 }
 

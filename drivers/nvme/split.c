@@ -191,7 +191,9 @@ int bh__queue_split(struct bh_nvme_queue *q, uint8_t opc, uint32_t nsid, uint64_
 
 	if (bh__queue_slow(q) & BH__Q_STOP)
 		return bh__queue_refuse(q);
-	if (!blocks || (data && (!bh__geom_max(geom) || bh__cursor_left(at) != bytes)))
+	/* Past the last address the rest would be at block 0. */
+	if (!blocks || blocks - 1 > UINT64_MAX - lba ||
+	    (data && (!bh__geom_max(geom) || bh__cursor_left(at) != bytes)))
 		return -EINVAL;
 	n = count(q, pos, geom, data, lba, blocks);
 	if (n < 0)

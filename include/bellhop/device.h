@@ -108,6 +108,9 @@ struct bh_map {
 	enum bh_attr requested; /* what was asked of the kernel and granted */
 	enum bh_attr attr;	/* what is known to be in force */
 	const char *why;	/* static text: which rung was taken and why */
+	/* The memory file behind the mapping and where `va` lies in it; the backend's, -1: none. */
+	int fd;
+	uint64_t fd_offset;
 	/* ---- the backend's ---- */
 	unsigned int bar;
 	void *priv;

@@ -71,8 +71,8 @@ void bh_nvme_opts_init(struct bh_nvme_opts *opts);
  * Resets and enables the controller (waiting as long as CAP.TO says, no longer), identifies it and
  * its namespaces. -ENODEV: gone, or registers read all-ones; -ETIMEDOUT: never became ready (the
  * log says which step and limit); -EIO: fatal status, or an admin command failed (logged with its
- * status); -ENOTSUP: no NVM command set, or a page size we lack; -ENOMEM: no room in the space's
- * pools; -EINVAL.
+ * status); -ENOTSUP: no NVM command set, a page size we lack, queues of one entry, doorbells
+ * outside BAR 0; -ENOMEM: no room in the space's pools; -EINVAL.
  */
 int bh_nvme_attach(struct bh_device *dev, const struct bh_nvme_opts *opts, struct bh_nvme **out);
 
@@ -106,8 +106,12 @@ const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);
 
 /* ---- namespaces ---- */
 
-/* Active namespaces in ascending order of id. Handles stay valid until detach; one that went away
- * has 0 blocks. */
+/*
+ * Active namespaces in ascending order of id, the first 1024 of them. Handles stay valid until
+ * detach; one that went away has 0 blocks. Left out are those with blocks of a size outside 512
+ * bytes to 1 MiB or over the transfer limit; listed, but I/O to them -EINVAL, those formatted with
+ * metadata.
+ */
 struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme);
 struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns);
 struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid); /* NULL: not active */
@@ -210,9 +214,10 @@ unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
  * boundary or a PRP-illegal iovec are split and complete once. An iovec may go away after the call,
  * unless the request takes more commands than the queue's depth: then it stays until done.
  *
- * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0, buffer
- * size mismatch, or pieces of less than a block that no PRP list can name; -EFAULT: buffer outside
- * the device's pools or not dword aligned; -ENODEV: gone or failed. Queue owner.
+ * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0 or past
+ * address 2^64 - 1, buffer size mismatch, a namespace that is not served, or pieces of less than a
+ * block that no PRP list can name; -EFAULT: buffer outside the device's pools or not dword aligned;
+ * -ENODEV: gone or failed. Queue owner.
  */
 int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);

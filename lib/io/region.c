@@ -144,6 +144,7 @@ int bh_device_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, 
 	int rc;
 
 	memset(map, 0, sizeof(*map));
+	map->fd = -1;
 	if (!(bh_device_caps(dev) & BH_CAP_REGION_MMAP))
 		return -EOPNOTSUPP;
 	if (len == 0 || (flags & ~BH_MAP_STRICT) || (want != BH_ATTR_UC && want != BH_ATTR_WC))
@@ -162,6 +163,7 @@ void bh_device_unmap_bar(struct bh_device *dev, struct bh_map *map)
 		return;
 	dev->ops->unmap_bar(dev, map);
 	memset(map, 0, sizeof(*map));
+	map->fd = -1;
 }
 
 int bh_device_region_io_fds(struct bh_device *dev, unsigned int region, struct bh_region_io_fd *out,

@@ -194,6 +194,8 @@ int io_vfu_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uin
 	map->requested = want;
 	map->attr = BH_ATTR_MEMORY;
 	map->why = "memory shared with the vfio-user server";
+	map->fd = v->region[bar].fd;
+	map->fd_offset = v->region[bar].fd_offset + offset;
 	map->bar = bar;
 	map->priv = m;
 	return 0;

@@ -22,7 +22,7 @@ void ft_target_init(struct ft_target *target)
 	memset(target, 0, sizeof(*target));
 	target->pid = -1;
 	for (int i = 0; i < 2; i++) {
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "n%d.sock", i);
 		snprintf(target->socket[i], sizeof(target->socket[i]), "%s", ft_path(name));

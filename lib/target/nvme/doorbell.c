@@ -3,12 +3,14 @@
  * Doorbells: the register page, shadow doorbells with event indices, going to sleep.
  *
  * Event indices (base 2.0 5.8, B.5): the host rings the register when its doorbell passes the event
- * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails: having
- * read v it stores v - 1 before it posts anything that depends on v, so the host, which cannot get a
- * whole ring ahead of what was posted, never passes it. That v was read does not mean that its step
- * is over, though: the host stores its doorbell, then loads the event index, and finding v - 1 there
- * so soon it rings for nothing. So the index is stored as late as may be, when the first command of
- * the visit has been done, and for completion queues, where we set the bounds, one read behind.
+ * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails what it
+ * has read, and must stay out of two places: the host's last step, which may be under way still (it
+ * has stored the doorbell we read, and loads the event index next, so v - 1 makes it ring for
+ * nothing), and what the host may reach before we read again. A submission tail therefore trails by
+ * half a ring: a host with no more than half a ring in flight never meets it. One that is seen to
+ * have more gets v - 1, stored as late as may be, when the first command of the visit has been done;
+ * it rings for nothing only if it is stopped in between. Completions are ours to bound, so a
+ * completion head trails closely, but one read behind (queue.c).
  *
  * Before it sleeps the thread arms: it stores
  * v, so the next change rings, then a full fence, then looks again:
@@ -34,14 +36,32 @@ static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value
 	bh_cmem_dirty(t->cmem, bell->event_iova, sizeof(*bell->event_idx));
 }
 
+/* Where the index trails v. Behind 0 comes the end of the ring, or 65535 where one step is all. */
+static uint32_t behind(const struct tn_bell *bell, uint32_t v)
+{
+	return v >= bell->behind || bell->behind == 1 ? v - bell->behind
+						      : v + bell->entries - bell->behind;
+}
+
 void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
 {
 	if (v == bell->parked && !bell->is_stale)
 		return;
-	bell_store(t, bell, v - 1);
+	bell_store(t, bell, behind(bell, v));
 	bell->parked = v;
 	bell->is_stale = false;
 	bell->is_armed = false;
+}
+
+/* The tail was read: trails it now, unless the host needs it to be done late. */
+void tn_bell_read(struct tn_thread *t, struct tn_sq *sq, uint32_t v)
+{
+	uint32_t found = v >= sq->head ? v - sq->head : v + sq->entries - sq->head;
+
+	if (found > sq->entries / 2)
+		sq->bell.behind = 1;
+	if (sq->bell.behind != 1 || sq->mirror)
+		tn_bell_trail(t, &sq->bell, v);
 }
 
 static void bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
@@ -58,7 +78,7 @@ static void bell_disarm(struct tn_thread *t, struct tn_bell *bell)
 {
 	if (!bell->event_idx || !bell->is_armed)
 		return;
-	bell_store(t, bell, bell->parked - 1);
+	bell_store(t, bell, behind(bell, bell->parked));
 	bell->is_armed = false;
 	bell->is_stale = false;
 }
@@ -80,10 +100,16 @@ static void attach(struct tn_thread *t, unsigned int k, const uint32_t **db, str
 
 void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq)
 {
-	if (sq)
+	if (sq) {
+		sq->bell.entries = sq->entries;
+		sq->bell.behind = sq->entries / 2;
 		attach(t, 2u * sq->qid, &sq->db, &sq->bell);
-	if (cq)
+	}
+	if (cq) {
+		cq->bell.entries = cq->entries;
+		cq->bell.behind = 1;
 		attach(t, 2u * cq->qid + 1, &cq->db, &cq->bell);
+	}
 }
 
 /* Finds the shadow pages; false: they are gone, the register page counts again. */
@@ -200,7 +226,8 @@ void tn_admin_look(struct tn_thread *t)
 	uint32_t tail = bh_load_u32(tn_doorbell(t->ctrl, 0));
 	uint32_t head = bh_load_u32(tn_doorbell(t->ctrl, 1));
 
-	if (!watch || (watch == t->watch_seen && tail == t->admin_seen[0] && head == t->admin_seen[1]))
+	if (!watch ||
+	    (watch == t->watch_seen && tail == t->admin_seen[0] && head == t->admin_seen[1]))
 		return;
 	/* The last message has not been handled yet: what was seen stays as it is until then. */
 	if (__atomic_exchange_n(&t->admin_sent, 1, __ATOMIC_ACQ_REL))

@@ -22,8 +22,8 @@
 #include "target/nvme/io.h"
 
 /* What is returned in place of a status field, which has 15 bits. */
-#define TN_PENDING 0x8000u /* it will complete by itself */
-#define TN_RETRY 0x8001u   /* no room now: leave the entry where it is */
+#define TN_PENDING 0x8000u  /* it will complete by itself */
+#define TN_RETRY 0x8001u    /* no room now: leave the entry where it is */
 #define TN_UNMAPPED 0x8002u /* some of it cannot be reached by pointer */
 
 #define TN_SF(sc) ((uint16_t)((sc) | BH_NVME_STATUS_DNR))
@@ -59,11 +59,11 @@ struct tn_walk {
 	uint32_t len;
 	bool is_sgl;
 	bool to_client;
-	bool is_chain;	     /* PRP: the last entry of the chunk points to more */
-	bool is_last;	     /* SGL: of the last segment */
-	uint32_t count;	     /* SGL: descriptors so far */
-	uint64_t left;	     /* bytes of data not described yet */
-	uint64_t seg_left;   /* SGL: bytes of the segment, chunk included */
+	bool is_chain;	   /* PRP: the last entry of the chunk points to more */
+	bool is_last;	   /* SGL: of the last segment */
+	uint32_t count;	   /* SGL: descriptors so far */
+	uint64_t left;	   /* bytes of data not described yet */
+	uint64_t seg_left; /* SGL: bytes of the segment, chunk included */
 	struct tn_pieces *pieces;
 	uint64_t chunk[TN_PAGE_SIZE / 8];
 };
@@ -109,6 +109,8 @@ struct tn_bell {
 	uint32_t *event_idx; /* NULL: none */
 	uint64_t event_iova;
 	uint32_t parked; /* the value it trails */
+	uint32_t behind; /* by so many, in a ring of `entries` */
+	uint32_t entries;
 	bool is_armed;
 	bool is_stale; /* event_idx is to be stored whatever `parked` says */
 };
@@ -122,8 +124,8 @@ struct tn_mirror {
 	struct bh_reactor *home;
 	struct tn_thread *thread; /* NULL: left behind */
 	uint8_t *ring;
-	uint32_t at; /* index of the next entry to move */
-	uint32_t n;  /* SQ: entries being fetched; CQ: halves of one entry that were sent */
+	uint32_t at;   /* index of the next entry to move */
+	uint32_t n;    /* SQ: entries being fetched; CQ: halves of one entry that were sent */
 	uint32_t turn; /* __atomic, see slow.c */
 	int status;
 	bool is_busy;
@@ -138,9 +140,9 @@ struct tn_cq {
 	uint16_t phase; /* 0 or 1 */
 	uint16_t vector;
 	bool interrupt;
-	bool is_due;	  /* on the thread's list of interrupts to raise */
+	bool is_due; /* on the thread's list of interrupts to raise */
 	bool is_stopped;
-	bool is_asserted; /* INTx */
+	bool is_asserted;   /* INTx */
 	const uint32_t *db; /* head */
 	struct tn_cq *due_next;
 	struct tn_req *wait_first, **wait_last; /* completions without room */
@@ -185,9 +187,9 @@ struct tn_job {
 	uint8_t op;
 	uint8_t flags;
 	bool to_client;
-	bool is_nop;	 /* valid and nothing to do */
-	bool is_ranges;	 /* DSM: data are ranges */
-	bool is_all;	 /* flush of every namespace */
+	bool is_nop;	  /* valid and nothing to do */
+	bool is_ranges;	  /* DSM: data are ranges */
+	bool is_all;	  /* flush of every namespace */
 	bool is_emulated; /* compare by reading */
 };
 
@@ -258,13 +260,13 @@ struct tn_thread {
 	struct tn_stats stats; /* __atomic: written here, read by anybody */
 
 	/* ---- rare ---- */
-	uint32_t num_async;    /* lines that are reaped, */
+	uint32_t num_async;		       /* lines that are reaped, */
 	uint16_t async[BH_TARGET_NVME_MAX_NS]; /* by nsid */
 	uint32_t num_mirrors;
-	uint32_t num_waiting;  /* requests waiting for room in their CQ */
-	uint32_t num_asserted; /* INTx */
-	struct tn_req *again;  /* requests the store had no room for */
-	struct tn_hold hold;   /* transfers that can go on */
+	uint32_t num_waiting;	    /* requests waiting for room in their CQ */
+	uint32_t num_asserted;	    /* INTx */
+	struct tn_req *again;	    /* requests the store had no room for */
+	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
 
 	struct bh_target_nvme *ctrl;
@@ -341,12 +343,12 @@ struct tn_io {
 	struct bh_target_nvme *ctrl;
 	unsigned int num_threads;
 	unsigned int next_thread;
-	bool is_direct;	 /* an operation runs in its caller: no reactor is running */
+	bool is_direct; /* an operation runs in its caller: no reactor is running */
 	bool is_dropping;
-	uint32_t watch;	 /* __atomic: 0 off, else changes with each switching on */
+	uint32_t watch; /* __atomic: 0 off, else changes with each switching on */
 	uint32_t watch_count;
-	uint32_t is_fatal; /* __atomic: nothing is fetched until the queues are dropped */
-	uint32_t intms;	 /* __atomic: copy for the threads */
+	uint32_t is_fatal;	    /* __atomic: nothing is fetched until the queues are dropped */
+	uint32_t intms;		    /* __atomic: copy for the threads */
 	uint64_t doorbell_messages; /* __atomic */
 	uint8_t has_cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* thread index + 1 */
 	uint16_t sq_cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* CQ of the SQ, 0: none */
@@ -365,11 +367,12 @@ struct tn_op *tn_op_new(struct tn_thread *thread, void (*run)(struct tn_op *),
 			void (*finish)(struct tn_op *));
 void tn_op_send(struct tn_op *op);
 void tn_op_reply(struct tn_op *op);
-struct tn_fan *tn_fan_new(struct tn_io *io, void (*run)(struct tn_op *), void (*finish)(struct tn_fan *));
+struct tn_fan *tn_fan_new(struct tn_io *io, void (*run)(struct tn_op *),
+			  void (*finish)(struct tn_fan *));
 void tn_fan_send(struct tn_fan *fan);
 
 /* thread.c */
-void tn_thread_wake(struct tn_thread *t); /* any thread */
+void tn_thread_wake(struct tn_thread *t);  /* any thread */
 void tn_thread_nudge(struct tn_thread *t); /* control thread; nothing to do where no reactor runs */
 void tn_thread_fatal(struct tn_thread *t, const char *why);
 
@@ -398,6 +401,11 @@ void tn_queues_fault(struct tn_thread *t);
 
 /* doorbell.c */
 void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v);
+void tn_bell_read(struct tn_thread *t, struct tn_sq *sq, uint32_t v);
+static inline bool tn_bell_trails_late(const struct tn_bell *bell)
+{
+	return bell->event_idx && bell->behind == 1;
+}
 void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq);
 bool tn_shadow_resolve(struct tn_thread *t);
 int64_t tn_bells_arm(struct tn_thread *t);
@@ -435,7 +443,7 @@ uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 unsigned int tn_reqs_reap(struct tn_thread *t);
 void tn_reqs_again(struct tn_thread *t);
 void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
-void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq); /* forget all of the queue's */
+void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq);   /* forget all of the queue's */
 void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);

@@ -237,7 +237,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 {
 	uint32_t left, start = sq->head, from = sq->cq->tail;
 	struct tn_cq *cq = sq->cq;
-	bool trails = sq->bell.event_idx && !sq->mirror;
+	bool trails = tn_bell_trails_late(&sq->bell) && !sq->mirror;
 	struct batch batch = { 0 };
 	struct bh_nvme_cmd cmd;
 	struct ring r;
@@ -289,11 +289,10 @@ static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
 		scan->seen = v;
 		return 0;
 	}
-	if (unlikely(sq->mirror)) {
-		if (sq->bell.event_idx)
-			tn_bell_trail(t, &sq->bell, v);
+	if (sq->bell.event_idx)
+		tn_bell_read(t, sq, v);
+	if (unlikely(sq->mirror))
 		return tn_slow_sq(t, scan, v);
-	}
 	n = tn_queue_run(t, sq, v);
 	scan->seen = sq->head == v ? v : TN_SEEN_NONE;
 	return n;

@@ -2,4 +2,3 @@
 unit_drivers_nvme_NEEDS := drivers_nvme io dma nvme_spec base
 unit_drivers_nvme_SRCS := fake_ctrl.c fake_admin.c fake_io.c rig.c
 unit_drivers_nvme_TSAN := test_reset test_rw
-unit_drivers_nvme_CFLAGS := $(if $(filter thread,$(SAN)),$(if $(findstring gcc,$(CC)),-Wno-tsan))

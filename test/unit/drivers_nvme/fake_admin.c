@@ -23,6 +23,34 @@ static void id_ctrl(struct fake *f, struct bh_nvme_id_ctrl *id)
 	id->sgls = f->o.sgl ? BH_NVME_SGLS_DWORD_ALIGNED : 0;
 }
 
+static void ns_list(struct fake *f, uint32_t after, struct bh_nvme_ns_list *list)
+{
+	uint32_t present = fake_get(&f->ns_present), i, n = 0;
+
+	for (i = 0; f->o.lists == FAKE_ENDLESS && i < 1024; i++)
+		list->nsid[i] = after + 1 + i;
+	for (i = 0; f->o.lists == FAKE_LOOPING && i < 1024; i++)
+		list->nsid[i] = 1 + i % 2;
+	if (f->o.lists == FAKE_ENDLESS || f->o.lists == FAKE_LOOPING)
+		return;
+	for (i = 1; i <= f->o.namespaces; i++)
+		if (i > after && (present >> (i - 1) & 1))
+			list->nsid[n++] = i;
+	if (f->o.lists == FAKE_EVERYONE)
+		list->nsid[n] = BH_NVME_NSID_ALL;
+}
+
+static void id_ns(struct fake *f, uint32_t nsid, struct bh_nvme_id_ns *id)
+{
+	uint32_t present = fake_get(&f->ns_present);
+
+	if (f->o.lists == FAKE_HONEST && !(present >> (nsid - 1) & 1))
+		return;
+	id->nsze = id->ncap = FAKE_BLOCKS;
+	id->lbaf[0].lbads = f->o.any_lbads ? f->o.lbads : (uint8_t)f->o.block_shift;
+	id->noiob = (uint16_t)f->o.noiob;
+}
+
 static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 {
 	static union {
@@ -31,7 +59,6 @@ static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 		struct bh_nvme_id_ns ns;
 		struct bh_nvme_ns_list list;
 	} u; /* under the lock */
-	uint32_t present = fake_get(&f->ns_present), i, n = 0;
 
 	memset(&u, 0, sizeof(u));
 	switch (cmd->cdw10 & 0xff) {
@@ -39,18 +66,12 @@ static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 		id_ctrl(f, &u.ctrl);
 		break;
 	case BH_NVME_CNS_ACTIVE_NS_LIST:
-		for (i = 1; i <= f->o.namespaces; i++)
-			if (i > cmd->nsid && (present >> (i - 1) & 1))
-				u.list.nsid[n++] = i;
+		ns_list(f, cmd->nsid, &u.list);
 		break;
 	case BH_NVME_CNS_NS:
-		if (!cmd->nsid || cmd->nsid > f->o.namespaces)
+		if (!cmd->nsid || (cmd->nsid > f->o.namespaces && f->o.lists == FAKE_HONEST))
 			return BH_NVME_SC_INVALID_NS;
-		if (present >> (cmd->nsid - 1) & 1) {
-			u.ns.nsze = u.ns.ncap = FAKE_BLOCKS;
-			u.ns.lbaf[0].lbads = (uint8_t)f->o.block_shift;
-			u.ns.noiob = (uint16_t)f->o.noiob;
-		}
+		id_ns(f, cmd->nsid, &u.ns);
 		break;
 	case BH_NVME_CNS_NS_ID_DESC:
 		u.bytes[0] = BH_NVME_NIDT_EUI64;

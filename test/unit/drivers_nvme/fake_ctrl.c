@@ -305,10 +305,10 @@ static int region_info(struct bh_device *dev, unsigned int region, struct bh_reg
 	if (region == 7)
 		info->len = sizeof(f->config);
 	else if (region == 0)
-		info->len = 0x1000 + f->bell_bytes;
+		info->len = f->o.bar_bytes ? f->o.bar_bytes : 0x1000 + f->bell_bytes;
 	info->flags = info->len ? BH_REGION_READ | BH_REGION_WRITE : 0;
 	if (region == 0 && f->o.bells <= FAKE_MAPPED_UC) {
-		f->area = (struct bh_region_area){ 0x1000, f->bell_bytes };
+		f->area = (struct bh_region_area){ 0x1000, info->len - 0x1000 };
 		info->flags |= BH_REGION_MMAP;
 		info->num_areas = 1;
 		info->areas = &f->area;
@@ -326,6 +326,8 @@ static int map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uin
 				.offset = offset,
 				.len = len,
 				.requested = want,
+				.fd = f->bell_fd,
+				.fd_offset = offset - 0x1000,
 				.bar = bar,
 				.why = "fake" };
 	map->attr = f->o.bells == FAKE_MAPPED ? BH_ATTR_MEMORY : BH_ATTR_UC;

@@ -31,10 +31,21 @@ enum fake_bells {
 	FAKE_WRITTEN,
 };
 
+enum fake_lists {
+	FAKE_HONEST,
+	FAKE_ENDLESS,  /* always 1024 more, all of them active */
+	FAKE_LOOPING,  /* the same ids over and over, out of order */
+	FAKE_EVERYONE, /* the broadcast id among them */
+};
+
 struct fake_opts {
 	enum fake_bells bells;
-	uint8_t mdts;  /* as in identify */
-	uint16_t mqes; /* 0's based */
+	enum fake_lists lists;
+	bool any_lbads; /* LBADS is `lbads`, whatever the blocks really are */
+	uint8_t lbads;
+	uint64_t bar_bytes; /* 0: with room for all doorbells */
+	uint8_t mdts;	    /* as in identify */
+	uint16_t mqes;	    /* 0's based */
 	unsigned int dstrd;
 	unsigned int block_shift;
 	unsigned int noiob;

@@ -295,7 +295,7 @@ static void a_failing_part_fails_the_request_once(void)
 	CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
 	CU_ASSERT_EQUAL(t.status, BH_NVME_SC_UNRECOVERED_READ_ERROR);
 	/* Past the end of the namespace: the controller says so. */
-	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, UINT64_MAX - 3, 200, 0, tally_done, &t), 0);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, FAKE_BLOCKS - 3, 200, 0, tally_done, &t), 0);
 	CU_ASSERT_TRUE(rig_wait(&r, &t, 2));
 	CU_ASSERT_EQUAL(t.status, BH_NVME_SC_LBA_OUT_OF_RANGE);
 	rig_close(&r);
@@ -326,6 +326,28 @@ static void reap_returns_results_in_batches(void)
 	CU_ASSERT_EQUAL(got, 20);
 	CU_ASSERT_EQUAL(seen, ((1u << 20) - 1) << 1);
 	CU_ASSERT_EQUAL(t.done, 1);
+	rig_close(&r);
+}
+
+/* The part after the last address would be at 0. */
+static void addresses_do_not_wrap(void)
+{
+	struct rig r;
+	struct tally t = { 0 };
+	uint32_t ios;
+
+	rig_start(&r, NULL, 31);
+	CU_ASSERT_EQUAL(bh_nvme_write(r.q, r.ns, r.buf, UINT64_MAX - 63, 128, 0, tally_done, &t),
+			-EINVAL);
+	CU_ASSERT_EQUAL(
+		bh_nvme_write_zeroes(r.q, r.ns, UINT64_MAX - 65535, 65537, 0, tally_done, &t),
+		-EINVAL);
+	ios = fake_get(&r.fake->ios);
+	CU_ASSERT_EQUAL(ios, 0);
+	CU_ASSERT_EQUAL(bh_nvme_write(r.q, r.ns, r.buf, UINT64_MAX - 127, 128, 0, tally_done, &t),
+			0);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
+	CU_ASSERT_EQUAL(t.status & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_LBA_OUT_OF_RANGE);
 	rig_close(&r);
 }
 
@@ -405,4 +427,5 @@ BH_SUITE("nvme_rw", { "offsets_and_sizes_by_prp", offsets_and_sizes_by_prp },
 	 { "a_failing_part_fails_the_request_once", a_failing_part_fails_the_request_once },
 	 { "reap_returns_results_in_batches", reap_returns_results_in_batches },
 	 { "callbacks_keep_the_queue_busy", callbacks_keep_the_queue_busy },
+	 { "addresses_do_not_wrap", addresses_do_not_wrap },
 	 { "destroy_completes_what_is_out", destroy_completes_what_is_out }, )

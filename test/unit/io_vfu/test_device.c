@@ -368,7 +368,10 @@ static void mapped_bar_is_the_servers_memory(void)
 	CU_ASSERT_EQUAL(pread(fake.bar_fd, &back, 4, 0x1008), 4);
 	CU_ASSERT_EQUAL(back, value);
 	CU_ASSERT_EQUAL(memcmp(other.va + 8, &value, 4), 0);
+	CU_ASSERT_EQUAL(pread(map.fd, &back, 4, (off_t)map.fd_offset), 4);
+	CU_ASSERT_EQUAL(back, value);
 	bh_device_unmap_bar(dev, &other);
+	CU_ASSERT_EQUAL(other.fd, -1);
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 0, 0, 0x1000, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 0, 0x1fff, 2, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 7, 0, 16, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);

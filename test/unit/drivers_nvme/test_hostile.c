@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Controllers that are broken or mean: what they say is checked before it is used. */
+#include <errno.h>
+#include <string.h>
+
+#include "nvme/queue.h"
+#include "rig.h"
+
+static unsigned int active(const struct rig *r)
+{
+	struct bh_nvme_ns *ns = bh_nvme_ns_first(r->nvme);
+	unsigned int n = 0;
+
+	for (; ns; ns = bh_nvme_ns_next(ns))
+		n++;
+	return n;
+}
+
+static void endless_namespaces_are_bounded(void)
+{
+	struct fake_opts o;
+	struct rig r;
+
+	fake_opts_init(&o);
+	o.lists = FAKE_ENDLESS;
+	rig_open(&r, &o);
+	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, NULL), 0);
+	CU_ASSERT_EQUAL(active(&r), 1024);
+	CU_ASSERT_EQUAL(rig_queue(&r, 7, false), 0);
+	rig_close(&r);
+}
+
+static void looping_and_broadcast_lists_end(void)
+{
+	struct fake_opts o;
+	struct rig r;
+
+	fake_opts_init(&o);
+	o.namespaces = 2;
+	o.lists = FAKE_LOOPING;
+	rig_open(&r, &o);
+	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, NULL), 0);
+	CU_ASSERT_EQUAL(active(&r), 2);
+	rig_close(&r);
+	o.lists = FAKE_EVERYONE;
+	rig_open(&r, &o);
+	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, NULL), 0);
+	CU_ASSERT_EQUAL(active(&r), 2);
+	CU_ASSERT_PTR_NULL(bh_nvme_ns_get(r.nvme, BH_NVME_NSID_ALL));
+	rig_close(&r);
+}
+
+/* A caller divides by the block size. */
+static void impossible_block_sizes_are_not_active(void)
+{
+	static const uint8_t lbads[] = { 0, 1, 8, 21, 31, 32, 63, 64, 73, 255 };
+	struct fake_opts o;
+	struct rig r;
+	unsigned int i;
+
+	fake_opts_init(&o);
+	o.any_lbads = true;
+	for (i = 0; i < sizeof(lbads); i++) {
+		o.lbads = lbads[i];
+		rig_open(&r, &o);
+		CU_ASSERT_EQUAL_FATAL(rig_attach(&r, NULL), 0);
+		CU_ASSERT_EQUAL(active(&r), 0);
+		CU_ASSERT_PTR_NULL(bh_nvme_ns_get(r.nvme, 1));
+		rig_close(&r);
+	}
+	/* One block is more than a command may carry. */
+	o.lbads = 16;
+	rig_open(&r, &o);
+	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, NULL), 0);
+	CU_ASSERT_EQUAL(active(&r), 0);
+	rig_close(&r);
+}
+
+/* What was a namespace can become nonsense under its owner. */
+static void a_block_size_may_turn_bad(void)
+{
+	struct fake_opts o;
+	struct rig r;
+	struct tally t = { 0 };
+
+	fake_opts_init(&o);
+	rig_start(&r, &o, 7);
+	pthread_mutex_lock(&r.fake->lock);
+	r.fake->o.any_lbads = true;
+	pthread_mutex_unlock(&r.fake->lock);
+	CU_ASSERT_EQUAL(bh_nvme_reset(r.nvme), 0);
+	bh_nvme_queue_poll(r.q, 0);
+	CU_ASSERT(bh_nvme_poll(r.nvme) >= 0);
+	CU_ASSERT_EQUAL(active(&r), 0);
+	CU_ASSERT_EQUAL(bh_nvme_ns_blocks(r.ns), 0);
+	CU_ASSERT_EQUAL(bh_nvme_ns_block_size(r.ns), 512);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), -EINVAL);
+	rig_close(&r);
+}
+
+static void doorbells_lie_in_the_bar(void)
+{
+	struct fake_opts o;
+	struct rig r;
+	struct tally t = { 0 };
+	struct bh_nvme_queue *more;
+
+	fake_opts_init(&o);
+	for (o.bells = FAKE_MAPPED; o.bells <= FAKE_WRITTEN; o.bells++) {
+		/* Room for two queues of eight. */
+		o.dstrd = 10;
+		o.bar_bytes = 0x1000 + 6 * 4096;
+		rig_start(&r, &o, 7);
+		CU_ASSERT_EQUAL(bh_nvme_max_queues(r.nvme), 2);
+		CU_ASSERT_EQUAL(bh_nvme_queue_create(r.nvme, NULL, &more), 0);
+		CU_ASSERT_EQUAL(bh_nvme_queue_create(r.nvme, NULL, &more), -ENOSPC);
+		CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 64, 0, tally_done, &t), 0);
+		CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
+		rig_close(&r);
+		t.done = 0;
+		/* Not even for the admin queue. */
+		o.dstrd = 15;
+		rig_open(&r, &o);
+		CU_ASSERT_EQUAL(rig_attach(&r, NULL), -ENOTSUP);
+		CU_ASSERT_PTR_NOT_NULL(strstr(r.last_error, "doorbells"));
+		rig_close(&r);
+	}
+}
+
+BH_SUITE("nvme_hostile", { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
+	 { "looping_and_broadcast_lists_end", looping_and_broadcast_lists_end },
+	 { "impossible_block_sizes_are_not_active", impossible_block_sizes_are_not_active },
+	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad },
+	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar }, )
