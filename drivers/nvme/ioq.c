@@ -185,9 +185,9 @@ static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 }
 
 /*
- * A quarter more than can be in flight (queue_io.c says why), if the controller has them; twice as many
- * with shadow doorbells, so that a controller whose event index trails by half a ring is never rung for
- * nothing.
+ * A quarter more than can be in flight (queue_io.c says why), if the controller has them; twice as
+ * many with shadow doorbells, so that a controller whose event index trails by half a ring is never
+ * rung for nothing.
  */
 static unsigned int ring_entries(const struct bh_nvme *nvme, unsigned int depth)
 {
@@ -263,7 +263,7 @@ void bh_nvme_queue_destroy(struct bh_nvme_queue *q)
 {
 	struct bh_nvme *nvme;
 	uint32_t slow;
-	bool safe;
+	bool safe, more;
 
 	if (!q)
 		return;
@@ -274,7 +274,7 @@ void bh_nvme_queue_destroy(struct bh_nvme_queue *q)
 	/* What was completed before the deletion, and by it; then what was not. */
 	bh__queue_halt(q, BH__Q_GONE);
 	if (!(slow & BH__Q_BROKEN))
-		bh__queue_take(q, NULL, UINT32_MAX);
+		bh__queue_take(q, NULL, UINT32_MAX, &more);
 	bh__queue_drain(q,
 			slow & BH__Q_GONE ? BH_NVME_SC_INTERNAL_PATH_ERROR
 					  : BH_NVME_SC_ABORTED_SQ_DELETION,

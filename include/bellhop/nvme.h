@@ -252,9 +252,9 @@ int bh_nvme_io(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, const str
 void bh_nvme_queue_flush(struct bh_nvme_queue *q);
 
 /*
- * Completes up to max commands (0: all there are), calling their `done`; rings doorbells. The
- * number completed, or -ENODEV once the device is gone and everything outstanding has been
- * completed with an error. Queue owner.
+ * Completes up to max commands (0: all that are there), calling their `done`; rings doorbells. Each
+ * part of a split request counts against max. The number completed, or -ENODEV once the device is
+ * gone and everything outstanding has been completed with an error. Queue owner.
  */
 int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max);
 
@@ -267,7 +267,7 @@ struct bh_nvme_result {
 
 /*
  * As poll, for commands submitted with done NULL: their results go to out[0..n). (Commands with a
- * callback get it.) The number of entries in out, or -ENODEV as above.
+ * callback get it, and count against n.) The number of entries in out, or -ENODEV as above.
  */
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n);
 

@@ -127,8 +127,56 @@ static void doorbells_lie_in_the_bar(void)
 	}
 }
 
+struct forger {
+	struct rig *r;
+	unsigned int at, done;
+};
+
+/* Plays a controller that completes what was not rung yet, as fast as it is submitted. */
+static void forge_next(void *arg, const struct bh_nvme_cpl *cpl)
+{
+	struct forger *f = arg;
+	struct bh_nvme_queue *q = f->r->q;
+	uint8_t *cqe = (uint8_t *)q->cq + f->at % q->entries * 16;
+	uint32_t phase = !(f->at / q->entries % 2);
+	uint16_t cid = q->free[q->nfree - 1];
+
+	(void)cpl;
+	f->at++;
+	if (++f->done >= 1000)
+		return;
+	CU_ASSERT_EQUAL(bh_nvme_read(q, f->r->ns, f->r->buf, 0, 1, 0, forge_next, f), 0);
+	bh_store_u64(cqe, 0);
+	bh_store_release_u32(cqe + 12, cid | phase << 16);
+}
+
+static void a_poll_ends_whatever_is_posted(void)
+{
+	struct rig r;
+	struct forger f = { &r, 0, 0 };
+	struct bh_nvme_result out[4];
+	unsigned int polls = 0, bound;
+	int n;
+
+	rig_start(&r, NULL, 15);
+	bound = r.q->entries;
+	fake_set(&r.fake->hold, 1);
+	forge_next(&f, NULL);
+	while (f.done < 1000) {
+		unsigned int before = f.done;
+
+		n = polls++ % 2 ? bh_nvme_queue_reap(r.q, out, 4) : bh_nvme_queue_poll(r.q, 0);
+		CU_ASSERT(n >= 0 && n <= (int)bound);
+		CU_ASSERT_FATAL(f.done - before <= bound);
+		CU_ASSERT_FATAL(f.done > before);
+	}
+	CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q), 0);
+	rig_close(&r);
+}
+
 BH_SUITE("nvme_hostile", { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
 	 { "looping_and_broadcast_lists_end", looping_and_broadcast_lists_end },
 	 { "impossible_block_sizes_are_not_active", impossible_block_sizes_are_not_active },
 	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad },
-	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar }, )
+	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar },
+	 { "a_poll_ends_whatever_is_posted", a_poll_ends_whatever_is_posted }, )
