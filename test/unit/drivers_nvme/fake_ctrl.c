@@ -112,8 +112,12 @@ static bool step_queue(struct fake *f, uint16_t qid)
 		fake_fault(f);
 		return false;
 	}
-	if (q->head == tail || cq_full(f, qid))
+	if (q->head == tail)
 		return false;
+	if (cq_full(f, qid)) {
+		__atomic_fetch_add(&f->stalls, 1, __ATOMIC_RELAXED);
+		return false;
+	}
 	for (i = 0; i < 8; i++)
 		w[i] = bh_load_u64(q->sq + (size_t)q->head * 64 + 8 * i);
 	memcpy(&cmd, w, sizeof(cmd));

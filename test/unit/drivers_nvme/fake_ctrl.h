@@ -109,6 +109,7 @@ struct fake {
 	/* ---- what it saw, __atomic ---- */
 	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
 	uint32_t deleted_with_io;
+	uint32_t stalls; /* commands there, but no room in the completion queue */
 };
 
 void fake_opts_init(struct fake_opts *o);
