@@ -188,16 +188,18 @@ void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
 
 /*
  * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner.
- * -ENOSPC: no queue id left; -EINVAL: depth; -ENOMEM; -EIO: the controller refused (logged);
- * -EOPNOTSUPP: interrupt wanted, device has none.
+ * -ENOSPC: no queue id left; -EINVAL: depth, priority; -ENOMEM; -EIO: the controller refused, or did
+ * not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none; -ENODEV: gone or failed;
+ * -EBUSY: in an admin callback, or in the event of a reset that begins.
  */
 int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
 			 struct bh_nvme_queue **out);
 
 /*
  * Deletes both queues, completes what is outstanding (callbacks run here), and frees the memory
- * when the controller confirmed or was reset. Controller thread, when the owner no longer uses it.
- * NULL is accepted.
+ * when the controller confirmed or was reset. A controller that does not confirm while commands are
+ * out is reset here, other queues with it. Controller thread, when the owner no longer uses it; not
+ * in a callback. NULL is accepted.
  */
 void bh_nvme_queue_destroy(struct bh_nvme_queue *q);
 

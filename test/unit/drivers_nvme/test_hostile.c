@@ -174,9 +174,114 @@ static void a_poll_ends_whatever_is_posted(void)
 	rig_close(&r);
 }
 
+struct watch {
+	struct rig *r;
+	unsigned int done;
+	bool off; /* the controller had forgotten the command when it completed here */
+};
+
+static void watch_done(void *arg, const struct bh_nvme_cpl *cpl)
+{
+	struct watch *w = arg;
+	unsigned int i;
+
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(cpl), BH_NVME_SC_ABORTED_SQ_DELETION);
+	pthread_mutex_lock(&w->r->fake->lock);
+	w->off = true;
+	for (i = 0; i < FAKE_HELD; i++)
+		w->off = w->off && !w->r->fake->held[i].used;
+	pthread_mutex_unlock(&w->r->fake->lock);
+	w->done++;
+}
+
+/* The caller's buffer is his again when his command completes. */
+static void a_refused_deletion_lets_go_of_buffers_first(void)
+{
+	struct rig r;
+	struct watch w = { &r, 0, false };
+	struct bh_nvme_queue *other;
+
+	rig_start(&r, NULL, 31);
+	other = r.q;
+	CU_ASSERT_EQUAL_FATAL(rig_queue(&r, 31, false), 0);
+	fake_set(&r.fake->hold, 1);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, watch_done, &w), 0);
+	CU_ASSERT_TRUE(rig_wait_flag(&r, &r.fake->ios, 1));
+	fake_set(&r.fake->fail_admin, BH_NVME_ADMIN_DELETE_SQ + 1);
+	bh_nvme_queue_destroy(r.q);
+	CU_ASSERT_EQUAL(w.done, 1);
+	CU_ASSERT_TRUE(w.off);
+	CU_ASSERT_EQUAL(fake_get(&r.fake->enables), 2);
+	fake_set(&r.fake->fail_admin, 0);
+	fake_set(&r.fake->hold, 0);
+	/* The other queue comes back. */
+	r.q = other;
+	rig_poll_ms(&r, 5, true);
+	CU_ASSERT_EQUAL(r.events[BH_NVME_EVENT_RESET_DONE], 1);
+	CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q), 0);
+	rig_close(&r);
+}
+
+/* A controller that stopped answering is not asked for every queue. */
+static void destroying_many_queues_waits_once(void)
+{
+	struct rig r;
+	struct bh_nvme_opts o;
+	struct bh_nvme_queue *q[6];
+	uint64_t start;
+	unsigned int i;
+
+	rig_open(&r, NULL);
+	bh_nvme_opts_init(&o);
+	o.admin_timeout_ns = 300000000;
+	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, &o), 0);
+	for (i = 0; i < 6; i++)
+		CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_create(r.nvme, NULL, &q[i]), 0);
+	fake_set(&r.fake->ignore_admin, BH_NVME_ADMIN_DELETE_SQ + 1);
+	start = bh_now_ns();
+	for (i = 0; i < 6; i++)
+		bh_nvme_queue_destroy(q[i]);
+	CU_ASSERT(bh_now_ns() - start < 900000000);
+	fake_set(&r.fake->ignore_admin, 0);
+	rig_poll_ms(&r, 1, false);
+	CU_ASSERT_EQUAL(fake_get(&r.fake->enables), 2);
+	CU_ASSERT_EQUAL(rig_queue(&r, 31, false), 0);
+	rig_close(&r);
+}
+
+/* It may have the queue, or still make it. */
+static void an_unanswered_creation_keeps_the_memory(void)
+{
+	static const uint8_t opc[] = { BH_NVME_ADMIN_CREATE_CQ, BH_NVME_ADMIN_CREATE_SQ };
+	struct rig r;
+	struct bh_nvme_opts o;
+	unsigned int i;
+	size_t before;
+
+	for (i = 0; i < 2; i++) {
+		rig_open(&r, NULL);
+		bh_nvme_opts_init(&o);
+		o.admin_timeout_ns = 300000000;
+		CU_ASSERT_EQUAL_FATAL(rig_attach(&r, &o), 0);
+		before = bh_pool_free_bytes(r.pool);
+		fake_set(&r.fake->ignore_admin, opc[i] + 1u);
+		CU_ASSERT_EQUAL(rig_queue(&r, 31, false), -EIO);
+		CU_ASSERT(bh_pool_free_bytes(r.pool) < before);
+		fake_set(&r.fake->ignore_admin, 0);
+		rig_poll_ms(&r, 1, false);
+		CU_ASSERT_EQUAL(bh_pool_free_bytes(r.pool), before);
+		CU_ASSERT_EQUAL(rig_queue(&r, 31, false), 0);
+		rig_close(&r);
+	}
+}
+
 BH_SUITE("nvme_hostile", { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
 	 { "looping_and_broadcast_lists_end", looping_and_broadcast_lists_end },
 	 { "impossible_block_sizes_are_not_active", impossible_block_sizes_are_not_active },
 	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad },
 	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar },
-	 { "a_poll_ends_whatever_is_posted", a_poll_ends_whatever_is_posted }, )
+	 { "a_poll_ends_whatever_is_posted", a_poll_ends_whatever_is_posted },
+	 { "a_refused_deletion_lets_go_of_buffers_first",
+	   a_refused_deletion_lets_go_of_buffers_first },
+	 { "destroying_many_queues_waits_once", destroying_many_queues_waits_once },
+	 { "an_unanswered_creation_keeps_the_memory", an_unanswered_creation_keeps_the_memory }, )
