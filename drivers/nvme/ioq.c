@@ -95,11 +95,9 @@ int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 			nvme->max_queues);
 		return -EIO;
 	}
-	rc = bh__dma_iova(nvme, q->mem, q->mem_bytes, &q->sq_iova);
+	rc = bh__dma_place(nvme, q);
 	if (rc)
 		return rc;
-	q->cq_iova = q->sq_iova + (uint64_t)(q->cq - q->sq);
-	q->list_iova = q->sq_iova + (uint64_t)(q->list - q->sq);
 	q->sgl = nvme->sgl;
 	memset(q->mem, 0, (size_t)(q->list - q->sq));
 	memset(q->abort_sent, 0, (q->entries + 63u) / 64 * sizeof(*q->abort_sent));

@@ -1,10 +1,95 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Controllers that are broken or mean: what they say is checked before it is used. */
 #include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nvme/queue.h"
 #include "rig.h"
+
+/* MQES 255, CQR, TO 1, NVM command set. */
+#define GOOD_CAP (255 | 1u << 16 | 1u << 24 | 1ull << 37)
+
+/* Attach with registers that turn to nonsense at any read; then the same in a reset. */
+static void nonsense_from_any_read_on(uint32_t kind, uint32_t upto)
+{
+	struct fake_opts o;
+	struct rig r;
+	uint32_t at;
+	int rc;
+
+	fake_opts_init(&o);
+	o.any_cap = true;
+	o.cap = GOOD_CAP;
+	for (at = 0; at < upto; at++) {
+		rig_open(&r, &o);
+		fake_set(&r.fake->nonsense_at, at);
+		fake_set(&r.fake->nonsense, kind);
+		rc = rig_attach(&r, NULL);
+		CU_ASSERT(rc == 0 || rc == (kind == 1 ? -ENODEV : -ENOTSUP) ||
+			  (kind == 2 && rc == -ETIMEDOUT));
+		CU_ASSERT(rc == 0 || r.last_error[0]);
+		rig_close(&r);
+		rig_start(&r, &o, 7);
+		fake_set(&r.fake->nonsense_at, at);
+		fake_set(&r.fake->nonsense, kind);
+		rc = bh_nvme_reset(r.nvme);
+		CU_ASSERT(rc == 0 || rc == (kind == 1 ? -ENODEV : -ETIMEDOUT));
+		CU_ASSERT_EQUAL(bh_nvme_poll(r.nvme) < 0, rc != 0);
+		/* A shutdown would wait 5 s for zeros. */
+		if (kind == 2)
+			fake_set(&r.fake->nonsense, 0);
+		rig_close(&r);
+	}
+}
+
+static void registers_turn_to_ones(void)
+{
+	nonsense_from_any_read_on(1, 8);
+}
+
+static void registers_turn_to_zeros(void)
+{
+	nonsense_from_any_read_on(2, 5);
+}
+
+static void capabilities_are_checked(void)
+{
+	const uint64_t good = GOOD_CAP;
+	const struct {
+		uint64_t cap;
+		int rc;
+	} c[] = {
+		{ good, 0 },
+		{ good & ~(0xffull << 24), 0 },	    /* TO 0 */
+		{ good & ~0xffffull, -ENOTSUP },    /* MQES 0 */
+		{ (good & ~0xffffull) | 1, 0 },	    /* MQES 1 */
+		{ good & ~(1ull << 37), -ENOTSUP }, /* no command set */
+		{ good | 1ull << 48, -ENOMEM },	    /* pages larger than the pool's */
+		{ good | 5ull << 48, -ENOTSUP },    /* 128 KiB */
+		{ good | 15ull << 48, -ENOTSUP },
+		{ good | 15ull << 32, -ENOTSUP }, /* DSTRD */
+		{ 0, -ENOTSUP },
+		{ UINT64_MAX, -ENODEV },
+	};
+	struct fake_opts o;
+	struct rig r;
+	unsigned int i;
+
+	fake_opts_init(&o);
+	o.any_cap = true;
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		o.cap = c[i].cap;
+		rig_open(&r, &o);
+		CU_ASSERT_EQUAL(rig_attach(&r, NULL), c[i].rc);
+		if (!c[i].rc)
+			CU_ASSERT_EQUAL(rig_queue(&r, 1, false), 0)
+		else
+			CU_ASSERT_NOT_EQUAL(r.last_error[0], 0)
+		rig_close(&r);
+	}
+}
 
 static unsigned int active(const struct rig *r)
 {
@@ -125,6 +210,72 @@ static void doorbells_lie_in_the_bar(void)
 		CU_ASSERT_PTR_NOT_NULL(strstr(r.last_error, "doorbells"));
 		rig_close(&r);
 	}
+}
+
+struct scribbler {
+	struct rig *r;
+	uint8_t *cq;
+	size_t bytes;
+	bool stop;
+};
+
+/* A controller gone mad: phases, command ids, statuses, heads. */
+static void *scribble(void *arg)
+{
+	struct scribbler *s = arg;
+	unsigned int seed = 1;
+
+	while (!fake_get(&s->stop)) {
+		uint32_t word = (uint32_t)rand_r(&seed);
+
+		/* Half of the command ids are of this queue. */
+		if (seed & 1)
+			word = (word & 0xffff0000u) | word % 20;
+		bh_store_u32(s->cq + (uint32_t)rand_r(&seed) % (s->bytes / 4) * 4, word);
+		if (!(word & 0x30000))
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void accepted_once_completed_once(void *arg, const struct bh_nvme_cpl *cpl)
+{
+	(void)cpl;
+	++*(uint8_t *)arg;
+}
+
+static void a_mad_controller_completes_all_once(void)
+{
+	static uint8_t done[100000]; /* by accepted request */
+	struct rig r;
+	struct scribbler s = { 0 };
+	pthread_t thread;
+	uint64_t end;
+	unsigned int n = 0, i;
+
+	memset(done, 0, sizeof(done));
+	rig_start(&r, NULL, 15);
+	s = (struct scribbler){ &r, (uint8_t *)r.q->cq, r.q->entries * 16u, false };
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, scribble, &s), 0);
+	end = bh_now_ns() + 400000000;
+	for (i = 0; bh_now_ns() < end && n < sizeof(done); i++) {
+		n += !bh_nvme_read(r.q, r.ns, r.buf, 0, i % 5 ? 1 : 300, 0,
+				   accepted_once_completed_once, &done[n]);
+		bh_nvme_queue_poll(r.q, i % 3);
+		bh_nvme_poll(r.nvme);
+		sched_yield();
+	}
+	CU_ASSERT(fake_get(&r.fake->enables) > 1);
+	/* The memory is the pool's again after this. */
+	fake_set(&s.stop, true);
+	pthread_join(thread, NULL);
+	bh_nvme_queue_destroy(r.q);
+	r.q = NULL;
+	for (i = 0; i < n && done[i] == 1; i++)
+		;
+	CU_ASSERT_EQUAL(i, n);
+	CU_ASSERT_EQUAL(rig_queue(&r, 15, false), 0);
+	rig_close(&r);
 }
 
 struct forger {
@@ -275,12 +426,16 @@ static void an_unanswered_creation_keeps_the_memory(void)
 	}
 }
 
-BH_SUITE("nvme_hostile", { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
+BH_SUITE("nvme_hostile", { "capabilities_are_checked", capabilities_are_checked },
+	 { "registers_turn_to_ones", registers_turn_to_ones },
+	 { "registers_turn_to_zeros", registers_turn_to_zeros },
+	 { "endless_namespaces_are_bounded", endless_namespaces_are_bounded },
 	 { "looping_and_broadcast_lists_end", looping_and_broadcast_lists_end },
 	 { "impossible_block_sizes_are_not_active", impossible_block_sizes_are_not_active },
 	 { "a_block_size_may_turn_bad", a_block_size_may_turn_bad },
 	 { "doorbells_lie_in_the_bar", doorbells_lie_in_the_bar },
 	 { "a_poll_ends_whatever_is_posted", a_poll_ends_whatever_is_posted },
+	 { "a_mad_controller_completes_all_once", a_mad_controller_completes_all_once },
 	 { "a_refused_deletion_lets_go_of_buffers_first",
 	   a_refused_deletion_lets_go_of_buffers_first },
 	 { "destroying_many_queues_waits_once", destroying_many_queues_waits_once },
