@@ -94,6 +94,7 @@ X_SYNTAX_DIRS := $(foreach c,$(DPDK_COMPONENTS),$(X)/obj/$($c_DIR)/% $(X)/obj/te
 X_SYNTAX := $(patsubst %.o,%.ok,$(filter $(X_SYNTAX_DIRS),$(X_ALL)))
 X_OBJS := $(filter-out $(X_SYNTAX_DIRS),$(X_ALL))
 $(foreach c,$(COMPONENTS),$(eval $(patsubst $(B)/%,$(X)/%,$($c_OBJS)): COMPONENT_CFLAGS = $$($c_CFLAGS)))
+$(foreach c,$(UNIT_COMPONENTS),$(eval $(X)/obj/test/unit/$c/%: COMPONENT_CFLAGS = $$(unit_$c_CFLAGS)))
 $(call stamp,$(X)/.flags,$(shell $(XCC) --version 2>/dev/null | head -n 1) $(BASE_CPPFLAGS) $(X_CFLAGS))
 
 $(X)/obj/%.o: %.c $(X)/.flags
@@ -105,7 +106,7 @@ $(X)/obj/%.o: %.c $(X)/.flags
 $(X)/obj/%.ok: %.c $(X)/.flags $(X)/dpdk/rte_config.h
 	$(call say,XCHECK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(XCC) $(BASE_CPPFLAGS) $(X_INCLUDES) $(X_CFLAGS) -isystem $(X)/dpdk \
+	$(Q)$(XCC) $(BASE_CPPFLAGS) $(X_INCLUDES) $(X_CFLAGS) $(COMPONENT_CFLAGS) -isystem $(X)/dpdk \
 		$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags-only-I libdpdk | \
 			tr ' ' '\n' | grep -v -- -linux-gnu)) \
 		-include rte_config.h $(FOREIGN_HEADERS) -MMD -MP -MF $(@:.ok=.d) -MT $@ -fsyntax-only $<

@@ -38,8 +38,9 @@ int bh__admin_create(struct bh_nvme *nvme)
 	q->mem_bytes = bh__queue_layout(entries, nvme->page_size, q->list_bytes, &cq, &list);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, nvme->page_size, &q->pool);
 	if (!q->mem) {
-		bh__log(nvme, BH_LOG_ERROR, "no room for the admin queue (%zu bytes) in the pools",
-			q->mem_bytes);
+		bh__log(nvme, BH_LOG_ERROR,
+			"no room for the admin queue (%zu bytes, on a page of %u) in the pools",
+			q->mem_bytes, q->page_size);
 		bh__queue_free(q);
 		return -ENOMEM;
 	}
@@ -79,11 +80,9 @@ int bh__admin_start(struct bh_nvme *nvme)
 	struct bh_nvme_queue *q = nvme->aq;
 	int rc;
 
-	rc = bh__dma_iova(nvme, q->mem, q->mem_bytes, &q->sq_iova);
+	rc = bh__dma_place(nvme, q);
 	if (rc)
 		return rc;
-	q->cq_iova = q->sq_iova + (uint64_t)(q->cq - q->sq);
-	q->list_iova = q->sq_iova + (uint64_t)(q->list - q->sq);
 	memset(q->mem, 0, (size_t)(q->list - q->sq));
 	bh__queue_rewind(q);
 	bh__bells_assign(nvme, q);

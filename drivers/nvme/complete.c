@@ -135,14 +135,17 @@ static int stopped(struct bh_nvme_queue *q, uint32_t slow, struct bh_nvme_result
 		   unsigned int max)
 {
 	unsigned int n = 0;
+	bool more = false;
 
 	if (!(slow & (BH__Q_DISABLED | BH__Q_GONE)))
-		return slow & BH__Q_BROKEN ? 0 : (int)bh__queue_take(q, out, max);
+		return slow & BH__Q_BROKEN ? 0 : (int)bh__queue_take(q, out, max, &more);
 	q->ticks = bh_ticks();
 	if (q->ack == slow >> BH__Q_GEN_SHIFT)
 		return slow & BH__Q_GONE ? -ENODEV : 0;
 	if (!(slow & BH__Q_BROKEN))
-		n = bh__queue_take(q, out, max);
+		n = bh__queue_take(q, out, max, &more);
+	if (more)
+		return (int)n;
 	n += bh__queue_drain(q, stop_status(slow), out ? out + n : NULL, max - n);
 	if (q->drain_at == q->depth)
 		acknowledge(q, slow);

@@ -5,6 +5,10 @@
  * One allocation holds the submission queue, the completion queue and the lists of all commands.
  * It goes back to its pool when the controller has confirmed both deletions, or does not have the
  * queue any more (disabled, gone). Otherwise it is buried: kept until the controller is disabled.
+ * A creation that was not answered may have happened: the queue counts as the controller's.
+ *
+ * Buffers of commands that are out are not ours to keep, so where a deletion is not confirmed the
+ * controller is reset before they are completed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,6 +79,12 @@ static int delete (struct bh_nvme *nvme, uint8_t opc, uint16_t qid, const char *
 	return bh__admin_must(nvme, &cmd, NULL, 0, NULL, what);
 }
 
+/* It did not answer, or posted nonsense: nothing is known of what it was asked since. */
+static bool owes_reset(const struct bh_nvme *nvme)
+{
+	return __atomic_load_n(&nvme->want_reset, __ATOMIC_ACQUIRE);
+}
+
 /* The owner does not touch the queue now: it is new, or halted and acknowledged. */
 int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 {
@@ -85,24 +95,24 @@ int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 			nvme->max_queues);
 		return -EIO;
 	}
-	rc = bh__dma_iova(nvme, q->mem, q->mem_bytes, &q->sq_iova);
+	rc = bh__dma_place(nvme, q);
 	if (rc)
 		return rc;
-	q->cq_iova = q->sq_iova + (uint64_t)(q->cq - q->sq);
-	q->list_iova = q->sq_iova + (uint64_t)(q->list - q->sq);
 	q->sgl = nvme->sgl;
 	memset(q->mem, 0, (size_t)(q->list - q->sq));
 	memset(q->abort_sent, 0, (q->entries + 63u) / 64 * sizeof(*q->abort_sent));
 	bh__bells_assign(nvme, q);
 	rc = bh__irq_bind(nvme, q);
-	rc = rc ? rc : create_cq(nvme, q);
 	if (rc)
 		return rc;
-	q->cq_live = true;
+	rc = create_cq(nvme, q);
+	q->cq_live = !rc || owes_reset(nvme);
+	if (rc)
+		return rc;
 	rc = create_sq(nvme, q);
+	q->live = !rc || owes_reset(nvme);
 	if (rc)
 		return rc;
-	q->live = true;
 	return bh__queue_resume(q) ? 0 : -ENODEV;
 }
 
@@ -113,7 +123,8 @@ static bool stop(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 
 	if (bh_device_gone(nvme->dev))
 		return true;
-	if (nvme->state == BH__STATE_FAILED)
+	/* One that stopped answering is not asked again, for each queue as long as the first time. */
+	if (nvme->state == BH__STATE_FAILED || owes_reset(nvme))
 		return !q->live && !q->cq_live;
 	if (q->live &&
 	    delete (nvme, BH_NVME_ADMIN_DELETE_SQ, q->qid, "Delete I/O Submission Queue"))
@@ -185,9 +196,9 @@ static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 }
 
 /*
- * A quarter more than can be in flight (queue_io.c says why), if the controller has them; twice as many
- * with shadow doorbells, so that a controller whose event index trails by half a ring is never rung for
- * nothing.
+ * A quarter more than can be in flight (queue_io.c says why), if the controller has them; twice as
+ * many with shadow doorbells, so that a controller whose event index trails by half a ring is never
+ * rung for nothing.
  */
 static unsigned int ring_entries(const struct bh_nvme *nvme, unsigned int depth)
 {
@@ -229,6 +240,8 @@ int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *
 		return -EINVAL;
 	if (nvme->state == BH__STATE_FAILED || bh_device_gone(nvme->dev))
 		return -ENODEV;
+	if (nvme->starting || nvme->reaping)
+		return -EBUSY;
 	qid = free_qid(nvme);
 	if (!qid)
 		return -ENOSPC;
@@ -263,18 +276,20 @@ void bh_nvme_queue_destroy(struct bh_nvme_queue *q)
 {
 	struct bh_nvme *nvme;
 	uint32_t slow;
-	bool safe;
+	bool safe, more;
 
 	if (!q)
 		return;
 	nvme = q->owner;
 	slow = bh__queue_slow(q);
 	safe = stop(nvme, q);
+	if (!safe && bh__queue_busy(q) && nvme->state == BH__STATE_RUNNING)
+		safe = !bh_nvme_reset(nvme);
 	unlink_queue(nvme, q);
 	/* What was completed before the deletion, and by it; then what was not. */
 	bh__queue_halt(q, BH__Q_GONE);
 	if (!(slow & BH__Q_BROKEN))
-		bh__queue_take(q, NULL, UINT32_MAX);
+		bh__queue_take(q, NULL, UINT32_MAX, &more);
 	bh__queue_drain(q,
 			slow & BH__Q_GONE ? BH_NVME_SC_INTERNAL_PATH_ERROR
 					  : BH_NVME_SC_ABORTED_SQ_DELETION,

@@ -44,6 +44,23 @@ int bh__dma_iova(const struct bh_nvme *nvme, const void *va, size_t len, uint64_
 	return bh_device_gone(nvme->dev) ? -ENODEV : -EFAULT;
 }
 
+int bh__dma_place(struct bh_nvme *nvme, struct bh_nvme_queue *q)
+{
+	int rc = bh__dma_iova(nvme, q->mem, q->mem_bytes, &q->sq_iova);
+
+	if (rc)
+		return rc;
+	/* Translations keep the pages of the pool, which may be smaller than the controller's. */
+	if (q->sq_iova & (q->page_size - 1)) {
+		bh__log(nvme, BH_LOG_ERROR, "queue %u: its memory is not on a page of %u bytes",
+			q->qid, q->page_size);
+		return -ENOTSUP;
+	}
+	q->cq_iova = q->sq_iova + (uint64_t)(q->cq - q->sq);
+	q->list_iova = q->sq_iova + (uint64_t)(q->list - q->sq);
+	return 0;
+}
+
 void bh_nvme_opts_init(struct bh_nvme_opts *opts)
 {
 	memset(opts, 0, sizeof(*opts));

@@ -98,6 +98,8 @@ void bh__log_line(const struct bh_nvme *nvme, enum bh_log_level level, const cha
 /* Device-visible memory from the space, zeroed, with its iova. NULL: no room. */
 void *bh__dma_zalloc(struct bh_nvme *nvme, size_t bytes, size_t align, struct bh_pool **pool);
 int bh__dma_iova(const struct bh_nvme *nvme, const void *va, size_t len, uint64_t *iova);
+/* The iovas of a queue's memory, as the pool is mapped now. */
+int bh__dma_place(struct bh_nvme *nvme, struct bh_nvme_queue *q);
 
 /* ctrl.c */
 int bh__ctrl_read_caps(struct bh_nvme *nvme);

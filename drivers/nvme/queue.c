@@ -40,9 +40,7 @@ int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue
 	q->entries = (uint16_t)entries;
 	q->depth = depth;
 	q->last = entries - 1;
-	q->cq_batch = batch ? batch : entries / 4;
-	if (!q->cq_batch)
-		q->cq_batch = 1;
+	q->cq_batch = batch ? batch : 1;
 	q->efd = -1;
 	q->sqd.fd = q->cqd.fd = -1;
 	q->slots = aligned_alloc(64, round_up(depth * sizeof(*q->slots), 64));

@@ -245,8 +245,9 @@ void bh__queue_ring_cq(struct bh_nvme_queue *q);
 
 /* ---- queue_io.c ---- */
 
-/* Completions until the queue is empty or max: the part of poll that a halted queue uses too. */
-unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max);
+/* Up to max entries: the part of poll that a halted queue uses too. *more: it stopped at max. */
+unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max,
+			    bool *more);
 /* Submits one built command: cid from the stack, which must not be empty. The cid. */
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
 			void *arg, uint16_t flags, uint16_t parent);

@@ -12,8 +12,10 @@
  *    ring cannot overrun an entry that was not fetched: sqhd is not needed;
  *  - after a poll, fewer than cq_batch consumed completion entries are not given back. Rings have a
  *    quarter more entries than commands can be in flight, where the controller allows it, and
- *    cq_batch is that surplus: the controller never finds its completion queue full. Where it does
- *    not, cq_batch is a quarter of the ring: what it can post always lets us ring;
+ *    cq_batch is at most that surplus, or 1: what is not given back and what is in flight go into
+ *    the ring together, so the controller never finds its completion queue full. (Within a poll it
+ *    may, if callbacks ring what they submit: it waits, and the end of the poll gives back.)
+ *  - a poll consumes at most as many entries as the ring has, whatever is posted meanwhile;
  *  - nothing a completion entry says is used before it was checked: the cid must name a busy slot.
  *
  * The tail doorbell is rung at the end of a poll, and at once when nothing was in flight; the head
@@ -159,8 +161,9 @@ uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, 
 }
 
 /*
- * Takes completions until there is none, or max of the kind asked for were delivered: callbacks, or
- * entries of out (`batch`, a constant). *found: entries consumed, children included.
+ * Takes at most max entries of the completion queue: a controller that posts as fast as callbacks
+ * submit does not keep us here. The number delivered of the kind asked for: callbacks, or entries
+ * of out (`batch`, a constant). *found: entries consumed, parts of split requests included.
  */
 static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue *q,
 							   struct bh_nvme_result *out, uint32_t max,
@@ -169,7 +172,7 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 	uint32_t head = q->cq_head, phase = q->phase, last = q->last;
 	uint32_t n = 0, consumed = 0, rare = 0;
 
-	while (n < max) {
+	while (consumed < max) {
 		const uint8_t *cqe = q->cq + (size_t)head * 16;
 		/* The rest of the entry is read after the phase that says that it is there. */
 		uint32_t dw3 = bh_load_acquire_u32(cqe + 12);
@@ -210,24 +213,27 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 			out[n].status = (uint16_t)(dw3 >> 17);
 			out[n].cid = cid;
 			out[n].cdw0 = (uint32_t)u.w[0];
+			n++;
 		} else if (bh__likely(slot->done != NULL)) {
 			slot->done(slot->arg, &u.cpl);
 		}
-		n++;
 	}
 	q->cq_head = head;
 	q->phase = phase;
 	q->cq_unrung += consumed;
 	q->completions += consumed - rare;
 	*found = consumed;
-	return n;
+	return batch ? n : n + consumed - rare;
 }
 
-unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max)
+unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max,
+			    bool *more)
 {
-	uint32_t found;
+	uint32_t found, n;
 
-	return out ? take(q, out, max, true, &found) : take(q, NULL, max, false, &found);
+	n = out ? take(q, out, max, true, &found) : take(q, NULL, max, false, &found);
+	*more = found == max;
+	return n;
 }
 
 static __attribute__((noinline)) void poll_empty(struct bh_nvme_queue *q)
@@ -263,7 +269,7 @@ look(struct bh_nvme_queue *q, struct bh_nvme_result *out, uint32_t max, const bo
 
 int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max)
 {
-	return look(q, NULL, max ? max : UINT32_MAX, false);
+	return look(q, NULL, max ? max : q->entries, false);
 }
 
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n)

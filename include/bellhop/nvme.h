@@ -188,16 +188,18 @@ void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
 
 /*
  * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner.
- * -ENOSPC: no queue id left; -EINVAL: depth; -ENOMEM; -EIO: the controller refused (logged);
- * -EOPNOTSUPP: interrupt wanted, device has none.
+ * -ENOSPC: no queue id left; -EINVAL: depth, priority; -ENOMEM; -EIO: the controller refused, or did
+ * not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none; -ENODEV: gone or failed;
+ * -EBUSY: in an admin callback, or in the event of a reset that begins.
  */
 int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
 			 struct bh_nvme_queue **out);
 
 /*
  * Deletes both queues, completes what is outstanding (callbacks run here), and frees the memory
- * when the controller confirmed or was reset. Controller thread, when the owner no longer uses it.
- * NULL is accepted.
+ * when the controller confirmed or was reset. A controller that does not confirm while commands are
+ * out is reset here, other queues with it. Controller thread, when the owner no longer uses it; not
+ * in a callback. NULL is accepted.
  */
 void bh_nvme_queue_destroy(struct bh_nvme_queue *q);
 
@@ -252,9 +254,9 @@ int bh_nvme_io(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, const str
 void bh_nvme_queue_flush(struct bh_nvme_queue *q);
 
 /*
- * Completes up to max commands (0: all there are), calling their `done`; rings doorbells. The
- * number completed, or -ENODEV once the device is gone and everything outstanding has been
- * completed with an error. Queue owner.
+ * Completes up to max commands (0: all that are there), calling their `done`; rings doorbells. Each
+ * part of a split request counts against max. The number completed, or -ENODEV once the device is
+ * gone and everything outstanding has been completed with an error. Queue owner.
  */
 int bh_nvme_queue_poll(struct bh_nvme_queue *q, unsigned int max);
 
@@ -267,7 +269,7 @@ struct bh_nvme_result {
 
 /*
  * As poll, for commands submitted with done NULL: their results go to out[0..n). (Commands with a
- * callback get it.) The number of entries in out, or -ENODEV as above.
+ * callback get it, and count against n.) The number of entries in out, or -ENODEV as above.
  */
 int bh_nvme_queue_reap(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int n);
 

@@ -79,30 +79,6 @@ void ft_join(pid_t pid, unsigned int ms); /* must have ended well */
 void ft_kill(pid_t pid);		  /* SIGKILL, and waits */
 /* Waits for the byte by which the other process says that it is ready. */
 void ft_await(int fd, unsigned int ms);
-/* bh_now_ns() + ms; under sanitizers four times that. */
-uint64_t ft_deadline(unsigned int ms);
-/* Repeats step until condition holds; fails the case after ms. */
-#define FT_UNTIL(ms, condition, step)                                               \
-	do {                                                                        \
-		uint64_t ft_end = ft_deadline(ms);                                  \
-		while (!(condition)) {                                              \
-			step;                                                       \
-			if (bh_now_ns() > ft_end)                                   \
-				ft_fail(__FILE__, __LINE__, "not within %u ms: %s", \
-					(unsigned int)(ms), #condition);            \
-		}                                                                   \
-	} while (0)
-/* The first n CPUs we may use, as in "0+1"; skips the case where there are fewer. */
-const char *ft_cpus(unsigned int n, char separator);
-/*
- * Runs fn in a process of its own, which ends with the case at the latest. What fails in it fails
- * the case when it is joined. Fork before opening a host: its threads do not come along.
- */
-pid_t ft_fork(void (*fn)(void *arg), void *arg);
-void ft_join(pid_t pid, unsigned int ms); /* must have ended well */
-void ft_kill(pid_t pid);		  /* SIGKILL, and waits */
-/* Waits for the byte by which the other process says that it is ready. */
-void ft_await(int fd, unsigned int ms);
 /* $BH_TMP/name, in a static buffer that the next call but three reuses. */
 const char *ft_path(const char *name);
 

@@ -22,6 +22,9 @@ void ft_model_fini(struct ft_model *model)
 	free(model->generation);
 }
 
+/* Buffers lie at any dword. */
+typedef uint64_t dword_aligned __attribute__((aligned(4)));
+
 static uint64_t word_seed(uint64_t lba, uint32_t generation)
 {
 	uint64_t state = lba * 0x2545f4914f6cdd1dull + ((uint64_t)generation << 40);
@@ -31,7 +34,8 @@ static uint64_t word_seed(uint64_t lba, uint32_t generation)
 
 static void block_fill(void *buf, uint32_t size, uint64_t lba, uint32_t generation)
 {
-	uint64_t *words = buf, seed = word_seed(lba, generation);
+	dword_aligned *words = buf;
+	uint64_t seed = word_seed(lba, generation);
 
 	for (size_t i = 0; i < size / 8; i++)
 		words[i] = generation ? seed + i * 0x9e3779b97f4a7c15ull : 0;
@@ -39,7 +43,7 @@ static void block_fill(void *buf, uint32_t size, uint64_t lba, uint32_t generati
 
 static bool block_check(const void *buf, uint32_t size, uint64_t lba, uint32_t generation)
 {
-	const uint64_t *words = buf;
+	const dword_aligned *words = buf;
 	uint64_t seed = word_seed(lba, generation);
 
 	for (size_t i = 0; i < size / 8; i++) {

@@ -141,7 +141,20 @@ void tn_sq_bad_doorbell(struct tn_thread *t, struct tn_sq *sq)
 
 /* ---- sleeping ---- */
 
-static bool sq_has_work(struct tn_thread *t, struct tn_sq *sq)
+/*
+ * Would a pass find room, or a head that is wrong? Only looks: tn_cq_room would move an event index
+ * that is armed already, and the host would not ring for the head that is waited for. A head that
+ * has moved counts as room; a pass reckons it, so the same head does so only once.
+ */
+static bool cq_may_have_room(const struct tn_cq *cq)
+{
+	uint32_t head = bh_load_u32(cq->db);
+	uint32_t used = cq->tail >= head ? cq->tail - head : cq->tail + cq->entries - head;
+
+	return !cq->is_stopped && (cq->space || head != cq->head || used < cq->entries - 1);
+}
+
+static bool sq_has_work(const struct tn_sq *sq)
 {
 	uint32_t v = bh_load_u32(sq->db);
 
@@ -149,13 +162,13 @@ static bool sq_has_work(struct tn_thread *t, struct tn_sq *sq)
 		return false;
 	if (v == sq->head)
 		return false;
-	return v >= sq->entries || sq->cq->space || tn_cq_room(t, sq->cq);
+	return v >= sq->entries || cq_may_have_room(sq->cq);
 }
 
-static bool cq_has_work(struct tn_thread *t, struct tn_cq *cq)
+static bool cq_has_work(const struct tn_cq *cq)
 {
 	if (cq->wait_first)
-		return tn_cq_room(t, cq);
+		return cq_may_have_room(cq);
 	return cq->is_asserted && bh_load_u32(cq->db) == cq->tail;
 }
 
@@ -175,10 +188,10 @@ static bool any_work(struct tn_thread *t)
 	unsigned int i;
 
 	for (i = 0; i < t->num_scan; i++)
-		if (sq_has_work(t, t->scan[i].sq))
+		if (sq_has_work(t->scan[i].sq))
 			return true;
 	for (i = 1; (t->num_waiting || t->num_asserted) && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
-		if (t->cq[i] && cq_has_work(t, t->cq[i]))
+		if (t->cq[i] && cq_has_work(t->cq[i]))
 			return true;
 	for (i = 0; i < t->num_async; i++)
 		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)

@@ -112,8 +112,12 @@ static bool step_queue(struct fake *f, uint16_t qid)
 		fake_fault(f);
 		return false;
 	}
-	if (q->head == tail || cq_full(f, qid))
+	if (q->head == tail)
 		return false;
+	if (cq_full(f, qid)) {
+		__atomic_fetch_add(&f->stalls, 1, __ATOMIC_RELAXED);
+		return false;
+	}
 	for (i = 0; i < 8; i++)
 		w[i] = bh_load_u64(q->sq + (size_t)q->head * 64 + 8 * i);
 	memcpy(&cmd, w, sizeof(cmd));
@@ -244,6 +248,8 @@ static int region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 	uint64_t cap = f->o.mqes | 1u << 16 | 2u << 24 | (uint64_t)f->o.dstrd << 32 | 1ull << 37;
 	uint32_t vs = BH_NVME_VERSION(2, 0, 0);
 
+	if (f->o.any_cap)
+		cap = f->o.cap;
 	pthread_mutex_lock(&f->lock);
 	memcpy(regs, &cap, 8);
 	memcpy(regs + BH_NVME_REG_VS, &vs, 4);
@@ -256,6 +262,9 @@ static int region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 	else
 		memset(buf, 0, count);
 	pthread_mutex_unlock(&f->lock);
+	if (region == 0 && fake_get(&f->nonsense) &&
+	    __atomic_fetch_add(&f->reads, 1, __ATOMIC_RELAXED) >= fake_get(&f->nonsense_at))
+		memset(buf, fake_get(&f->nonsense) == 1 ? 0xff : 0, count);
 	return 0;
 }
 

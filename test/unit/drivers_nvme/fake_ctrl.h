@@ -43,6 +43,8 @@ struct fake_opts {
 	enum fake_lists lists;
 	bool any_lbads; /* LBADS is `lbads`, whatever the blocks really are */
 	uint8_t lbads;
+	bool any_cap; /* CAP is `cap` */
+	uint64_t cap;
 	uint64_t bar_bytes; /* 0: with room for all doorbells */
 	uint8_t mdts;	    /* as in identify */
 	uint16_t mqes;	    /* 0's based */
@@ -105,10 +107,14 @@ struct fake {
 	uint32_t fail_admin;   /* opcode + 1 of an admin command to be refused as invalid field */
 	uint32_t asleep;       /* looks at queues only when kicked, arms event indices */
 	uint32_t kicked;
-	uint32_t irq_slow; /* SET_IRQS unmask posts a completion meanwhile */
+	uint32_t nonsense;    /* registers read as all ones (1) or zeros (2) */
+	uint32_t nonsense_at; /* from this read on */
+	uint32_t irq_slow;    /* SET_IRQS unmask posts a completion meanwhile */
 	/* ---- what it saw, __atomic ---- */
 	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
 	uint32_t deleted_with_io;
+	uint32_t reads;	 /* of registers */
+	uint32_t stalls; /* commands there, but no room in the completion queue */
 };
 
 void fake_opts_init(struct fake_opts *o);

@@ -232,6 +232,7 @@ static void sync_again(void *arg, const struct bh_nvme_cpl *cpl)
 	CU_ASSERT_EQUAL(bh_nvme_identify(r->nvme, BH_NVME_CNS_CTRL, 0, 0, 0, buf), -EBUSY);
 	CU_ASSERT_EQUAL(bh_nvme_poll(r->nvme), -EBUSY);
 	CU_ASSERT_EQUAL(bh_nvme_reset(r->nvme), -EBUSY);
+	CU_ASSERT_EQUAL(rig_queue(r, 7, false), -EBUSY);
 	r->events[7]++;
 }
 
