@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "target/nvme/plane.h"
@@ -296,15 +297,28 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 
 /* ---- trapped writes by eventfd ---- */
 
+/*
+ * The client shares the file: it may have made it blocking and emptied it since epoll saw it readable,
+ * so a plain read could wait for ever. The source is edge-triggered: every ring wakes, read or not.
+ * The counter is only taken for the statistics, and so that it never fills up.
+ */
+static uint64_t take_count(int fd)
+{
+	uint64_t count = 0;
+	const struct iovec iov = { &count, sizeof(count) };
+
+	if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
+		return errno == EAGAIN ? 0 : 1;
+	return count;
+}
+
 static void io_fd_rang(void *ctx, uint32_t events)
 {
 	struct tn_thread *t = ctx;
-	uint64_t count;
+	uint64_t count = take_count(t->io->io_fd);
 	unsigned int i;
 
 	(void)events;
-	if (read(t->io->io_fd, &count, sizeof(count)) != sizeof(count))
-		return;
 	__atomic_fetch_add(&t->io->doorbell_messages, count, __ATOMIC_RELAXED);
 	/* This thread is awake; which of the queues it was nobody says. */
 	for (i = 1; i < t->io->num_threads; i++)
@@ -316,7 +330,8 @@ int tn_io_fd_watch(struct tn_thread *t)
 	t->io->io_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->io->io_fd < 0)
 		return -errno;
-	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN, io_fd_rang, t, &t->io_fd_source);
+	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN | EPOLLET, io_fd_rang, t,
+				&t->io_fd_source);
 }
 
 int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)
