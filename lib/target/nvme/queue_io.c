@@ -251,7 +251,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 		uint32_t head = r.head;
 		bool is_done, may_go_on;
 
-		__builtin_memcpy(&cmd, &r.cmd[head], sizeof(cmd));
+		bh_fetch_64(&cmd, &r.cmd[head]);
 		look_ahead(t, &r);
 		r.head = head + 1 == r.entries ? 0 : head + 1;
 		is_done = cmd_run(t, sq, &cmd, &batch);

@@ -32,43 +32,44 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 
 static unsigned int bounce_class(size_t len)
 {
-	unsigned int class = 0;
+	unsigned int order = 0;
 
-	while (class < TN_BOUNCE_CLASSES && ((size_t)1 << (class + TN_BOUNCE_MIN_SHIFT)) < len)
-		class++;
-	return class;
+	while (order < TN_BOUNCE_CLASSES && ((size_t)1 << (order + TN_BOUNCE_MIN_SHIFT)) < len)
+		order++;
+	return order;
 }
 
 static uint8_t *bounce_get(struct tn_thread *t, size_t len)
 {
-	unsigned int class = bounce_class(len);
+	unsigned int order = bounce_class(len);
 	struct tn_bounce *b;
 
-	if (class == TN_BOUNCE_CLASSES)
-		return aligned_alloc(TN_PAGE_SIZE, (len + TN_PAGE_SIZE - 1) & ~(TN_PAGE_SIZE - 1ul));
-	b = t->bounce[class];
+	if (order == TN_BOUNCE_CLASSES)
+		return aligned_alloc(TN_PAGE_SIZE,
+				     (len + TN_PAGE_SIZE - 1) & ~(TN_PAGE_SIZE - 1ul));
+	b = t->bounce[order];
 	if (!b)
-		return aligned_alloc(TN_PAGE_SIZE, (size_t)1 << (class + TN_BOUNCE_MIN_SHIFT));
-	t->bounce[class] = b->next;
-	t->bounced[class]--;
+		return aligned_alloc(TN_PAGE_SIZE, (size_t)1 << (order + TN_BOUNCE_MIN_SHIFT));
+	t->bounce[order] = b->next;
+	t->bounced[order]--;
 	return (uint8_t *)b;
 }
 
 static void bounce_put(struct tn_thread *t, void *buf, size_t len)
 {
-	unsigned int class = bounce_class(len);
+	unsigned int order = bounce_class(len);
 	struct tn_bounce *b = buf;
 
 	if (!buf)
 		return;
-	if (class == TN_BOUNCE_CLASSES ||
-	    t->bounced[class] >= TN_BOUNCE_KEEP >> (class + TN_BOUNCE_MIN_SHIFT)) {
+	if (order == TN_BOUNCE_CLASSES ||
+	    t->bounced[order] >= TN_BOUNCE_KEEP >> (order + TN_BOUNCE_MIN_SHIFT)) {
 		free(buf);
 		return;
 	}
-	b->next = t->bounce[class];
-	t->bounce[class] = b;
-	t->bounced[class]++;
+	b->next = t->bounce[order];
+	t->bounce[order] = b;
+	t->bounced[order]++;
 }
 
 void tn_bounce_fini(struct tn_thread *t)
@@ -270,7 +271,7 @@ static uint16_t gather(struct tn_thread *t, struct tn_req *req)
 	uint32_t i;
 
 	for (i = 0; i < t->scratch.n; i++) {
-		memcpy(to, t->iov[i].iov_base, t->iov[i].iov_len);
+		bh_fetch(to, t->iov[i].iov_base, t->iov[i].iov_len);
 		to += t->iov[i].iov_len;
 	}
 	/* What was lost while we read must not get into the store. */
@@ -381,8 +382,9 @@ static bool next_range(struct tn_req *req)
 
 		if (!r->blocks)
 			continue;
-		req->io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE, .blocks = r->blocks,
-					      .lba = r->lba, .cookie = req };
+		req->io = (struct bh_blk_io){
+			.op = BH_BLK_DEALLOCATE, .blocks = r->blocks, .lba = r->lba, .cookie = req
+		};
 		req->step++;
 		return true;
 	}
@@ -419,8 +421,11 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 		return next_namespace(t, req);
 	if (req->step++)
 		return false;
-	req->io = (struct bh_blk_io){ .op = job->op, .flags = job->flags, .blocks = job->blocks,
-				      .lba = job->lba, .cookie = req };
+	req->io = (struct bh_blk_io){ .op = job->op,
+				      .flags = job->flags,
+				      .blocks = job->blocks,
+				      .lba = job->lba,
+				      .cookie = req };
 	if (job->is_emulated)
 		req->io.op = BH_BLK_READ;
 	if (!job->bytes)
@@ -664,7 +669,8 @@ void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
 		for (i = 0; reqs && i < reqs->used; i++) {
 			struct tn_req *req = &reqs->slot[i];
 
-			if (req->state != TN_REQ_STORE || !req->is_direct || !touches(req, iova, len))
+			if (req->state != TN_REQ_STORE || !req->is_direct ||
+			    !touches(req, iova, len))
 				continue;
 			req->is_lost = true;
 			bh_blk_cancel(req->job.line->chan, req);
