@@ -253,6 +253,9 @@ static void a_mad_controller_completes_all_once(void)
 	uint64_t end;
 	unsigned int n = 0, i;
 
+#ifdef __SANITIZE_THREAD__
+	unit_skip("what is scribbled over is a data race by intent");
+#endif
 	memset(done, 0, sizeof(done));
 	rig_start(&r, NULL, 15);
 	s = (struct scribbler){ &r, (uint8_t *)r.q->cq, r.q->entries * 16u, false };
