@@ -144,7 +144,8 @@ static int ioq_memory(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 	q->page_size = nvme->page_size;
 	q->list_bytes = nvme->list_bytes;
 	q->max_transfer = nvme->max_transfer;
-	q->mem_bytes = bh__queue_layout(q->entries, q->page_size, q->list_bytes, &cq, &list);
+	q->mem_bytes =
+		bh__queue_layout(q->entries, q->depth, q->page_size, q->list_bytes, &cq, &list);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, q->page_size, &q->pool);
 	if (!q->mem) {
 		bh__log(nvme, BH_LOG_ERROR,

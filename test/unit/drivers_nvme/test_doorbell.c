@@ -249,6 +249,7 @@ static void a_described_queue_works(void)
 	rig_start(&r, &o, 15);
 	CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_describe(r.q, &desc, fds), 0);
 	CU_ASSERT_EQUAL(desc.ns_count, 2);
+	CU_ASSERT_EQUAL(desc.depth, 15);
 	CU_ASSERT_EQUAL(fds[2], -1);
 	CU_ASSERT_EQUAL_FATAL(
 		bh_nvme_queue_open(&desc, fds, bh_device_iova_map(&r.fake->dev), &ops, NULL, &q),
@@ -256,6 +257,7 @@ static void a_described_queue_works(void)
 	CU_ASSERT_EQUAL(fcntl(fds[0], F_GETFD), -1);
 	CU_ASSERT_EQUAL(bh_nvme_ns_blocks(bh_nvme_queue_ns(q, 2)), FAKE_BLOCKS);
 	CU_ASSERT_PTR_NULL(bh_nvme_queue_ns(q, 3));
+	CU_ASSERT_EQUAL(bh_nvme_queue_depth(q), 15);
 	lent = r.q;
 	r.q = q;
 	r.ns = bh_nvme_queue_ns(q, 2);
@@ -290,7 +292,7 @@ static void descriptions_are_checked(void)
 	int fds[3], i;
 
 	rig_start(&r, NULL, 15);
-	for (i = 0; i < 15; i++) {
+	for (i = 0; i < 17; i++) {
 		CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_describe(r.q, &good, fds), 0);
 		d = good;
 		switch (i) {
@@ -338,6 +340,12 @@ static void descriptions_are_checked(void)
 			break;
 		case 14:
 			d.ns[0].nsid = 0;
+			break;
+		case 15:
+			d.depth = 0;
+			break;
+		case 16:
+			d.depth = d.entries;
 			break;
 		}
 		CU_ASSERT_EQUAL(bh_nvme_queue_open(&d, fds, bh_device_iova_map(&r.fake->dev), NULL,
