@@ -57,10 +57,10 @@ static void matrix(enum bh_dma_access access, bool trapped, bool no_shadow)
 	ft_target_stop(&target);
 }
 
-#define MATRIX(name, access, trapped, no_shadow)                                                   \
-	static void name(void)                                                                     \
-	{                                                                                          \
-		matrix(BH_DMA_ACCESS_##access, trapped, no_shadow);                                \
+#define MATRIX(name, access, trapped, no_shadow)                    \
+	static void name(void)                                      \
+	{                                                           \
+		matrix(BH_DMA_ACCESS_##access, trapped, no_shadow); \
 	}
 MATRIX(mmap_mapped_shadow, AUTO, false, false)
 MATRIX(mmap_mapped_registers, AUTO, false, true)
@@ -149,7 +149,9 @@ static void doorbell_strides(void)
 	static const unsigned int strides[] = { 0, 4, 10 };
 
 	for (int i = 0; i < 3; i++) {
-		struct ft_traffic traffic = { .max_blocks = 16, .depth = 8, .count = 1000, .seed = 3 };
+		struct ft_traffic traffic = {
+			.max_blocks = 16, .depth = 8, .count = 1000, .seed = 3
+		};
 		struct ft_target target;
 		struct ft_host host;
 		char rest[64];
@@ -333,13 +335,13 @@ static void rig_close(struct rig *rig)
 }
 
 /* One of the driver's commands on the rig's first namespace, waiting; its status field. */
-#define COMMAND(rig, name, ...)                                                                    \
-	({                                                                                         \
-		int command_status = -1;                                                           \
-		if (bh_nvme_##name((rig)->q, (rig)->host.ns, ##__VA_ARGS__, ft_done,               \
-				   &command_status) != 0)                                          \
-			ft_fail(__FILE__, __LINE__, "%s was not accepted", #name);                 \
-		ft_wait((rig)->q, &command_status);                                                \
+#define COMMAND(rig, name, ...)                                                      \
+	({                                                                           \
+		int command_status = -1;                                             \
+		if (bh_nvme_##name((rig)->q, (rig)->host.ns, ##__VA_ARGS__, ft_done, \
+				   &command_status) != 0)                            \
+			ft_fail(__FILE__, __LINE__, "%s was not accepted", #name);   \
+		ft_wait((rig)->q, &command_status);                                  \
 	})
 
 static void commands_on(const char *rest)
@@ -374,8 +376,8 @@ static void commands_on(const char *rest)
 	FT_EQUAL(COMMAND(&rig, read, rig.b, 100, n, 0), BH_NVME_SC_SUCCESS);
 	for (uint32_t i = 0; i < n * size; i++) {
 		uint32_t block = i / size;
-		bool zero = block == 0 || (block >= 4 && block < 8) || block == 9 ||
-			    block == 10 || block >= 14;
+		bool zero = block == 0 || (block >= 4 && block < 8) || block == 9 || block == 10 ||
+			    block >= 14;
 
 		FT_EQUAL(rig.b[i], zero ? 0 : 0x5a);
 	}
@@ -455,9 +457,8 @@ static void out_of_range(void)
 		uint32_t blocks;
 		bool ok;
 	} t[] = {
-		{ end - 1, 1, true },	   { end - 8, 8, true },
-		{ end, 1, false },	   { end - 1, 2, false },
-		{ UINT64_MAX, 1, false },  { UINT64_MAX - 3, 8, false },
+		{ end - 1, 1, true },	  { end - 8, 8, true },	    { end, 1, false },
+		{ end - 1, 2, false },	  { UINT64_MAX, 1, false }, { UINT64_MAX - 3, 8, false },
 		{ 1ull << 63, 1, false },
 	};
 

@@ -354,7 +354,7 @@ static void on_event(void *ctx, enum bh_nvme_event event, uint32_t value)
 	events->failed += event == BH_NVME_EVENT_FAILED;
 }
 
-/* Held for longer than the driver waits: first it aborts, then it resets; either ends the request. */
+/* Held for longer than the driver waits: he aborts, then resets; either ends the request. */
 static void timeout(const char *rest)
 {
 	struct events events = { 0 };
