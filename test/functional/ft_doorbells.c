@@ -155,8 +155,8 @@ static uint64_t idle_permille(const struct ft_target *target)
 
 /*
  * Reads into an idle target, one at a time. A wake-up that was missed costs the time until
- * something else wakes it, or for ever: most must be quick (the machine may have other things to do now and
- * then), all must come.
+ * something else wakes it, or for ever: most must be quick (the machine may have other things to do
+ * now and then), all must come.
  */
 static void wakes(const char *rest, uint64_t idle_most, unsigned int median_ms)
 {
