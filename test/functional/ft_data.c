@@ -14,46 +14,58 @@
 
 /* ---- the matrix ---- */
 
-static void matrix(enum bh_dma_access access, bool trapped, bool no_shadow)
+/* Data pointers are SGLs in the first half of each namespace, PRPs in the second. */
+static void matrix_pass(const struct ft_target *target, struct ft_host_opts *opts, bool trapped)
 {
 	/* Paths of messages and system calls take their time; they get fewer requests. */
-	unsigned int count = access == BH_DMA_ACCESS_AUTO ? 1500 : 300;
-	struct ft_host_opts opts = { .access = access, .no_shadow = no_shadow, .quiet = true };
-	struct ft_target target;
+	unsigned int count = opts->access == BH_DMA_ACCESS_AUTO ? 1000 : 150;
+	struct bh_nvme_queue_stats stats;
 	struct ft_host host;
-	char rest[128];
 
-	snprintf(rest, sizeof(rest), "mdts=64K,doorbells=%s,%s", trapped ? "trapped" : "mapped",
-		 BOTH_SIZES);
-	ft_target_serve(&target, rest);
-	ft_host_open(&host, target.socket[0], &opts);
+	ft_host_open(&host, target->socket[0], opts);
 	/*
 	 * Where doorbells are memory already, the driver has no use for shadows; and the target looks
 	 * at them all the time, so they must be memory it can map.
 	 */
 	FT_EQUAL(bh_nvme_has_shadow_doorbells(host.nvme),
-		 trapped && !no_shadow && access == BH_DMA_ACCESS_AUTO);
+		 trapped && !opts->no_shadow && opts->access == BH_DMA_ACCESS_AUTO);
 	FT_EQUAL(strcmp(bh_nvme_doorbell_path(host.nvme), "mapped") == 0, !trapped);
+	FT_EQUAL(bh_nvme_has_sgl(host.nvme), !opts->no_sgl);
 	struct bh_nvme_queue *q = ft_queue(&host, 0);
 	for (struct bh_nvme_ns *ns = host.ns; ns; ns = bh_nvme_ns_next(ns)) {
 		/* Up to a little over twice MDTS: whole, split in two, in three. */
 		struct ft_traffic traffic = {
+			.first = opts->no_sgl ? bh_nvme_ns_blocks(ns) / 2 : 0,
+			.blocks = bh_nvme_ns_blocks(ns) / 2,
 			.max_blocks = 136 * 1024 / bh_nvme_ns_block_size(ns),
 			.depth = 16,
 			.count = count,
-			.seed = 1 + (uint64_t)access,
+			.seed = 1 + (uint64_t)opts->access,
 		};
 
 		FT_EQUAL(bh_nvme_ns_block_size(ns), bh_nvme_ns_id(ns) == 1 ? 512 : 4096);
 		ft_verify_random(&host, q, ns, &traffic);
 	}
-	struct bh_nvme_queue_stats stats;
 	bh_nvme_queue_stats(q, &stats);
 	FT_CHECK(stats.splits > 0);
 	FT_EQUAL(stats.submissions, stats.completions);
 	FT_EQUAL(stats.doorbell_messages > 0, trapped);
 	bh_nvme_queue_destroy(q);
 	ft_host_close(&host);
+}
+
+static void matrix(enum bh_dma_access access, bool trapped, bool no_shadow)
+{
+	struct ft_host_opts opts = { .access = access, .no_shadow = no_shadow, .quiet = true };
+	struct ft_target target;
+	char rest[128];
+
+	snprintf(rest, sizeof(rest), "mdts=64K,doorbells=%s,%s", trapped ? "trapped" : "mapped",
+		 BOTH_SIZES);
+	ft_target_serve(&target, rest);
+	matrix_pass(&target, &opts, trapped);
+	opts.no_sgl = true;
+	matrix_pass(&target, &opts, trapped);
 	ft_target_stop(&target);
 }
 
