@@ -261,9 +261,17 @@ static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
 	};
 	int rc = bh_blk_submit(job->line->chan, &io);
 
+	t->work += (uint64_t)job->blocks << job->line->shift;
 	if (job->to_client)
 		report_dirty(t);
 	return tn_cmd_errno(rc, job->op);
+}
+
+/* More than one pass should zero. */
+static bool is_long(const struct tn_job *job)
+{
+	return job->op == BH_BLK_WRITE_ZEROES &&
+	       (uint64_t)job->blocks << job->line->shift > TN_STEP_BYTES;
 }
 
 static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
@@ -273,7 +281,8 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 
 	if (status || (job->is_nop && !job->bytes))
 		return status;
-	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all)
+	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
+	    is_long(job))
 		return tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);

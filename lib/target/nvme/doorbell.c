@@ -31,6 +31,9 @@
 
 #include "target/nvme/plane.h"
 
+/* What arming answers for those who wait for room or memory: a turn in 1 ms. */
+#define RETRY_NS (-(int64_t)1000000)
+
 static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value)
 {
 	bh_store_u32(bell->event_idx, value & 0xffff);
@@ -184,20 +187,27 @@ static void arm_all(struct tn_thread *t)
 			bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
 }
 
+static bool stores_have_work(struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->num_async; i++)
+		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)
+			return true;
+	return t->hold.first;
+}
+
 static bool any_work(struct tn_thread *t)
 {
 	unsigned int i;
 
-	for (i = 0; i < t->num_scan; i++)
+	for (i = 0; !t->is_starved && i < t->num_scan; i++)
 		if (sq_has_work(t->scan[i].sq))
 			return true;
 	for (i = 1; (t->num_waiting || t->num_asserted) && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i] && cq_has_work(t->cq[i]))
 			return true;
-	for (i = 0; i < t->num_async; i++)
-		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)
-			return true;
-	return t->hold.first || t->due;
+	return t->due || stores_have_work(t);
 }
 
 int64_t tn_bells_arm(struct tn_thread *t)
@@ -205,8 +215,13 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	bool watches = t->watches_admin && __atomic_load_n(&t->io->watch, __ATOMIC_RELAXED);
 	int64_t again = t->is_trapped ? 0 : -(int64_t)t->ctrl->idle_poll_ns;
 
-	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
+	if (t->is_gated)
 		return watches ? again : 0;
+	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED)) {
+		if (stores_have_work(t))
+			return 1;
+		return t->again ? RETRY_NS : watches ? again : 0;
+	}
 	if (any_work(t))
 		return 1; /* before arming makes the host ring for what is found in a moment anyway */
 	if (t->is_trapped)
@@ -214,8 +229,8 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
 	if (any_work(t))
 		return 1;
-	if (t->again)
-		return -1000000;
+	if (t->again || t->is_starved)
+		return RETRY_NS;
 	return t->num_scan || watches ? again : 0;
 }
 
