@@ -444,8 +444,8 @@ static void raw_commands(void)
 	cmd.opc = BH_NVME_CMD_VENDOR_FIRST;
 	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_INVALID_OPCODE | BH_NVME_STATUS_DNR);
 	cmd.opc = BH_NVME_CMD_READ;
-	cmd.nsid = 2;
-	FT_EQUAL(raw(&rig, &cmd, rig.b, 512), BH_NVME_SC_INVALID_NS | BH_NVME_STATUS_DNR);
+	cmd.nsid = 2; /* inactive */
+	FT_EQUAL(raw(&rig, &cmd, rig.b, 512), BH_NVME_SC_INVALID_FIELD | BH_NVME_STATUS_DNR);
 	cmd.nsid = 0;
 	FT_EQUAL(raw(&rig, &cmd, rig.b, 512), BH_NVME_SC_INVALID_NS | BH_NVME_STATUS_DNR);
 	cmd.nsid = 1;
