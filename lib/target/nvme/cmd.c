@@ -115,8 +115,11 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	}
 	if (cmd->flags & BH_NVME_FUSE_MASK || (cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_MASK)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(flags));
-	if (!all && (cmd->nsid > BH_TARGET_NVME_MAX_NS || t->line[cmd->nsid].kind == TN_NS_NONE))
+	/* No id of a namespace, or of none that is attached (base 2.0 3.2.1). */
+	if (!all && (!cmd->nsid || cmd->nsid > BH_TARGET_NVME_MAX_NS))
 		return invalid(job, BH_NVME_SC_INVALID_NS, PARAM(nsid));
+	if (!all && t->line[cmd->nsid].kind == TN_NS_NONE)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
 	if (!all)
 		job->line = &t->line[cmd->nsid];
 	switch (cmd->opc) {
