@@ -35,7 +35,8 @@ int bh__admin_create(struct bh_nvme *nvme)
 	q->page_size = nvme->page_size;
 	q->list_bytes = nvme->page_size;
 	q->max_transfer = bh__prp_list_entries(q->list_bytes, q->page_size) * q->page_size;
-	q->mem_bytes = bh__queue_layout(entries, nvme->page_size, q->list_bytes, &cq, &list);
+	q->mem_bytes =
+		bh__queue_layout(entries, q->depth, nvme->page_size, q->list_bytes, &cq, &list);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, nvme->page_size, &q->pool);
 	if (!q->mem) {
 		bh__log(nvme, BH_LOG_ERROR,

@@ -71,6 +71,7 @@ int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_d
 		.version = 1,
 		.qid = q->qid,
 		.entries = q->entries,
+		.depth = q->depth,
 		.mdts = q->max_transfer,
 		.page_size = q->page_size,
 		.dstrd = (uint8_t)nvme->dstrd,
@@ -143,8 +144,9 @@ static bool desc_ok(const struct bh_nvme_queue_desc *d)
 {
 	uint32_t i;
 
-	if (d->version != 1 || !d->qid || d->entries < 2 || d->dstrd > 15 || d->sgl > 1 ||
-	    d->doorbell || d->ns_count > BH_NVME_DESC_NS)
+	if (d->version != 1 || !d->qid || d->entries < 2 || !d->depth ||
+	    d->depth > d->entries - 1u || d->dstrd > 15 || d->sgl > 1 || d->doorbell ||
+	    d->ns_count > BH_NVME_DESC_NS)
 		return false;
 	if (d->page_size < 4096 || d->page_size > 65536 || (d->page_size & (d->page_size - 1)))
 		return false;
@@ -197,8 +199,8 @@ static int map_all(struct borrowed *b, const struct bh_nvme_queue_desc *d, const
 	rc = map_piece(fds[0], d->sq_offset, d->entries * 64ull, &b->piece[0], &q->sq);
 	rc = rc ? rc : map_piece(fds[0], d->cq_offset, d->entries * 16ull, &b->piece[1], &cq);
 	rc = rc ? rc
-		: map_piece(fds[0], d->list_offset, (d->entries - 1ull) * d->list_bytes,
-			    &b->piece[2], &q->list);
+		: map_piece(fds[0], d->list_offset, d->depth * d->list_bytes, &b->piece[2],
+			    &q->list);
 	rc = rc ? rc : map_piece(fds[1], d->doorbell_offset, stride + 4, &b->piece[3], &bell);
 	if (!rc && fds[2] >= 0)
 		rc = map_piece(fds[2], d->shadow_offset, d->page_size + stride + 4, &b->piece[4],
@@ -249,7 +251,7 @@ static int open_checked(const struct bh_nvme_queue_desc *d, const int fds[3],
 	b = calloc(1, sizeof(*b) + d->ns_count * sizeof(b->ns[0]));
 	if (!b)
 		return -ENOMEM;
-	rc = bh__queue_new(d->entries, d->entries - 1u, &b->q);
+	rc = bh__queue_new(d->entries, d->depth, &b->q);
 	if (rc) {
 		free(b);
 		return rc;

@@ -91,8 +91,8 @@ int bh__queue_complete_rare(struct bh_nvme_queue *q, const struct bh_nvme_cpl *c
 {
 	if (cpl->cid >= q->depth || !(q->slots[cpl->cid].flags & BH__SLOT_BUSY)) {
 		if (!(bh__queue_slow(q) & BH__Q_STOP)) {
-			__atomic_fetch_or(&q->slow, BH__Q_BROKEN, __ATOMIC_ACQ_REL);
 			q->bad_cid = cpl->cid;
+			__atomic_fetch_or(&q->slow, BH__Q_BROKEN, __ATOMIC_ACQ_REL);
 			q->ops->reset(q);
 		}
 		return -EPROTO;

@@ -150,7 +150,8 @@ int bh__ctrl_disable(struct bh_nvme *nvme)
 		if (rc == -ENODEV)
 			return rc;
 	}
-	if (cc & BH_NVME_CC_EN) {
+	/* Told, too, if it only says that it is off: we know that we switched it on. */
+	if ((cc | nvme->cc) & BH_NVME_CC_EN) {
 		cc &= ~(BH_NVME_CC_EN | (uint32_t)BH_NVME_SET(CC_SHN, BH_NVME_CC_SHN_MASK));
 		rc = write_cc(nvme, cc);
 		if (rc)

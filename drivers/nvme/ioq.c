@@ -123,7 +123,7 @@ static bool stop(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 
 	if (bh_device_gone(nvme->dev))
 		return true;
-	/* One that stopped answering is not asked again, for each queue as long as the first time. */
+	/* One that stopped answering is not asked again, to wait as long for each queue. */
 	if (nvme->state == BH__STATE_FAILED || owes_reset(nvme))
 		return !q->live && !q->cq_live;
 	if (q->live &&
@@ -144,7 +144,8 @@ static int ioq_memory(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 	q->page_size = nvme->page_size;
 	q->list_bytes = nvme->list_bytes;
 	q->max_transfer = nvme->max_transfer;
-	q->mem_bytes = bh__queue_layout(q->entries, q->page_size, q->list_bytes, &cq, &list);
+	q->mem_bytes =
+		bh__queue_layout(q->entries, q->depth, q->page_size, q->list_bytes, &cq, &list);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, q->page_size, &q->pool);
 	if (!q->mem) {
 		bh__log(nvme, BH_LOG_ERROR,
@@ -219,6 +220,22 @@ static uint16_t free_qid(const struct bh_nvme *nvme)
 	return 0;
 }
 
+static int queue_opts_read(const struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
+			   struct bh_nvme_queue_opts *o)
+{
+	bh_nvme_queue_opts_init(o);
+	if (opts && (opts->size < offsetof(struct bh_nvme_queue_opts, interrupt) ||
+		     opts->size > sizeof(*o)))
+		return -EINVAL;
+	if (opts)
+		memcpy(o, opts, opts->size);
+	if (!o->depth)
+		o->depth = DEFAULT_DEPTH < nvme->max_depth ? DEFAULT_DEPTH : nvme->max_depth - 1;
+	if (o->depth > nvme->max_depth - 1 || o->depth > UINT16_MAX - 1 || o->priority > 3)
+		return -EINVAL;
+	return 0;
+}
+
 int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
 			 struct bh_nvme_queue **out)
 {
@@ -228,16 +245,9 @@ int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *
 	int rc;
 
 	*out = NULL;
-	bh_nvme_queue_opts_init(&o);
-	if (opts &&
-	    (opts->size < offsetof(struct bh_nvme_queue_opts, interrupt) || opts->size > sizeof(o)))
-		return -EINVAL;
-	if (opts)
-		memcpy(&o, opts, opts->size);
-	if (!o.depth)
-		o.depth = DEFAULT_DEPTH < nvme->max_depth ? DEFAULT_DEPTH : nvme->max_depth - 1;
-	if (o.depth > nvme->max_depth - 1 || o.depth > UINT16_MAX - 1 || o.priority > 3)
-		return -EINVAL;
+	rc = queue_opts_read(nvme, opts, &o);
+	if (rc)
+		return rc;
 	if (nvme->state == BH__STATE_FAILED || bh_device_gone(nvme->dev))
 		return -ENODEV;
 	if (nvme->starting || nvme->reaping)

@@ -18,12 +18,12 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
-size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, size_t *cq,
-			size_t *list)
+size_t bh__queue_layout(unsigned int entries, unsigned int depth, uint32_t page, size_t list_bytes,
+			size_t *cq, size_t *list)
 {
 	*cq = round_up((size_t)entries * 64, page);
 	*list = *cq + round_up((size_t)entries * 16, page);
-	return *list + round_up((entries - 1) * list_bytes, page);
+	return *list + round_up(depth * list_bytes, page);
 }
 
 int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out)

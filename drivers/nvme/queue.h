@@ -186,9 +186,9 @@ static inline unsigned int bh__queue_busy(const struct bh_nvme_queue *q)
 
 /* ---- queue.c: memory and life ---- */
 
-/* Sizes of queue memory; *cq, *list: offsets. */
-size_t bh__queue_layout(unsigned int entries, uint32_t page, size_t list_bytes, size_t *cq,
-			size_t *list);
+/* Sizes of queue memory, with a list per command in flight; *cq, *list: offsets. */
+size_t bh__queue_layout(unsigned int entries, unsigned int depth, uint32_t page, size_t list_bytes,
+			size_t *cq, size_t *list);
 /* Private memory: slots, stacks, parents, for depth <= entries - 1 commands in flight. -ENOMEM. */
 int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue **out);
 void bh__queue_free(struct bh_nvme_queue *q);

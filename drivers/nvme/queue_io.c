@@ -179,18 +179,22 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 		struct bh__slot *slot;
 		uint16_t cid;
 		union {
-			uint64_t w[2];
+			uint64_t w;
+			uint32_t dw[4];
 			struct bh_nvme_cpl cpl;
 		} u;
 
 		if ((dw3 >> 16 & 1) != phase)
 			break;
-		u.w[0] = bh_load_u64(cqe);
-		u.w[1] = bh_load_u32(cqe + 8) | (uint64_t)dw3 << 32;
+		u.w = bh_load_u64(cqe);
+		u.dw[2] = bh_load_u32(cqe + 8);
+		u.dw[3] = dw3;
 		if (!consumed++)
 			q->ticks = bh_ticks();
-		phase ^= head == last;
-		head = head == last ? 0 : head + 1;
+		if (bh__unlikely(head++ == last)) {
+			head = 0;
+			phase ^= 1;
+		}
 		cid = (uint16_t)dw3;
 		slot = &q->slots[cid];
 		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
@@ -212,7 +216,7 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 			out[n].arg = slot->arg;
 			out[n].status = (uint16_t)(dw3 >> 17);
 			out[n].cid = cid;
-			out[n].cdw0 = (uint32_t)u.w[0];
+			out[n].cdw0 = u.dw[0];
 			n++;
 		} else if (bh__likely(slot->done != NULL)) {
 			slot->done(slot->arg, &u.cpl);

@@ -11,6 +11,7 @@
 #ifndef BELLHOP_BARRIER_H
 #define BELLHOP_BARRIER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__x86_64__)
@@ -101,6 +102,25 @@ bh_relax(void)
 #else
 	__asm__ volatile("yield" ::: "memory");
 #endif
+}
+
+/*
+ * Copies memory that a peer may change meanwhile, so that dst is all there is from then on: a compiler
+ * may otherwise take what it copied for the same as its source, and read that again. Orders nothing.
+ */
+static inline void
+bh_fetch(void *dst, const void *src, size_t len)
+{
+	__builtin_memcpy(dst, src, len);
+	__asm__ volatile("" : : "r"(dst) : "memory");
+}
+
+/* As bh_fetch for one submission queue entry; only dst is touched, whatever else is in registers stays. */
+static inline void
+bh_fetch_64(void *dst, const void *src)
+{
+	__builtin_memcpy(dst, src, 64);
+	__asm__ volatile("" : "+m"(*(unsigned char (*)[64])dst));
 }
 
 static inline void

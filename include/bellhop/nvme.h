@@ -310,6 +310,7 @@ struct bh_nvme_queue_desc {
 	uint32_t page_size; /* of the controller */
 	uint8_t dstrd, sgl, interrupt;
 	uint8_t doorbell; /* 0 mapped; 1 ioeventfd, 2 messages: cannot be lent */
+	uint32_t depth;	  /* commands in flight at most: entries - 1 or less */
 	uint32_t ns_count;
 	/*
 	 * Offsets in the files whose fds travel beside: [0] pool with SQ, CQ and lists, [1]

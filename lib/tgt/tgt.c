@@ -376,12 +376,9 @@ static void create_on_control(void *arg)
 
 	create->error = bh_target_nvme_create(&create->opts, &controller->nvme);
 	if (create->error) {
-		const char *hint = create->error == -EADDRINUSE ? " (another process serves it)"
-				   : create->error == -EEXIST
-					   ? " (the path exists and is no socket)"
-					   : "";
-		fail(create->why, create->error, "%s: %s%s", controller->name,
-		     strerror(-create->error), hint);
+		/* What stands in the way of a socket the server has logged. */
+		fail(create->why, create->error, "%s: %s", controller->name,
+		     strerror(-create->error));
 		return;
 	}
 	create->error = attach_stores(create);

@@ -237,6 +237,20 @@ static int copy_opts(struct bh_vfu_server *s, const struct bh_vfu_server_opts *o
 	return copy_bars(s, opts);
 }
 
+/* The line that users see, hence what to do about it. */
+static const char *why_not_listen(int error)
+{
+	switch (error) {
+	case -EADDRINUSE:
+		return "another process serves it: stop that, or choose another path";
+	case -EEXIST:
+		return "the path exists and is no socket: remove it, or choose another path";
+	case -ENOENT:
+		return "its directory does not exist";
+	}
+	return strerror(-error);
+}
+
 static int start_listening(struct bh_vfu_server *s, mode_t mode)
 {
 	struct stat st;
@@ -245,7 +259,7 @@ static int start_listening(struct bh_vfu_server *s, mode_t mode)
 	rc = vfu_listen(s->path, mode, &s->listen_fd);
 	if (rc != 0) {
 		bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: cannot listen: %s", s->path,
-		       strerror(-rc));
+		       why_not_listen(rc));
 		return rc;
 	}
 	if (lstat(s->path, &st) == 0) {

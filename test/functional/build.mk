@@ -4,7 +4,8 @@ FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 # What the tests run: the target with a store of theirs, from the very objects of bh-tgt.
 FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
-$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o $(B)/obj/test/common/blk_late.o
+$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o \
+	$(B)/obj/test/common/blk_late.o
 
 FUNCTIONAL := ft_data ft_queues ft_late ft_doorbells ft_memory ft_loss ft_env ft_race
 ft_data_SRCS := ft_data.c
@@ -22,7 +23,7 @@ $(B)/test/functional/ft_race: $(B)/obj/test/common/blk_late.o
 
 # Where two threads of ours meet over queues: the polling threads of the target, owners of queues
 # against the controller's thread in the driver, and both sides in the rig.
-FUNCTIONAL_TSAN := ft_queues ft_race
+FUNCTIONAL_TSAN := ft_queues ft_loss ft_doorbells ft_race
 
 # The command line: see ft_cli. It takes its time since every program starts anew for each case.
 FUNCTIONAL_SCRIPTS := ft_cli

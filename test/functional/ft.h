@@ -58,15 +58,15 @@ uint64_t ft_random(uint64_t *state);
 /* bh_now_ns() + ms; under sanitizers four times that. */
 uint64_t ft_deadline(unsigned int ms);
 /* Repeats step until condition holds; fails the case after ms. */
-#define FT_UNTIL(ms, condition, step)                                                              \
-	do {                                                                                       \
-		uint64_t ft_end = ft_deadline(ms);                                                 \
-		while (!(condition)) {                                                             \
-			step;                                                                      \
-			if (bh_now_ns() > ft_end)                                                  \
-				ft_fail(__FILE__, __LINE__, "not within %u ms: %s",                \
-					(unsigned int)(ms), #condition);                           \
-		}                                                                                  \
+#define FT_UNTIL(ms, condition, step)                                               \
+	do {                                                                        \
+		uint64_t ft_end = ft_deadline(ms);                                  \
+		while (!(condition)) {                                              \
+			step;                                                       \
+			if (bh_now_ns() > ft_end)                                   \
+				ft_fail(__FILE__, __LINE__, "not within %u ms: %s", \
+					(unsigned int)(ms), #condition);            \
+		}                                                                   \
 	} while (0)
 /* The first n CPUs we may use, as in "0+1"; skips the case where there are fewer. */
 const char *ft_cpus(unsigned int n, char separator);

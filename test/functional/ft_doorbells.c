@@ -16,7 +16,7 @@
 #define ENTRIES 16
 #define WRAPS 10000
 /* The driver may make rings of twice the depth. */
-#define REQUESTS_OF(wraps) ((uint64_t)(wraps) * 2 * ENTRIES)
+#define REQUESTS_OF(wraps) ((uint64_t)(wraps)*2 * ENTRIES)
 
 static void open_rig(struct ft_target *target, struct ft_host *host, const char *rest)
 {
@@ -93,7 +93,8 @@ static void constant_load(const char *rest)
 	do {
 		s = run_stretch(&target, &load, REQUESTS_OF(WRAPS));
 		if (s.messages > 2 * s.sleeps + WRAPS / 1000)
-			ft_fail(__FILE__, __LINE__, "%llu messages woke a target that slept %llu times",
+			ft_fail(__FILE__, __LINE__,
+				"%llu messages woke a target that slept %llu times",
 				(unsigned long long)s.messages, (unsigned long long)s.sleeps);
 		if (bh_now_ns() > deadline)
 			ft_fail(__FILE__, __LINE__, "the target slept all the time (%llu times)",
@@ -153,9 +154,9 @@ static uint64_t idle_permille(const struct ft_target *target)
 }
 
 /*
- * Reads into an idle target, one at a time. A wake-up that was missed costs the time until something
- * else wakes it, or for ever: most must be quick (the machine may have other things to do now and
- * then), all must come.
+ * Reads into an idle target, one at a time. A wake-up that was missed costs the time until
+ * something else wakes it, or for ever: most must be quick (the machine may have other things to do
+ * now and then), all must come.
  */
 static void wakes(const char *rest, uint64_t idle_most, unsigned int median_ms)
 {

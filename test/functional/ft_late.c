@@ -398,9 +398,7 @@ static void target_stops(void)
 static void out_of_order(enum bh_dma_access access, bool direct)
 {
 	struct ft_host_opts opts = { .access = access };
-	struct ft_traffic traffic = {
-		.max_blocks = 100, .depth = 32, .count = 1500, .seed = 8
-	};
+	struct ft_traffic traffic = { .max_blocks = 100, .depth = 32, .count = 1500, .seed = 8 };
 	struct ft_target target;
 	struct ft_host host;
 	char rest[128];

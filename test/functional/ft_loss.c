@@ -115,7 +115,14 @@ static void client_main(void *arg)
 
 	client->opts.quiet = true;
 	ft_host_open(&host, client->socket, &client->opts);
-	struct bh_nvme_queue *q = ft_queue(&host, 63);
+	struct bh_nvme_queue *q;
+	struct bh_nvme_queue_opts queue_opts;
+	/* With an interrupt, so that the target has files of ours of every kind. */
+	bh_nvme_queue_opts_init(&queue_opts);
+	queue_opts.depth = 63;
+	queue_opts.interrupt = true;
+	FT_EQUAL(bh_nvme_queue_create(host.nvme, &queue_opts, &q), 0);
+	FT_EQUAL(bh_nvme_queue_arm(q), 0);
 	ft_load_begin(&load, &host, q, host.ns, &traffic);
 	if (client->load)
 		poll_host(&host, &load, 50);
@@ -354,7 +361,7 @@ static void on_event(void *ctx, enum bh_nvme_event event, uint32_t value)
 	events->failed += event == BH_NVME_EVENT_FAILED;
 }
 
-/* Held for longer than the driver waits: first it aborts, then it resets; either ends the request. */
+/* Held for longer than the driver waits: he aborts, then resets; either ends the request. */
 static void timeout(const char *rest)
 {
 	struct events events = { 0 };

@@ -127,62 +127,77 @@ struct cutter {
 	bool to_hole; /* punched, not truncated */
 };
 
+/* What its two halves need of each other. */
+struct cut_off {
+	struct ft_host host;
+	struct bh_nvme_queue *q;
+	uint8_t *va;
+	int fd;
+	unsigned int failed;
+};
+
+/* A request per buffer, and the end of memory in the middle of them if it is time. */
+static void cut_round(struct cut_off *c, const struct cutter *cutter, bool now)
+{
+	int status[CUT_REQUESTS];
+	uint32_t blocks = CUT_BYTES / 512;
+
+	for (int i = 0; i < CUT_REQUESTS; i++) {
+		void *buf = c->va + (size_t)i * CUT_BYTES;
+		int rc;
+
+		status[i] = -1;
+		if (i % 2)
+			rc = bh_nvme_read(c->q, c->host.ns, buf, 0, blocks, 0, ft_done, &status[i]);
+		else
+			rc = bh_nvme_write(c->q, c->host.ns, buf, 4096, blocks, 0, ft_done,
+					   &status[i]);
+		if (rc) /* it is being reset, or has failed */
+			status[i] = BH_NVME_SC_INTERNAL_PATH_ERROR;
+	}
+	bh_nvme_queue_flush(c->q);
+	if (now && cutter->to_hole)
+		FT_EQUAL(fallocate(c->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				   (off_t)CUT_REQUESTS * CUT_BYTES),
+			 0);
+	else if (now)
+		FT_EQUAL(ftruncate(c->fd, 0), 0);
+	for (int i = 0; i < CUT_REQUESTS; i++) {
+		FT_UNTIL(10000, status[i] >= 0, {
+			bh_nvme_queue_poll(c->q, 0);
+			bh_nvme_poll(c->host.nvme);
+		});
+		c->failed += status[i] != 0;
+	}
+}
+
 /* Its buffers are in a file that it truncates while they are being used. It does not look. */
 static void cutter_main(void *arg)
 {
 	const struct cutter *cutter = arg;
 	struct ft_host_opts opts = { .access = cutter->access, .quiet = true };
 	size_t len = (size_t)CUT_REQUESTS * CUT_BYTES;
-	int fd = memfd_create("cut", MFD_CLOEXEC), status[CUT_REQUESTS];
+	struct cut_off c = { .fd = memfd_create("cut", MFD_CLOEXEC) };
+	unsigned int rounds = 0;
 	struct bh_pool *pool;
-	struct ft_host host;
 
 	opts.io_timeout_ns = 1000000000;
-	FT_CHECK(fd >= 0 && ftruncate(fd, (off_t)len) == 0);
-	uint8_t *va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	FT_CHECK(va != MAP_FAILED);
-	ft_host_open(&host, cutter->socket, &opts);
-	struct bh_nvme_queue *q = ft_queue(&host, 0);
-	FT_EQUAL(bh_pool_import(va, len, fd, 0, "cut", &pool), 0);
-	FT_EQUAL(bh_dma_space_add(host.space, pool), 0);
-	unsigned int failed = 0, refused = 0, rounds = 0;
+	FT_CHECK(c.fd >= 0 && ftruncate(c.fd, (off_t)len) == 0);
+	c.va = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, c.fd, 0);
+	FT_CHECK(c.va != MAP_FAILED);
+	ft_host_open(&c.host, cutter->socket, &opts);
+	c.q = ft_queue(&c.host, 0);
+	FT_EQUAL(bh_pool_import(c.va, len, c.fd, 0, "cut", &pool), 0);
+	FT_EQUAL(bh_dma_space_add(c.host.space, pool), 0);
 	/* On until there is nothing more to be had of a controller that has lost its memory. */
-	for (uint64_t end = bh_now_ns() + 1500000000; bh_now_ns() < end; rounds++) {
-		for (int i = 0; i < CUT_REQUESTS; i++) {
-			void *buf = va + (size_t)i * CUT_BYTES;
-
-			status[i] = -1;
-			int rc = i % 2 ? bh_nvme_read(q, host.ns, buf, 0, CUT_BYTES / 512, 0, ft_done,
-						      &status[i]) :
-					 bh_nvme_write(q, host.ns, buf, 4096, CUT_BYTES / 512, 0,
-						       ft_done, &status[i]);
-			if (rc) {
-				status[i] = 0;
-				refused++;
-			}
-		}
-		bh_nvme_queue_flush(q);
-		if (rounds == 5 && cutter->to_hole)
-			FT_EQUAL(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-					   (off_t)len),
-				 0);
-		else if (rounds == 5)
-			FT_EQUAL(ftruncate(fd, 0), 0);
-		for (int i = 0; i < CUT_REQUESTS; i++) {
-			FT_UNTIL(10000, status[i] >= 0, {
-				bh_nvme_queue_poll(q, 0);
-				bh_nvme_poll(host.nvme);
-			});
-			failed += status[i] != 0;
-		}
-	}
-	FT_CHECK(rounds > 5);
-	FT_EQUAL(failed + refused > 0, !cutter->to_hole);
-	bh_nvme_queue_destroy(q);
-	ft_host_close(&host);
+	for (uint64_t end = bh_now_ns() + 1000000000; bh_now_ns() < end || rounds < 10; rounds++)
+		cut_round(&c, cutter, rounds == 5);
+	FT_EQUAL(c.failed > 0, !cutter->to_hole);
+	bh_nvme_queue_destroy(c.q);
+	ft_host_close(&c.host);
 	bh_pool_destroy(pool);
-	munmap(va, len);
-	close(fd);
+	munmap(c.va, len);
+	close(c.fd);
 }
 
 static void cut(const char *store, enum bh_dma_access access, bool to_hole)

@@ -68,7 +68,7 @@ int __wrap_munmap(void *addr, size_t len);
 int __wrap_bh__cmem_region_open(struct bh_cmem_region *region, uint32_t *faults);
 
 /* The mapping of [offset, offset + len) of the file that does not begin at `not`. */
-static struct mapping *find_file(int fd, uint64_t offset, size_t len, int prot, const void *not)
+static struct mapping *find_file(int fd, uint64_t offset, size_t len, int prot, const void * not )
 {
 	struct stat st;
 
@@ -77,7 +77,7 @@ static struct mapping *find_file(int fd, uint64_t offset, size_t len, int prot, 
 	for (size_t i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++) {
 		struct mapping *m = &mappings[i];
 
-		if (m->va && m->va != not && m->dev == st.st_dev && m->ino == st.st_ino &&
+		if (m->va && m->va != not &&m->dev == st.st_dev && m->ino == st.st_ino &&
 		    (m->prot & prot) == prot && offset >= m->offset && len <= m->len &&
 		    offset - m->offset <= m->len - len)
 			return m;
@@ -153,8 +153,8 @@ int __wrap_bh__cmem_region_open(struct bh_cmem_region *region, uint32_t *faults)
 	if (rc != 0 || !region->va)
 		return rc;
 	pthread_mutex_lock(&mappings_lock);
-	struct mapping *m = find_file(region->fd, region->fd_offset, region->len, PROT_READ,
-				      region->map_base);
+	struct mapping *m =
+		find_file(region->fd, region->fd_offset, region->len, PROT_READ, region->map_base);
 	if (m) {
 		region->va = m->va + (region->fd_offset - m->offset);
 		__atomic_add_fetch(&shared, 1, __ATOMIC_RELAXED);

@@ -41,9 +41,9 @@ static void take_range(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 static uint16_t decode_rw(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
 	take_range(job, cmd);
-	job->op = cmd->opc == BH_NVME_CMD_READ	? BH_BLK_READ :
-		  cmd->opc == BH_NVME_CMD_WRITE ? BH_BLK_WRITE :
-						  BH_BLK_COMPARE;
+	job->op = cmd->opc == BH_NVME_CMD_READ	  ? BH_BLK_READ
+		  : cmd->opc == BH_NVME_CMD_WRITE ? BH_BLK_WRITE
+						  : BH_BLK_COMPARE;
 	job->to_client = job->op == BH_BLK_READ;
 	if (job->blocks > job->line->max_blocks)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
@@ -113,11 +113,13 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	default:
 		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
 	}
-	if (cmd->flags & BH_NVME_FUSE_MASK ||
-	    (cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_MASK)
+	if (cmd->flags & BH_NVME_FUSE_MASK || (cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_MASK)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(flags));
-	if (!all && (cmd->nsid > BH_TARGET_NVME_MAX_NS || t->line[cmd->nsid].kind == TN_NS_NONE))
+	/* No id of a namespace, or of none that is attached (base 2.0 3.2.1). */
+	if (!all && (!cmd->nsid || cmd->nsid > BH_TARGET_NVME_MAX_NS))
 		return invalid(job, BH_NVME_SC_INVALID_NS, PARAM(nsid));
+	if (!all && t->line[cmd->nsid].kind == TN_NS_NONE)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
 	if (!all)
 		job->line = &t->line[cmd->nsid];
 	switch (cmd->opc) {
@@ -151,9 +153,8 @@ uint16_t tn_cmd_errno(int error, uint8_t op)
 	case -EINVAL: /* the store has become smaller since */
 		return TN_SF(BH_NVME_SC_LBA_OUT_OF_RANGE);
 	case -EIO:
-		return op == BH_BLK_READ || op == BH_BLK_COMPARE ?
-			       BH_NVME_SC_UNRECOVERED_READ_ERROR :
-			       BH_NVME_SC_WRITE_FAULT;
+		return op == BH_BLK_READ || op == BH_BLK_COMPARE ? BH_NVME_SC_UNRECOVERED_READ_ERROR
+								 : BH_NVME_SC_WRITE_FAULT;
 	}
 	return BH_NVME_SC_INTERNAL_ERROR;
 }
@@ -192,7 +193,7 @@ static uint16_t walk_mapped(struct tn_thread *t, struct tn_sq *sq, const struct 
 
 		if (!list)
 			return TN_UNMAPPED;
-		__builtin_memcpy(t->walk.chunk, list, t->walk.len);
+		bh_fetch(t->walk.chunk, list, t->walk.len);
 		status = tn_walk_feed(&t->walk);
 	}
 	return status;
@@ -212,8 +213,9 @@ uint16_t tn_cmd_map(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_
 		if (p->is_bucket) /* a store has no notion of it: its data goes through a buffer */
 			return TN_UNMAPPED;
 		t->iov[i].iov_len = p->len;
-		t->iov[i].iov_base = bh_cmem_ptr(t->cmem, &sq->data, p->iova, p->len,
-						 to_client ? BH_CMEM_PROT_WRITE : BH_CMEM_PROT_READ);
+		t->iov[i].iov_base =
+			bh_cmem_ptr(t->cmem, &sq->data, p->iova, p->len,
+				    to_client ? BH_CMEM_PROT_WRITE : BH_CMEM_PROT_READ);
 		if (!t->iov[i].iov_base)
 			return TN_UNMAPPED;
 	}
@@ -262,9 +264,17 @@ static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
 	};
 	int rc = bh_blk_submit(job->line->chan, &io);
 
+	t->work += (uint64_t)job->blocks << job->line->shift;
 	if (job->to_client)
 		report_dirty(t);
 	return tn_cmd_errno(rc, job->op);
+}
+
+/* More than one pass should zero. */
+static bool is_long(const struct tn_job *job)
+{
+	return job->op == BH_BLK_WRITE_ZEROES &&
+	       (uint64_t)job->blocks << job->line->shift > TN_STEP_BYTES;
 }
 
 static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
@@ -274,7 +284,8 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 
 	if (status || (job->is_nop && !job->bytes))
 		return status;
-	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all)
+	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
+	    is_long(job))
 		return tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);

@@ -26,9 +26,13 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "target/nvme/plane.h"
+
+/* What arming answers for those who wait for room or memory: a turn in 1 ms. */
+#define RETRY_NS (-(int64_t)1000000)
 
 static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value)
 {
@@ -183,20 +187,27 @@ static void arm_all(struct tn_thread *t)
 			bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
 }
 
+static bool stores_have_work(struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->num_async; i++)
+		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)
+			return true;
+	return t->hold.first;
+}
+
 static bool any_work(struct tn_thread *t)
 {
 	unsigned int i;
 
-	for (i = 0; i < t->num_scan; i++)
+	for (i = 0; !t->is_starved && i < t->num_scan; i++)
 		if (sq_has_work(t->scan[i].sq))
 			return true;
 	for (i = 1; (t->num_waiting || t->num_asserted) && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i] && cq_has_work(t->cq[i]))
 			return true;
-	for (i = 0; i < t->num_async; i++)
-		if (bh_blk_chan_arm(t->line[t->async[i]].chan) == -EAGAIN)
-			return true;
-	return t->hold.first || t->due;
+	return t->due || stores_have_work(t);
 }
 
 int64_t tn_bells_arm(struct tn_thread *t)
@@ -204,8 +215,13 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	bool watches = t->watches_admin && __atomic_load_n(&t->io->watch, __ATOMIC_RELAXED);
 	int64_t again = t->is_trapped ? 0 : -(int64_t)t->ctrl->idle_poll_ns;
 
-	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
+	if (t->is_gated)
 		return watches ? again : 0;
+	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED)) {
+		if (stores_have_work(t))
+			return 1;
+		return t->again ? RETRY_NS : watches ? again : 0;
+	}
 	if (any_work(t))
 		return 1; /* before arming makes the host ring for what is found in a moment anyway */
 	if (t->is_trapped)
@@ -213,8 +229,8 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
 	if (any_work(t))
 		return 1;
-	if (t->again)
-		return -1000000;
+	if (t->again || t->is_starved)
+		return RETRY_NS;
 	return t->num_scan || watches ? again : 0;
 }
 
@@ -296,15 +312,28 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 
 /* ---- trapped writes by eventfd ---- */
 
+/*
+ * The client shares the file: it may have made it blocking and emptied it since epoll saw it readable,
+ * so a plain read could wait for ever. The source is edge-triggered: every ring wakes, read or not.
+ * The counter is only taken for the statistics, and so that it never fills up.
+ */
+static uint64_t take_count(int fd)
+{
+	uint64_t count = 0;
+	const struct iovec iov = { &count, sizeof(count) };
+
+	if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
+		return errno == EAGAIN ? 0 : 1;
+	return count;
+}
+
 static void io_fd_rang(void *ctx, uint32_t events)
 {
 	struct tn_thread *t = ctx;
-	uint64_t count;
+	uint64_t count = take_count(t->io->io_fd);
 	unsigned int i;
 
 	(void)events;
-	if (read(t->io->io_fd, &count, sizeof(count)) != sizeof(count))
-		return;
 	__atomic_fetch_add(&t->io->doorbell_messages, count, __ATOMIC_RELAXED);
 	/* This thread is awake; which of the queues it was nobody says. */
 	for (i = 1; i < t->io->num_threads; i++)
@@ -316,7 +345,8 @@ int tn_io_fd_watch(struct tn_thread *t)
 	t->io->io_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->io->io_fd < 0)
 		return -errno;
-	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN, io_fd_rang, t, &t->io_fd_source);
+	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN | EPOLLET, io_fd_rang, t,
+				&t->io_fd_source);
 }
 
 int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)

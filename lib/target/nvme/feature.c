@@ -58,6 +58,14 @@ void tn_features_reset(struct bh_target_nvme *ctrl)
 	ctrl->features = f;
 }
 
+/* 0, or what an id fails with where a namespace is meant (base 2.0 3.2.1). */
+static uint16_t check_active(const struct bh_target_nvme *ctrl, uint32_t nsid)
+{
+	if (!nsid || nsid > BH_TARGET_NVME_MAX_NS)
+		return BH_NVME_SC_INVALID_NS;
+	return tn_ns_get(ctrl, nsid) ? 0 : BH_NVME_SC_INVALID_FIELD;
+}
+
 /* ---- plain words ---- */
 
 static size_t get_arbitration(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
@@ -199,9 +207,8 @@ static uint16_t set_temperature(struct tn_admin_cmd *cmd, struct tn_features *f,
 static size_t get_error_recovery(struct tn_admin_cmd *cmd, const struct tn_features *f,
 				 uint16_t *sf)
 {
-	if (!tn_ns_get(cmd->ctrl, cmd->sqe.nsid))
-		*sf = BH_NVME_SC_INVALID_NS;
-	else
+	*sf = check_active(cmd->ctrl, cmd->sqe.nsid);
+	if (!*sf)
 		cmd->cdw0 = f->error_recovery[cmd->sqe.nsid];
 	return 0;
 }
@@ -389,7 +396,7 @@ void tn_cmd_get_features(struct tn_admin_cmd *cmd)
 	}
 	bytes = feature->get(cmd, from, &sf);
 	if (sf)
-		tn_admin_fail(cmd, sf, sf == BH_NVME_SC_INVALID_NS ? TN_AT_NSID : TN_AT_CDW11);
+		tn_admin_fail(cmd, sf, feature->is_ns_specific ? TN_AT_NSID : TN_AT_CDW11);
 	else if (bytes)
 		tn_admin_send(cmd, 0, bytes, NULL);
 	else
@@ -419,9 +426,7 @@ static uint16_t check_nsid(const struct tn_admin_cmd *cmd, const struct feature 
 	uint32_t nsid = cmd->sqe.nsid;
 
 	if (feature->is_ns_specific)
-		return nsid == BH_NVME_NSID_ALL || tn_ns_get(cmd->ctrl, nsid)
-			       ? 0
-			       : BH_NVME_SC_INVALID_NS;
+		return nsid == BH_NVME_NSID_ALL ? 0 : check_active(cmd->ctrl, nsid);
 	if (!nsid || nsid == BH_NVME_NSID_ALL)
 		return 0;
 	return nsid <= BH_TARGET_NVME_MAX_NS ? BH_NVME_SC_FEATURE_NOT_NS_SPECIFIC

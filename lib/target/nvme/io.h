@@ -82,7 +82,7 @@ void tn_io_ungate(struct bh_target_nvme *ctrl);
 
 /* Opens a channel to the store on every thread. 0 or -errno of the store. done as usual; ns stays valid until removed. */
 void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg, int error), void *arg);
-/* New commands get Invalid Namespace; done when no request uses the store any more and the channels are closed. */
+/* New commands fail as for any inactive namespace; done when no request uses the store any more and the channels are closed. */
 void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg), void *arg);
 /* ns->blocks changed: threads take the new limit. */
 void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns);

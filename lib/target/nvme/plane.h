@@ -32,6 +32,13 @@
 #define TN_BATCH 64u
 #define TN_BATCH_BYTES (512u << 10)
 
+/* Of one pass, beyond visits; and of a step: what is deallocated or zeroed without looking up. */
+#define TN_PASS_BYTES (8u << 20)
+#define TN_STEP_BYTES (4u << 20)
+
+/* Bounce buffers in use, per thread, those left behind included: whoever wants more waits. */
+#define TN_BOUNCE_LIMIT (64u << 20)
+
 #define TN_SGL_LIMIT 4096u /* descriptors of one command */
 #define TN_SEEN_NONE UINT64_MAX
 
@@ -215,6 +222,7 @@ struct tn_req {
 	uint16_t status;
 	uint32_t faults; /* of client memory when it was translated */
 	uint32_t step;	 /* ranges, namespaces done */
+	uint32_t at;	 /* blocks of this range done */
 	uint8_t *buf;
 	size_t buf_len;
 	struct tn_pieces pieces;
@@ -224,7 +232,14 @@ struct tn_req {
 	struct tn_xfer xfer; /* holds the command */
 };
 
+/* The buffers of a thread's requests. Outlives the thread with what was left behind. */
+struct tn_budget {
+	uint32_t refs; /* __atomic: the thread, and its queues' slots */
+	uint64_t used; /* __atomic: bytes; only the thread adds */
+};
+
 struct tn_reqs {
+	struct tn_budget *budget;
 	uint32_t refs; /* __atomic: the queue, and requests left behind */
 	uint32_t count;
 	uint32_t used; /* slots ever used; the rest is untouched memory */
@@ -265,7 +280,11 @@ struct tn_thread {
 	uint32_t num_mirrors;
 	uint32_t num_waiting;	    /* requests waiting for room in their CQ */
 	uint32_t num_asserted;	    /* INTx */
-	struct tn_req *again;	    /* requests the store had no room for */
+	struct tn_req *again;	    /* requests whose turn comes again, in order, */
+	struct tn_req **again_last;
+	uint64_t work;		    /* bytes of this pass that were not the fast path's */
+	bool is_starved;	    /* an entry was left in its ring in this pass, for want of memory */
+	struct tn_budget *budget;
 	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
 
@@ -441,7 +460,7 @@ void tn_cmd_count(struct tn_thread *t, const struct tn_job *job);
 uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		      const struct tn_job *job);
 unsigned int tn_reqs_reap(struct tn_thread *t);
-void tn_reqs_again(struct tn_thread *t);
+unsigned int tn_reqs_again(struct tn_thread *t); /* those that got on */
 void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
 void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq);   /* forget all of the queue's */
 void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
@@ -449,7 +468,16 @@ bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
 void tn_reqs_put(struct tn_reqs *reqs);
 void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
+
+/* bounce.c */
+int tn_bounce_init(struct tn_thread *t);
 void tn_bounce_fini(struct tn_thread *t);
+/* A buffer of len bytes is counted (false: too many are) before it is got, and when it is given back. */
+bool tn_budget_take(struct tn_budget *budget, size_t len);
+void tn_budget_give(struct tn_budget *budget, size_t len); /* any thread */
+void tn_budget_put(struct tn_budget *budget);		   /* any thread */
+uint8_t *tn_bounce_get(struct tn_thread *t, size_t len);
+void tn_bounce_put(struct tn_thread *t, void *buf, size_t len);
 
 /* xfer.c */
 void tn_hold_run(struct tn_hold *hold);

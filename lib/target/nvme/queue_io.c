@@ -209,6 +209,7 @@ static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq
 		status = tn_cmd_start(t, sq, cmd);
 	}
 	if (status == TN_RETRY) {
+		t->is_starved = true;
 		sq->head = head;
 		return false;
 	}
@@ -239,6 +240,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 	struct tn_cq *cq = sq->cq;
 	bool trails = tn_bell_trails_late(&sq->bell) && !sq->mirror;
 	struct batch batch = { 0 };
+	uint64_t work_end = t->work + TN_BATCH_BYTES;
 	struct bh_nvme_cmd cmd;
 	struct ring r;
 
@@ -251,7 +253,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 		uint32_t head = r.head;
 		bool is_done, may_go_on;
 
-		__builtin_memcpy(&cmd, &r.cmd[head], sizeof(cmd));
+		bh_fetch_64(&cmd, &r.cmd[head]);
 		look_ahead(t, &r);
 		r.head = head + 1 == r.entries ? 0 : head + 1;
 		is_done = cmd_run(t, sq, &cmd, &batch);
@@ -266,7 +268,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 		ring_store(&r, sq, cq);
 		may_go_on = cmd_slow(t, sq, &cmd, head, is_done);
 		ring_load(&r, sq, cq);
-		if (!may_go_on)
+		if (!may_go_on || t->work >= work_end)
 			break;
 	}
 	ring_store(&r, sq, cq);

@@ -30,67 +30,13 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 
 /* ---- memory ---- */
 
-static unsigned int bounce_class(size_t len)
-{
-	unsigned int class = 0;
-
-	while (class < TN_BOUNCE_CLASSES && ((size_t)1 << (class + TN_BOUNCE_MIN_SHIFT)) < len)
-		class++;
-	return class;
-}
-
-static uint8_t *bounce_get(struct tn_thread *t, size_t len)
-{
-	unsigned int class = bounce_class(len);
-	struct tn_bounce *b;
-
-	if (class == TN_BOUNCE_CLASSES)
-		return aligned_alloc(TN_PAGE_SIZE, (len + TN_PAGE_SIZE - 1) & ~(TN_PAGE_SIZE - 1ul));
-	b = t->bounce[class];
-	if (!b)
-		return aligned_alloc(TN_PAGE_SIZE, (size_t)1 << (class + TN_BOUNCE_MIN_SHIFT));
-	t->bounce[class] = b->next;
-	t->bounced[class]--;
-	return (uint8_t *)b;
-}
-
-static void bounce_put(struct tn_thread *t, void *buf, size_t len)
-{
-	unsigned int class = bounce_class(len);
-	struct tn_bounce *b = buf;
-
-	if (!buf)
-		return;
-	if (class == TN_BOUNCE_CLASSES ||
-	    t->bounced[class] >= TN_BOUNCE_KEEP >> (class + TN_BOUNCE_MIN_SHIFT)) {
-		free(buf);
-		return;
-	}
-	b->next = t->bounce[class];
-	t->bounce[class] = b;
-	t->bounced[class]++;
-}
-
-void tn_bounce_fini(struct tn_thread *t)
-{
-	unsigned int i;
-
-	for (i = 0; i < TN_BOUNCE_CLASSES; i++) {
-		struct tn_bounce *b = t->bounce[i], *next;
-
-		for (; b; b = next) {
-			next = b->next;
-			free(b);
-		}
-		t->bounce[i] = NULL;
-	}
-}
-
 void tn_reqs_put(struct tn_reqs *reqs)
 {
 	/* Acquire what others did to their slots before all of them are freed. */
-	if (reqs && !__atomic_sub_fetch(&reqs->refs, 1, __ATOMIC_ACQ_REL))
-		free(reqs);
+	if (!reqs || __atomic_sub_fetch(&reqs->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	tn_budget_put(reqs->budget);
+	free(reqs);
 }
 
 static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
@@ -103,6 +49,8 @@ static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
 		if (!reqs)
 			return NULL;
 		reqs->refs = 1;
+		reqs->budget = t->budget;
+		__atomic_fetch_add(&t->budget->refs, 1, __ATOMIC_RELAXED);
 		reqs->count = sq->entries;
 		sq->reqs = reqs;
 	}
@@ -127,7 +75,9 @@ static void req_free_memory(struct tn_req *req)
 
 static void req_free(struct tn_thread *t, struct tn_req *req)
 {
-	bounce_put(t, req->buf, req->buf_len);
+	if (req->buf)
+		tn_budget_give(req->pool->budget, req->buf_len);
+	tn_bounce_put(t, req->buf, req->buf_len);
 	req->buf = NULL;
 	req_free_memory(req);
 	req->state = TN_REQ_FREE;
@@ -140,6 +90,8 @@ void tn_req_left(void *cookie)
 {
 	struct tn_req *req = cookie;
 
+	if (req->buf)
+		tn_budget_give(req->pool->budget, req->buf_len);
 	free(req->buf);
 	req_free_memory(req);
 	tn_reqs_put(req->pool);
@@ -270,9 +222,10 @@ static uint16_t gather(struct tn_thread *t, struct tn_req *req)
 	uint32_t i;
 
 	for (i = 0; i < t->scratch.n; i++) {
-		memcpy(to, t->iov[i].iov_base, t->iov[i].iov_len);
+		bh_fetch(to, t->iov[i].iov_base, t->iov[i].iov_len);
 		to += t->iov[i].iov_len;
 	}
+	t->work += req->job.bytes;
 	/* What was lost while we read must not get into the store. */
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		return tn_cmd_recheck(t, req->sq, &req->xfer.cmd, 0);
@@ -322,9 +275,13 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	if (req->is_direct)
 		return keep_iov(t, req) ? 0 : TN_RETRY;
 	req->buf_len = (size_t)job->bytes << job->is_emulated;
-	req->buf = bounce_get(t, req->buf_len);
-	if (!req->buf)
+	if (!tn_budget_take(t->budget, req->buf_len))
 		return TN_RETRY;
+	req->buf = tn_bounce_get(t, req->buf_len);
+	if (!req->buf) {
+		tn_budget_give(t->budget, req->buf_len);
+		return TN_RETRY;
+	}
 	if (job->to_client)
 		return 0;
 	if (req->is_mapped)
@@ -372,21 +329,50 @@ static uint16_t check_ranges(const struct tn_req *req)
 	return 0;
 }
 
+/*
+ * Blocks that one step deallocates or zeroes. A store that does it before it returns gets them in
+ * pieces, since a host may ask for all of a disk in one command, and pages of memory take time.
+ */
+static uint32_t step_blocks(const struct tn_req *req, uint32_t left)
+{
+	const struct tn_line *line = req->job.line;
+	uint32_t most = TN_STEP_BYTES >> line->shift;
+
+	return line->caps & BH_BLK_CAP_SYNC && left > most ? most : left;
+}
+
 static bool next_range(struct tn_req *req)
 {
 	const struct bh_nvme_dsm_range *range = (const void *)req->buf;
 
-	for (; req->step < req->job.bytes / sizeof(*range); req->step++) {
+	for (; req->step < req->job.bytes / sizeof(*range); req->step++, req->at = 0) {
 		const struct bh_nvme_dsm_range *r = &range[req->step];
+		uint32_t blocks = step_blocks(req, r->blocks - req->at);
 
-		if (!r->blocks)
+		if (!blocks)
 			continue;
-		req->io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE, .blocks = r->blocks,
-					      .lba = r->lba, .cookie = req };
-		req->step++;
+		req->io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE,
+					      .blocks = blocks,
+					      .lba = r->lba + req->at,
+					      .cookie = req };
+		req->at += blocks;
 		return true;
 	}
 	return false;
+}
+
+static bool next_zeroes(struct tn_req *req)
+{
+	const struct tn_job *job = &req->job;
+	uint32_t blocks = step_blocks(req, job->blocks - req->at);
+
+	req->io = (struct bh_blk_io){ .op = job->op,
+				      .flags = job->flags,
+				      .blocks = blocks,
+				      .lba = job->lba + req->at,
+				      .cookie = req };
+	req->at += blocks;
+	return blocks > 0;
 }
 
 /* Flush of every namespace: the request moves from line to line. */
@@ -417,10 +403,15 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 		return next_range(req);
 	if (job->is_all)
 		return next_namespace(t, req);
+	if (job->op == BH_BLK_WRITE_ZEROES)
+		return next_zeroes(req);
 	if (req->step++)
 		return false;
-	req->io = (struct bh_blk_io){ .op = job->op, .flags = job->flags, .blocks = job->blocks,
-				      .lba = job->lba, .cookie = req };
+	req->io = (struct bh_blk_io){ .op = job->op,
+				      .flags = job->flags,
+				      .blocks = job->blocks,
+				      .lba = job->lba,
+				      .cookie = req };
 	if (job->is_emulated)
 		req->io.op = BH_BLK_READ;
 	if (!job->bytes)
@@ -435,6 +426,14 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 	return true;
 }
 
+static void put_off(struct tn_thread *t, struct tn_req *req)
+{
+	req->state = TN_REQ_AGAIN;
+	req->next = NULL;
+	*t->again_last = req;
+	t->again_last = &req->next;
+}
+
 /* Submits req->io: true when it is done with success and the next step may follow. */
 static bool submit_one(struct tn_thread *t, struct tn_req *req)
 {
@@ -445,11 +444,11 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 		return false;
 	}
 	if (rc == -EAGAIN) {
-		req->state = TN_REQ_AGAIN;
-		req->next = t->again;
-		t->again = req;
+		put_off(t, req);
 		return false;
 	}
+	if (!req->io.iovcnt && req->io.op != BH_BLK_FLUSH)
+		t->work += (uint64_t)req->io.blocks << req->job.line->shift;
 	if (rc)
 		req_stored(t, req, tn_cmd_errno(rc, req->job.op));
 	return rc == 0;
@@ -457,9 +456,14 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 
 static void run_steps(struct tn_thread *t, struct tn_req *req)
 {
-	while (next_step(t, req))
+	while (next_step(t, req)) {
+		if (t->work >= TN_PASS_BYTES && !req->io.iovcnt) {
+			put_off(t, req); /* others want to get on too */
+			return;
+		}
 		if (!submit_one(t, req))
 			return;
+	}
 	req_stored(t, req, 0);
 }
 
@@ -490,40 +494,79 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	finish(t, req, status);
 }
 
-unsigned int tn_reqs_reap(struct tn_thread *t)
+static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 {
-	struct bh_blk_done done[REAP];
-	unsigned int i, k, n, all = 0;
+	struct tn_req *req = done->cookie;
 
-	/* Backwards: a line that goes with its last request is replaced by one that had its turn. */
-	for (k = t->num_async; k-- > 0;) {
-		n = bh_blk_reap(t->line[t->async[k]].chan, done, REAP);
+	if (!req->sq) {
+		req_return(req);
+		return;
+	}
+	if (!req->is_direct)
+		t->work += req->job.to_client || req->job.is_emulated ? req->buf_len : 0;
+	if (done->status)
+		req_stored(t, req, tn_cmd_errno(done->status, req->job.op));
+	else
+		run_steps(t, req);
+}
+
+/* A line that goes with its last request has no channel any more. */
+static unsigned int reap_line(struct tn_thread *t, const struct tn_line *line)
+{
+	struct bh_blk_done done[REAP / 4];
+	uint64_t before = t->work;
+	unsigned int i, n = REAP / 4, all = 0;
+
+	while (line->chan && n == REAP / 4 && all < REAP && t->work - before < TN_BATCH_BYTES) {
+		n = bh_blk_reap(line->chan, done, REAP / 4);
+		for (i = 0; i < n; i++)
+			reaped(t, &done[i]);
 		all += n;
-		for (i = 0; i < n; i++) {
-			struct tn_req *req = done[i].cookie;
-
-			if (!req->sq)
-				req_return(req);
-			else if (done[i].status)
-				req_stored(t, req, tn_cmd_errno(done[i].status, req->job.op));
-			else
-				run_steps(t, req);
-		}
 	}
 	return all;
 }
 
-/* Another try for those the store had no room for. */
-void tn_reqs_again(struct tn_thread *t)
+unsigned int tn_reqs_reap(struct tn_thread *t)
 {
-	struct tn_req *req = t->again, *next;
+	unsigned int k, all = 0;
 
-	t->again = NULL;
-	for (; req; req = next) {
-		next = req->next;
-		if (submit_one(t, req))
-			run_steps(t, req);
+	/* Backwards: a line that goes is replaced by one that had its turn. */
+	for (k = t->num_async; k-- > 0;)
+		all += reap_line(t, &t->line[t->async[k]]);
+	return all;
+}
+
+/* Another step of one that was put off; false: its store still has no room. */
+static bool go_on(struct tn_thread *t, struct tn_req *req)
+{
+	uint64_t before = t->work;
+
+	if (req->is_lost) {
+		req_stored(t, req, BH_NVME_SC_DATA_TRANSFER_ERROR);
+		return true;
 	}
+	if (submit_one(t, req))
+		run_steps(t, req);
+	return req->state != TN_REQ_AGAIN || t->work != before;
+}
+
+/* Each once at most, in order; when the pass has had its share, one that takes any. */
+unsigned int tn_reqs_again(struct tn_thread *t)
+{
+	struct tn_req *req, *first_back = NULL;
+	uint64_t before = t->work;
+	unsigned int n = 0;
+
+	while ((req = t->again) && req != first_back &&
+	       (t->work == before || t->work < TN_PASS_BYTES)) {
+		t->again = req->next;
+		if (!t->again)
+			t->again_last = &t->again;
+		n += go_on(t, req);
+		if (req->state == TN_REQ_AGAIN && !first_back)
+			first_back = req;
+	}
+	return n;
 }
 
 /* ---- leaving, aborting ---- */
@@ -534,6 +577,13 @@ static void unlink_from(struct tn_req **at, const struct tn_req *req)
 		at = &(*at)->next;
 	if (*at)
 		*at = req->next;
+}
+
+static void drop_put_off(struct tn_thread *t, struct tn_req *req)
+{
+	unlink_from(&t->again, req);
+	for (t->again_last = &t->again; *t->again_last;)
+		t->again_last = &(*t->again_last)->next;
 }
 
 static void unwait(struct tn_thread *t, struct tn_req *req)
@@ -558,7 +608,7 @@ static void leave(struct tn_thread *t, struct tn_req *req)
 		unwait(t, req);
 		return;
 	case TN_REQ_AGAIN:
-		unlink_from(&t->again, req);
+		drop_put_off(t, req);
 		tn_line_release(t, line);
 		req_free(t, req);
 		return;
@@ -652,7 +702,7 @@ static bool touches(const struct tn_req *req, uint64_t iova, uint64_t len)
 	return false;
 }
 
-/* Client memory goes: direct requests let go of it. */
+/* Client memory goes: direct requests let go of it, those that wait for the store never get it. */
 void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
 {
 	unsigned int qid;
@@ -664,10 +714,12 @@ void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
 		for (i = 0; reqs && i < reqs->used; i++) {
 			struct tn_req *req = &reqs->slot[i];
 
-			if (req->state != TN_REQ_STORE || !req->is_direct || !touches(req, iova, len))
+			if ((req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN) ||
+			    !req->is_direct || !touches(req, iova, len))
 				continue;
 			req->is_lost = true;
-			bh_blk_cancel(req->job.line->chan, req);
+			if (req->state == TN_REQ_STORE)
+				bh_blk_cancel(req->job.line->chan, req);
 		}
 	}
 }

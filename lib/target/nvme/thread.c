@@ -29,7 +29,7 @@ static unsigned int pass_rare(struct tn_thread *t)
 	if (t->num_async)
 		n += tn_reqs_reap(t);
 	if (t->again)
-		tn_reqs_again(t);
+		n += tn_reqs_again(t);
 	if (t->num_waiting)
 		tn_cq_flush(t);
 	if (t->num_mirrors)
@@ -39,16 +39,36 @@ static unsigned int pass_rare(struct tn_thread *t)
 	return n;
 }
 
+/* Of a fatal controller: what is in its stores comes back, so that namespaces can go. */
+static unsigned int pass_fatal(struct tn_thread *t)
+{
+	unsigned int n = 0;
+
+	if (t->hold.first) {
+		tn_hold_run(&t->hold);
+		n++;
+	}
+	if (t->num_async)
+		n += tn_reqs_reap(t);
+	if (t->again)
+		n += tn_reqs_again(t);
+	return n;
+}
+
 static int thread_poll(void *ctx)
 {
 	struct tn_thread *t = ctx;
 	unsigned int n;
 
+	t->work = 0;
+	t->is_starved = false;
 	tn_count(&t->stats.polls, 1);
 	if (t->watches_admin)
 		tn_admin_look(t);
-	if (t->is_gated || __atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
+	if (t->is_gated)
 		return 0;
+	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
+		return pass_fatal(t) > 0;
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		tn_queues_fault(t);
 	n = tn_scan_run(t);
@@ -151,7 +171,8 @@ static void thread_free(struct tn_thread *t)
 	free(t);
 }
 
-static struct tn_thread *thread_new(struct tn_io *io, struct bh_reactor *reactor, unsigned int index)
+static struct tn_thread *thread_new(struct tn_io *io, struct bh_reactor *reactor,
+				    unsigned int index)
 {
 	struct bh_target_nvme *ctrl = io->ctrl;
 	uint32_t cap = ctrl->mdts / TN_PAGE_SIZE + 2 + TN_SGL_LIMIT;
@@ -169,6 +190,7 @@ static struct tn_thread *thread_new(struct tn_io *io, struct bh_reactor *reactor
 	t->is_trapped = ctrl->doorbells == BH_DOORBELLS_TRAPPED;
 	t->watches_admin = index == 0 && !t->is_trapped;
 	t->hold.last = &t->hold.first;
+	t->again_last = &t->again;
 	t->wake_msg = (struct bh_msg){ .fn = woke, .ctx = t };
 	t->irq_msg = (struct bh_msg){ .fn = irqs_look, .ctx = t };
 	t->admin_msg = (struct bh_msg){ .fn = admin_moved, .ctx = t };
@@ -178,7 +200,7 @@ static struct tn_thread *thread_new(struct tn_io *io, struct bh_reactor *reactor
 	t->iov = calloc(cap, sizeof(*t->iov));
 	t->scan = calloc(BH_TARGET_NVME_MAX_QUEUES, sizeof(*t->scan));
 	tn_lines_init(t);
-	if (t->scratch.v && t->iov && t->scan)
+	if (!tn_bounce_init(t) && t->scratch.v && t->iov && t->scan)
 		return t;
 	thread_free(t);
 	return NULL;

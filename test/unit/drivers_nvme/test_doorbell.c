@@ -249,6 +249,7 @@ static void a_described_queue_works(void)
 	rig_start(&r, &o, 15);
 	CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_describe(r.q, &desc, fds), 0);
 	CU_ASSERT_EQUAL(desc.ns_count, 2);
+	CU_ASSERT_EQUAL(desc.depth, 15);
 	CU_ASSERT_EQUAL(fds[2], -1);
 	CU_ASSERT_EQUAL_FATAL(
 		bh_nvme_queue_open(&desc, fds, bh_device_iova_map(&r.fake->dev), &ops, NULL, &q),
@@ -256,6 +257,7 @@ static void a_described_queue_works(void)
 	CU_ASSERT_EQUAL(fcntl(fds[0], F_GETFD), -1);
 	CU_ASSERT_EQUAL(bh_nvme_ns_blocks(bh_nvme_queue_ns(q, 2)), FAKE_BLOCKS);
 	CU_ASSERT_PTR_NULL(bh_nvme_queue_ns(q, 3));
+	CU_ASSERT_EQUAL(bh_nvme_queue_depth(q), 15);
 	lent = r.q;
 	r.q = q;
 	r.ns = bh_nvme_queue_ns(q, 2);
@@ -282,70 +284,58 @@ static void a_described_queue_works(void)
 	rig_close(&r);
 }
 
+/* Breaks one thing; false: there is no such thing. */
+static bool spoil(struct bh_nvme_queue_desc *d, unsigned int i)
+{
+	const struct {
+		void *field;
+		size_t len;
+		uint64_t value;
+	} bad[] = {
+		{ &d->version, 4, 2 },
+		{ &d->qid, 2, 0 },
+		{ &d->entries, 2, 1 },
+		{ &d->depth, 4, 0 },
+		{ &d->depth, 4, d->entries },
+		{ &d->page_size, 4, 5000 },
+		{ &d->list_bytes, 8, 8 },
+		{ &d->list_bytes, 8, 3000 },
+		{ &d->mdts, 4, 16u << 20 },
+		{ &d->sq_offset, 8, UINT64_MAX - 4095 },
+		{ &d->cq_offset, 8, 32u << 20 },
+		{ &d->list_offset, 8, d->list_offset + 100 },
+		{ &d->doorbell_offset, 8, 4092 },
+		{ &d->doorbell, 1, 2 },
+		{ &d->ns_count, 4, 33 },
+		{ &d->ns[0].block_shift, 4, 40 },
+		{ &d->ns[0].nsid, 4, 0 },
+	};
+
+	if (i >= sizeof(bad) / sizeof(bad[0]))
+		return false;
+	memcpy(bad[i].field, &bad[i].value, bad[i].len);
+	return true;
+}
+
 static void descriptions_are_checked(void)
 {
-	struct bh_nvme_queue_desc good, d;
+	struct bh_nvme_queue_desc d = { 0 };
 	struct bh_nvme_queue *q;
 	struct rig r;
-	int fds[3], i;
+	unsigned int i;
+	int fds[3];
 
 	rig_start(&r, NULL, 15);
-	for (i = 0; i < 15; i++) {
-		CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_describe(r.q, &good, fds), 0);
-		d = good;
-		switch (i) {
-		case 0:
-			d.version = 2;
-			break;
-		case 1:
-			d.qid = 0;
-			break;
-		case 2:
-			d.entries = 1;
-			break;
-		case 3:
-			d.page_size = 5000;
-			break;
-		case 4:
-			d.list_bytes = 8;
-			break;
-		case 5:
-			d.list_bytes = 3000;
-			break;
-		case 6:
-			d.mdts = 16u << 20;
-			break;
-		case 7:
-			d.sq_offset = UINT64_MAX - 4095;
-			break;
-		case 8:
-			d.cq_offset = 32u << 20;
-			break;
-		case 9:
-			d.list_offset += 100;
-			break;
-		case 10:
-			d.doorbell_offset = 4092;
-			break;
-		case 11:
-			d.doorbell = 2;
-			break;
-		case 12:
-			d.ns_count = 33;
-			break;
-		case 13:
-			d.ns[0].block_shift = 40;
-			break;
-		case 14:
-			d.ns[0].nsid = 0;
-			break;
-		}
+	for (i = 0; spoil(&d, i); i++) {
+		CU_ASSERT_EQUAL_FATAL(bh_nvme_queue_describe(r.q, &d, fds), 0);
+		spoil(&d, i);
 		CU_ASSERT_EQUAL(bh_nvme_queue_open(&d, fds, bh_device_iova_map(&r.fake->dev), NULL,
 						   NULL, &q),
 				-EINVAL);
 		CU_ASSERT_PTR_NULL(q);
 		CU_ASSERT_EQUAL(fcntl(fds[0], F_GETFD), -1);
 	}
+	CU_ASSERT_EQUAL(i, 17);
 	rig_close(&r);
 }
 

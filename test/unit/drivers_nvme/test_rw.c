@@ -418,7 +418,7 @@ static void callbacks_keep_the_queue_busy(void)
 	bh_nvme_queue_stats(r.q, &stats);
 	CU_ASSERT_EQUAL(stats.submissions, 20063);
 	CU_ASSERT_EQUAL(stats.completions, 20063);
-	CU_ASSERT(stats.cq_doorbells <= 20063 / 16 + 1);
+	CU_ASSERT(stats.cq_doorbells <= 20063 / 15 + 1);
 	rig_close(&r);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Doorbells: going to sleep, and what a client can do to what wakes us. */
 #include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #include "target_nvme/io_rig.h"
 
@@ -59,4 +61,57 @@ static void full_ring_wakes(void)
 	rig_close();
 }
 
-BH_SUITE("bells", { "full_ring_wakes", full_ring_wakes }, )
+static uint64_t messages(void)
+{
+	struct bh_target_nvme_stats stats = { 0 };
+
+	tn_io_stats(&rig.ctrl, &stats);
+	return stats.doorbell_messages;
+}
+
+static void drain(void *ctx, uint32_t events)
+{
+	eventfd_t ignored;
+
+	(void)events;
+	CU_ASSERT_EQUAL(eventfd_read(*(int *)ctx, &ignored), 0);
+	CU_ASSERT_EQUAL(eventfd_read(rig.ctrl.io->io_fd, &ignored), 0);
+}
+
+/* The client makes the eventfd blocking and empties it between epoll and us. */
+static void drained_eventfd_blocks_nobody(void)
+{
+	struct bh_fd_source *source;
+	int fd, first = eventfd(0, EFD_CLOEXEC);
+	unsigned int i;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_TRAPPED);
+	fd = rig.ctrl.io->io_fd;
+	CU_ASSERT_FATAL(fd >= 0);
+	CU_ASSERT_EQUAL(fcntl(fd, F_SETFL, 0), 0);
+	CU_ASSERT_EQUAL(bh_fd_source_add(rig.threads[0], first, EPOLLIN, drain, &first, &source),
+			0);
+	alarm(10);
+	for (i = 1; i <= 3; i++) {
+		eventfd_write(first, 1); /* served first: it was ready first */
+		eventfd_write(fd, 1);
+		usleep(100); /* fds are looked at every 50 us */
+		rig_steps(3);
+		CU_ASSERT_EQUAL(messages(), 0);
+	}
+	for (i = 1; i <= 3; i++) { /* rings are counted, and go on ringing */
+		eventfd_write(fd, 2);
+		usleep(100);
+		rig_steps(3);
+		CU_ASSERT_EQUAL(messages(), 2 * i);
+	}
+	alarm(0);
+	bh_fd_source_remove(source);
+	close(first);
+	rig_close();
+}
+
+BH_SUITE("bells",
+	{ "full_ring_wakes", full_ring_wakes },
+	{ "drained_eventfd_blocks_nobody", drained_eventfd_blocks_nobody },
+)

@@ -299,7 +299,7 @@ static void namespace_goes_with_its_requests(void)
 	cmd.cid = 500;
 	rig_put(&rig.q[1], &cmd);
 	rig_tail(&rig.q[1]);
-	CU_ASSERT_EQUAL(take(1, TN_SF(BH_NVME_SC_INVALID_NS), &disorder), 1);
+	CU_ASSERT_EQUAL(take(1, TN_SF(BH_NVME_SC_INVALID_FIELD), &disorder), 1);
 	CU_ASSERT_EQUAL(take(4, 0, &disorder), 4);
 	CU_ASSERT(rig_until(&rig.dones, dones + 1));
 	bh_blk_put(rig.ns[1].blk);

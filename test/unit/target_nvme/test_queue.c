@@ -129,7 +129,7 @@ static void commands_are_checked(void)
 	BAD(INVALID_FIELD, cmd->flags = BH_NVME_FUSE_SECOND);
 	BAD(INVALID_FIELD, cmd->flags = 0xc0);
 	BAD(INVALID_NS, cmd->nsid = 0);
-	BAD(INVALID_NS, cmd->nsid = 3);
+	BAD(INVALID_FIELD, cmd->nsid = 3); /* inactive */
 	BAD(INVALID_NS, cmd->nsid = 257);
 	BAD(INVALID_NS, cmd->nsid = BH_NVME_NSID_ALL);
 	BAD(INVALID_NS, cmd->nsid = BH_NVME_NSID_ALL; cmd->opc = BH_NVME_CMD_WRITE_ZEROES);
