@@ -158,8 +158,8 @@ static void add_finish(struct tn_fan *fan)
 	free(fan);
 }
 
-void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns,
-		  void (*done)(void *arg, int error), void *arg)
+void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg, int error),
+		  void *arg)
 {
 	struct tn_fan *fan = tn_fan_new(ctrl->io, add_run, add_finish);
 
