@@ -89,6 +89,7 @@ struct tn_ns {
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
+	void *removal; /* the I/O plane's: made when the namespace is added, so that it can go */
 };
 
 struct bh_target_nvme {
@@ -149,8 +150,8 @@ void tn_error_add(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, uint
 void tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uint8_t lid);
 
 /*
- * CSTS.CFS from now until reset; the I/O plane stops fetching by itself. `why` is static text for
- * the log.
+ * CSTS.CFS from now until reset; the admin queue stops. I/O queues stop too if it is the I/O plane
+ * that found the reason. `why` is static text for the log.
  */
 void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why);
 
