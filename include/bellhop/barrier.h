@@ -105,8 +105,9 @@ bh_relax(void)
 }
 
 /*
- * Copies memory that a peer may change meanwhile, so that dst is all there is from then on: a compiler
- * may otherwise take what it copied for the same as its source, and read that again. Orders nothing.
+ * Copies memory that a peer may change meanwhile, so that dst is all there is from then on: a
+ * compiler may otherwise take what it copied for the same as its source, and read that again.
+ * Orders nothing.
  */
 static inline void
 bh_fetch(void *dst, const void *src, size_t len)
@@ -115,7 +116,10 @@ bh_fetch(void *dst, const void *src, size_t len)
 	__asm__ volatile("" : : "r"(dst) : "memory");
 }
 
-/* As bh_fetch for one submission queue entry; only dst is touched, whatever else is in registers stays. */
+/*
+ * As bh_fetch for one submission queue entry; only dst is touched, whatever else is in registers
+ * stays.
+ */
 static inline void
 bh_fetch_64(void *dst, const void *src)
 {

@@ -4,15 +4,17 @@
  *
  * Component: lib/blk
  *
- * A `bh_blk` is shared and thread-safe. A `bh_blk_chan` belongs to one thread, which submits to it and reaps from it; a
- * store that completes on a thread of its own enters completions through the channel's queue (bh_blk_chan_complete) and its
- * eventfd wakes a sleeping owner.
+ * A `bh_blk` is shared and thread-safe. A `bh_blk_chan` belongs to one thread, which submits to it
+ * and reaps from it; a store that completes on a thread of its own enters completions through the
+ * channel's queue (bh_blk_chan_complete) and its eventfd wakes a sleeping owner.
  *
- * A submission is DONE (0, or -errno) when it returns, or QUEUED (BH_BLK_QUEUED) and reaped later with its cookie.
+ * A submission is DONE (0, or -errno) when it returns, or QUEUED (BH_BLK_QUEUED) and reaped later
+ * with its cookie.
  *
- * Buffers: a store with BH_BLK_CAP_CANCEL_SYNC is given client memory itself and must be able to let go of it: when cancel()
- * returns the buffer of that request is not touched any more (it still completes, with -ECANCELED or whatever it came to). A
- * store without it never sees client memory: the controller gives it memory of its own, which stays until the completion.
+ * Buffers: a store with BH_BLK_CAP_CANCEL_SYNC is given client memory itself and must be able to
+ * let go of it: when cancel() returns the buffer of that request is not touched any more (it still
+ * completes, with -ECANCELED or whatever it came to). A store without it never sees client memory:
+ * the controller gives it memory of its own, which stays until the completion.
  */
 #ifndef BELLHOP_BLK_H
 #define BELLHOP_BLK_H
@@ -54,7 +56,10 @@ enum bh_blk_op {
 
 #define BH_BLK_QUEUED 1
 
-/* One request. iov (and md_iov) stay the caller's until completion; lba and blocks are in blocks of the store. */
+/*
+ * One request. iov (and md_iov) stay the caller's until completion; lba and blocks are in blocks of
+ * the store.
+ */
 struct bh_blk_io {
 	uint8_t op;
 	uint8_t flags;
@@ -68,7 +73,11 @@ struct bh_blk_io {
 
 struct bh_blk_done {
 	void *cookie;
-	int status; /* 0; -EIO, -ENOSPC, -ENODATA (unreadable), -EROFS, -EILSEQ (compare), -ECANCELED, -EOPNOTSUPP */
+	/*
+	 * 0; -EIO, -ENOSPC, -ENODATA (unreadable), -EROFS, -EILSEQ (compare), -ECANCELED,
+	 * -EOPNOTSUPP
+	 */
+	int status;
 };
 
 struct bh_blk_info {
@@ -80,8 +89,9 @@ struct bh_blk_info {
 };
 
 /*
- * The inline path: what a synchronous store without side effects may be reduced to, so that a controller's hot loop needs no
- * call at all. `base` is the store's memory; valid while the bh_blk lives and its size does not change.
+ * The inline path: what a synchronous store without side effects may be reduced to, so that a
+ * controller's hot loop needs no call at all. `base` is the store's memory; valid while the bh_blk
+ * lives and its size does not change.
  */
 enum bh_blk_inline {
 	BH_BLK_INLINE_NONE,
@@ -92,14 +102,23 @@ enum bh_blk_inline {
 struct bh_blk_ops {
 	const char *type;
 	void (*destroy)(struct bh_blk *blk);
-	/* A channel of `chan_size` bytes is allocated zeroed by the library; these set up and tear down. May be NULL. */
+	/*
+	 * A channel of `chan_size` bytes is allocated zeroed by the library; these set up and tear
+	 * down. May be NULL.
+	 */
 	size_t chan_size;
 	int (*chan_init)(struct bh_blk *blk, struct bh_blk_chan *chan);
 	void (*chan_fini)(struct bh_blk_chan *chan);
 	int (*submit)(struct bh_blk_chan *chan, const struct bh_blk_io *io);
-	/* Polls the store itself (io_uring, say) for completions on the owner's thread. May be NULL. */
+	/*
+	 * Polls the store itself (io_uring, say) for completions on the owner's thread. May be
+	 * NULL.
+	 */
 	unsigned int (*reap)(struct bh_blk_chan *chan, struct bh_blk_done *out, unsigned int n);
-	/* Owner's thread. See above; for stores without CANCEL_SYNC it only hurries the request. May be NULL. */
+	/*
+	 * Owner's thread. See above; for stores without CANCEL_SYNC it only hurries the request.
+	 * May be NULL.
+	 */
 	void (*cancel)(struct bh_blk_chan *chan, void *cookie);
 	/* Client memory comes and goes, inside quiesce: for fixed buffers. May be NULL. */
 	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len);
@@ -122,29 +141,34 @@ struct bh_blk {
 /* What every channel embeds as its first member. The library's, all of it. */
 struct bh_blk_chan {
 	struct bh_blk *blk;
-	void *foreign; /* queue of completions from other threads; NULL for stores that never queue */
+	/* queue of completions from other threads; NULL for stores that never queue */
+	void *foreign;
 	uint32_t outstanding; /* queued and not reaped; the owner's */
 	uint32_t limit;	      /* at most so many: BH_BLK_CHAN_LIMIT */
 };
 
-/* Requests one channel can have queued; its queue of foreign completions has room for all of them. */
+/*
+ * Requests one channel can have queued; its queue of foreign completions has room for all of them.
+ */
 #define BH_BLK_CHAN_LIMIT 8192u
 
 /*
- * For stores. One that queues completes by bh_blk_chan_complete() or out of its own reap(); requests that may outlive their
- * channel (no CANCEL_SYNC) only by the former.
+ * For stores. One that queues completes by bh_blk_chan_complete() or out of its own reap();
+ * requests that may outlive their channel (no CANCEL_SYNC) only by the former.
  *
- * init gives the caller the first reference. block_size 512 or 4096; name is copied (truncated at 255). -EINVAL, -ENOMEM.
+ * init gives the caller the first reference. block_size 512 or 4096; name is copied (truncated at
+ * 255). -EINVAL, -ENOMEM.
  */
-int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *name, uint32_t block_size, uint64_t blocks,
-		uint32_t caps, const struct bh_log *log);
+int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *name,
+		uint32_t block_size, uint64_t blocks, uint32_t caps, const struct bh_log *log);
 /* For destroy() of stores that did not get as far as being somebody's. */
 void bh_blk_fini(struct bh_blk *blk);
 /* Does the request lie inside the store? 0 or -EINVAL. */
 int bh_blk_check(const struct bh_blk *blk, const struct bh_blk_io *io);
 /*
- * A queued request is complete. Any thread. cookie as submitted. Needs no memory: see blk.c for how. The store may be gone
- * when this returns if it was the last request of a closed channel (ops->destroy then runs inside, on this thread).
+ * A queued request is complete. Any thread. cookie as submitted. Needs no memory: see blk.c for
+ * how. The store may be gone when this returns if it was the last request of a closed channel
+ * (ops->destroy then runs inside, on this thread).
  */
 void bh_blk_chan_complete(struct bh_blk_chan *chan, void *cookie, int status);
 /* The size changed: tells the listeners. Any thread. */
@@ -160,27 +184,31 @@ bh_blk_info(const struct bh_blk *blk)
 }
 
 struct bh_blk_listener {
-	void (*resized)(struct bh_blk_listener *listener, uint64_t blocks); /* on the resizer's thread */
+	/* on the resizer's thread */
+	void (*resized)(struct bh_blk_listener *listener, uint64_t blocks);
 	struct bh_blk_listener *next;
 };
 void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
 void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener);
 
-int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out); /* on the thread that will own it, or before it runs */
+/* on the thread that will own it, or before it runs */
+int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out);
 /*
- * Nothing may be outstanding but requests of stores without CANCEL_SYNC, which are waited for in the background: the channel
- * and its store live on until they have completed (their cookies are not touched). NULL is accepted.
+ * Nothing may be outstanding but requests of stores without CANCEL_SYNC, which are waited for in
+ * the background: the channel and its store live on until they have completed (their cookies are
+ * not touched). NULL is accepted.
  */
 void bh_blk_chan_close(struct bh_blk_chan *chan);
 /*
- * As close; left(cookie) is called once for every request still outstanding when the store has let go of its buffers, on
- * whatever thread that happens (inside this call for those already complete). left NULL: as close. Owner's thread.
+ * As close; left(cookie) is called once for every request still outstanding when the store has let
+ * go of its buffers, on whatever thread that happens (inside this call for those already complete).
+ * left NULL: as close. Owner's thread.
  */
 void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie));
 
 /*
- * DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try after a reap.
- * -EOPNOTSUPP: capability missing. -EROFS. Owner's thread.
+ * DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try
+ * after a reap. -EOPNOTSUPP: capability missing. -EROFS. Owner's thread.
  */
 static inline int
 bh_blk_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
@@ -221,14 +249,21 @@ struct bh_blk_spec {
 struct bh_blk_type {
 	const char *name; /* "ram" */
 	/* *why (static or in buf of 256 bytes): what was wrong with the spec, for the user. */
-	int (*create)(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log, char why[256],
-		      struct bh_blk **out);
+	int (*create)(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log,
+		      char why[256], struct bh_blk **out);
 };
 
-/* The size a spec gives (bytes, or all of arg), checked: 0, or -EINVAL with *why. For types whose argument is a size. */
-int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256], uint64_t *bytes);
+/*
+ * The size a spec gives (bytes, or all of arg), checked: 0, or -EINVAL with *why. For types whose
+ * argument is a size.
+ */
+int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256],
+		      uint64_t *bytes);
 
-/* null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). create: -EINVAL with *why, -ENOMEM. */
+/*
+ * null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). create: -EINVAL with *why,
+ * -ENOMEM.
+ */
 extern const struct bh_blk_type bh_blk_null_type;
 extern const struct bh_blk_type bh_blk_ram_type;
 

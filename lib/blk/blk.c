@@ -68,7 +68,9 @@ struct bh_blk *bh_blk_get(struct bh_blk *blk)
 
 void bh_blk_put(struct bh_blk *blk)
 {
-	/* Release what this holder did to the store, acquire what the others did, before it goes. */
+	/*
+	 * Release what this holder did to the store, acquire what the others did, before it goes.
+	 */
 	if (!blk || __atomic_sub_fetch(&blk->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	bh_blk_fini(blk);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Channels: a thread's way into a store, and the queue by which other threads hand completions back.
+ * Channels: a thread's way into a store, and the queue by which other threads hand completions
+ * back.
  *
  * The queue is a ring with room for every request a channel may have outstanding, so a completion
  * always fits and nothing is allocated for it; a mutex serialises the completing threads. The owner
@@ -24,7 +25,7 @@
 struct foreign {
 	uint32_t count; /* __atomic: in the ring */
 	pthread_mutex_t lock;
-	uint32_t head; /* next to reap */
+	uint32_t head;	    /* next to reap */
 	uint32_t remaining; /* closed: completions still to come */
 	bool armed;
 	bool signalled; /* the eventfd was written and not drained */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * null:SIZE. Reads leave the buffer alone, writes go nowhere: what is measured with it is everything
- * but the store. Nothing it was given ever reads back, so it compares equal with anything.
+ * null:SIZE. Reads leave the buffer alone, writes go nowhere: what is measured with it is
+ * everything but the store. Nothing it was given ever reads back, so it compares equal with
+ * anything.
  */
 #include <stdlib.h>
 #include <string.h>

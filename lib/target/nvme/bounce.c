@@ -4,8 +4,8 @@
  *
  * What a client can have us allocate is its queues times their depth times MDTS, and it can leave
  * all of that behind by a reset while a store is stuck, and begin anew. So the bytes in use are
- * counted in a budget that lives as long as any buffer taken from it. Who gets none leaves its entry
- * in the ring.
+ * counted in a budget that lives as long as any buffer taken from it. Who gets none leaves its
+ * entry in the ring.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -3,9 +3,9 @@
  * I/O commands (NVM command set 1.0 3.2): what they ask for, whether they may, and doing those at
  * once that can be.
  *
- * tn_cmd_decode is the one place that knows the commands; the fast path (queue_io.c) takes reads and
- * writes away before it when nothing about them is odd, and comes here for everything else, errors
- * included.
+ * tn_cmd_decode is the one place that knows the commands; the fast path (queue_io.c) takes reads
+ * and writes away before it when nothing about them is odd, and comes here for everything else,
+ * errors included.
  */
 #include <errno.h>
 

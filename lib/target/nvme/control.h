@@ -36,7 +36,10 @@ struct tn_gate_req {
 
 void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req);
 void tn_gate_open(struct bh_target_nvme *ctrl);
-/* Interrupt masks or enables have changed: every line and vector is looked at, once the gate is open. */
+/*
+ * Interrupt masks or enables have changed: every line and vector is looked at, once the gate is
+ * open.
+ */
 void tn_gate_irqs_changed(struct bh_target_nvme *ctrl);
 /* The admin queue has no transfer under way any more. */
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl);

@@ -4,16 +4,19 @@
  *
  * Two planes, two kinds of threads:
  *
- *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c ns.c), on the control thread: registers and their
- *    state machine, the admin queue, namespaces, events, and the order of resets. It is event driven and never waits.
- *  - the I/O plane (thread.c queue.c queue_io.c cmd.c req.c xfer.c doorbell.c), on the poll threads: I/O queues, commands,
- *    data. A queue is touched by its owner thread only.
+ *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c ns.c), on the control
+ *    thread: registers and their state machine, the admin queue, namespaces, events, and the order
+ *    of resets. It is event driven and never waits.
+ *  - the I/O plane (thread.c queue.c queue_io.c cmd.c req.c bounce.c xfer.c doorbell.c), on the
+ *    poll threads: I/O queues, commands, data. A queue is touched by its owner thread only.
  *
- * They meet in io.h (what the control plane asks of the I/O plane; answers come back as callbacks on the control thread)
- * and in the few "any thread" functions at the end of this file (what the I/O plane reports).
+ * They meet in io.h (what the control plane asks of the I/O plane; answers come back as callbacks
+ * on the control thread) and in the few "any thread" functions at the end of this file (what the
+ * I/O plane reports).
  *
- * Invariants: client memory is reached through ctrl->cmem only; nothing of a client's is written after its queues were
- * dropped; every value read from client memory is read once. A client can make its own controller fatal, nothing else.
+ * Invariants: client memory is reached through ctrl->cmem only; nothing of a client's is written
+ * after its queues were dropped; every value read from client memory is read once. A client can
+ * make its own controller fatal, nothing else.
  */
 #ifndef TARGET_NVME_CTRL_H
 #define TARGET_NVME_CTRL_H
@@ -32,10 +35,10 @@
 #include <bellhop/target_nvme.h>
 #include <bellhop/vfu_server.h>
 
-#define TN_AER_LIMIT 4u		 /* outstanding Asynchronous Event Requests (AERL + 1) */
+#define TN_AER_LIMIT 4u /* outstanding Asynchronous Event Requests (AERL + 1) */
 #define TN_ERROR_LOG_ENTRIES 64u
-#define TN_PAGE_SIZE 4096u	 /* MPSMIN = MPSMAX = 0: the only memory page size */
-#define TN_ADMIN_DEPTH 4096u	 /* largest admin queue */
+#define TN_PAGE_SIZE 4096u   /* MPSMIN = MPSMAX = 0: the only memory page size */
+#define TN_ADMIN_DEPTH 4096u /* largest admin queue */
 
 struct tn_io;	 /* io plane, io.h */
 struct tn_admin; /* admin queue and its commands, admin.h */
@@ -52,12 +55,16 @@ struct tn_regs {
 	uint64_t acq;
 };
 
-/* Features with their current values (NVMe 2.0 5.27); feature.c owns the meaning. Plain data, one versioned struct. */
+/*
+ * Features with their current values (NVMe 2.0 5.27); feature.c owns the meaning. Plain data, one
+ * versioned struct.
+ */
 struct tn_features {
 	uint32_t arbitration;
 	uint32_t power_management;
 	uint16_t temp_over, temp_under; /* Kelvin, composite sensor */
-	uint16_t error_recovery[BH_TARGET_NVME_MAX_NS + 1]; /* TLER by nsid: the one feature that is a namespace's */
+	/* TLER by nsid: the one feature that is a namespace's */
+	uint16_t error_recovery[BH_TARGET_NVME_MAX_NS + 1];
 	uint32_t write_cache;
 	uint32_t queues; /* as granted: NCQR << 16 | NSQR, 0's based */
 	uint32_t coalescing;
@@ -82,6 +89,7 @@ struct tn_ns {
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
+	void *removal; /* the I/O plane's: made when the namespace is added, so that it can go */
 };
 
 struct bh_target_nvme {
@@ -108,9 +116,9 @@ struct bh_target_nvme {
 	struct tn_io *io;
 
 	/*
-	 * Doorbells: register values by position, in a memfd of their own behind BAR0's mappable area. mapped: the client's
-	 * stores land here; trapped: the control thread puts them here. Doorbell k (2*qid for SQ tails, 2*qid + 1 for CQ heads)
-	 * is at byte k * (4 << dstrd).
+	 * Doorbells: register values by position, in a memfd of their own behind BAR0's mappable
+	 * area. mapped: the client's stores land here; trapped: the control thread puts them here.
+	 * Doorbell k (2*qid for SQ tails, 2*qid + 1 for CQ heads) is at byte k * (4 << dstrd).
 	 */
 	uint8_t *doorbell_page;
 	size_t doorbell_bytes;
@@ -124,22 +132,27 @@ struct bh_target_nvme {
 	void *ctl; /* ctrl.c's own state: gate queue, reset in progress, destroy callbacks */
 };
 
-static inline uint32_t *
-tn_doorbell(const struct bh_target_nvme *ctrl, unsigned int k)
+static inline uint32_t *tn_doorbell(const struct bh_target_nvme *ctrl, unsigned int k)
 {
 	return (uint32_t *)(void *)(ctrl->doorbell_page + ((size_t)k * (4u << ctrl->dstrd)));
 }
 
 /* ---- any thread ---- */
 
-/* Adds an Error Information entry (and raises the error event if the host asked for it). sf: status field. */
-void tn_error_add(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, uint16_t sf, uint16_t param_location,
-		  uint64_t lba, uint32_t nsid);
+/*
+ * Adds an Error Information entry (and raises the error event if the host asked for it). sf: status
+ * field.
+ */
+void tn_error_add(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, uint16_t sf,
+		  uint16_t param_location, uint64_t lba, uint32_t nsid);
 
 /* Raises an asynchronous event (type, information, log page to read). */
 void tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uint8_t lid);
 
-/* CSTS.CFS from now until reset; the I/O plane stops fetching by itself. `why` is static text for the log. */
+/*
+ * CSTS.CFS from now until reset; the admin queue stops. I/O queues stop too if it is the I/O plane
+ * that found the reason. `why` is static text for the log.
+ */
 void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why);
 
 #endif

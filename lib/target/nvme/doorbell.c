@@ -3,17 +3,17 @@
  * Doorbells: the register page, shadow doorbells with event indices, going to sleep.
  *
  * Event indices (base 2.0 5.8, B.5): the host rings the register when its doorbell passes the event
- * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails what it
- * has read, and must stay out of two places: the host's last step, which may be under way still (it
- * has stored the doorbell we read, and loads the event index next, so v - 1 makes it ring for
+ * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails what
+ * it has read, and must stay out of two places: the host's last step, which may be under way still
+ * (it has stored the doorbell we read, and loads the event index next, so v - 1 makes it ring for
  * nothing), and what the host may reach before we read again. A submission tail therefore trails by
  * half a ring: a host with no more than half a ring in flight never meets it. One that is seen to
- * have more gets v - 1, stored as late as may be, when the first command of the visit has been done;
- * it rings for nothing only if it is stopped in between. Completions are ours to bound, so a
+ * have more gets v - 1, stored as late as may be, when the first command of the visit has been
+ * done; it rings for nothing only if it is stopped in between. Completions are ours to bound, so a
  * completion head trails closely, but one read behind (queue.c).
  *
- * Before it sleeps the thread arms: it stores
- * v, so the next change rings, then a full fence, then looks again:
+ * Before it sleeps the thread arms: it stores v, so the next change rings, then a full fence, then
+ * looks again:
  *
  *	thread			host
  *	store event index	store doorbell
@@ -223,7 +223,8 @@ int64_t tn_bells_arm(struct tn_thread *t)
 		return t->again ? RETRY_NS : watches ? again : 0;
 	}
 	if (any_work(t))
-		return 1; /* before arming makes the host ring for what is found in a moment anyway */
+		/* before arming makes the host ring for what is found in a moment anyway */
+		return 1;
 	if (t->is_trapped)
 		arm_all(t);
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
@@ -313,9 +314,9 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 /* ---- trapped writes by eventfd ---- */
 
 /*
- * The client shares the file: it may have made it blocking and emptied it since epoll saw it readable,
- * so a plain read could wait for ever. The source is edge-triggered: every ring wakes, read or not.
- * The counter is only taken for the statistics, and so that it never fills up.
+ * The client shares the file: it may have made it blocking and emptied it since epoll saw it
+ * readable, so a plain read could wait for ever. The source is edge-triggered: every ring wakes,
+ * read or not. The counter is only taken for the statistics, and so that it never fills up.
  */
 static uint64_t take_count(int fd)
 {

@@ -2,11 +2,11 @@
 /*
  * The gate: poll threads stand still while client memory or the set of queues changes.
  *
- * A thread answers between two passes, so nothing of it is in client memory; what is elsewhere needs
- * no waiting for. Direct requests whose memory goes are cancelled, and the store has let go of it
- * when cancel returns. Bounced requests and transfers are in private buffers, and go on to client
- * memory in a pass, by which time the table is the new one. So a gate never takes longer than a pass,
- * however late the store is.
+ * A thread answers between two passes, so nothing of it is in client memory; what is elsewhere
+ * needs no waiting for. Direct requests whose memory goes are cancelled, and the store has let go
+ * of it when cancel returns. Bounced requests and transfers are in private buffers, and go on to
+ * client memory in a pass, by which time the table is the new one. So a gate never takes longer
+ * than a pass, however late the store is.
  *
  * For a reset (TN_GATE_ALL) everything is left behind: it completes, if ever, to nobody.
  */

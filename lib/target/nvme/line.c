@@ -130,6 +130,10 @@ static void set_ns(struct tn_fan *fan, struct tn_ns *ns)
 
 static void add_undone(struct tn_fan *fan)
 {
+	struct tn_ns *ns = fan->op[0].u.ns;
+
+	free(ns->removal);
+	ns->removal = NULL;
 	if (fan->done_error)
 		fan->done_error(fan->arg, (int)(intptr_t)fan->kept);
 	free(fan);
@@ -158,22 +162,6 @@ static void add_finish(struct tn_fan *fan)
 	free(fan);
 }
 
-void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns,
-		  void (*done)(void *arg, int error), void *arg)
-{
-	struct tn_fan *fan = tn_fan_new(ctrl->io, add_run, add_finish);
-
-	if (!fan) {
-		if (done)
-			done(arg, -ENOMEM);
-		return;
-	}
-	fan->done_error = done;
-	fan->arg = arg;
-	set_ns(fan, ns);
-	tn_fan_send(fan);
-}
-
 static void remove_finish(struct tn_fan *fan)
 {
 	if (fan->done)
@@ -181,20 +169,36 @@ static void remove_finish(struct tn_fan *fan)
 	free(fan);
 }
 
+void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg, int error),
+		  void *arg)
+{
+	struct tn_fan *fan = tn_fan_new(ctrl->io, add_run, add_finish);
+
+	ns->removal = tn_fan_new(ctrl->io, remove_run, remove_finish);
+	if (!fan || !ns->removal) {
+		free(fan);
+		free(ns->removal);
+		ns->removal = NULL;
+		if (done)
+			done(arg, -ENOMEM);
+		return;
+	}
+	fan->done_error = done;
+	fan->arg = arg;
+	set_ns(fan, ns);
+	set_ns(ns->removal, ns);
+	tn_fan_send(fan);
+}
+
 void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
 		     void *arg)
 {
-	struct tn_fan *fan = tn_fan_new(ctrl->io, remove_run, remove_finish);
+	struct tn_fan *fan = ns->removal;
 
-	if (!fan) {
-		/* It cannot be done without memory, and the caller cannot be told: it stays. */
-		bh_log(ctrl->log, BH_LOG_ERROR, "nvme", "%s: no memory to remove namespace %u",
-		       ctrl->path, ns->nsid);
-		return;
-	}
+	(void)ctrl;
+	ns->removal = NULL;
 	fan->done = done;
 	fan->arg = arg;
-	set_ns(fan, ns);
 	tn_fan_send(fan);
 }
 

@@ -278,12 +278,12 @@ struct tn_thread {
 	uint32_t num_async;		       /* lines that are reaped, */
 	uint16_t async[BH_TARGET_NVME_MAX_NS]; /* by nsid */
 	uint32_t num_mirrors;
-	uint32_t num_waiting;	    /* requests waiting for room in their CQ */
-	uint32_t num_asserted;	    /* INTx */
-	struct tn_req *again;	    /* requests whose turn comes again, in order, */
+	uint32_t num_waiting;  /* requests waiting for room in their CQ */
+	uint32_t num_asserted; /* INTx */
+	struct tn_req *again;  /* requests whose turn comes again, in order, */
 	struct tn_req **again_last;
-	uint64_t work;		    /* bytes of this pass that were not the fast path's */
-	bool is_starved;	    /* an entry was left in its ring in this pass, for want of memory */
+	uint64_t work;	 /* bytes of this pass that were not the fast path's */
+	bool is_starved; /* an entry was left in its ring in this pass, for want of memory */
 	struct tn_budget *budget;
 	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
@@ -460,7 +460,7 @@ void tn_cmd_count(struct tn_thread *t, const struct tn_job *job);
 uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		      const struct tn_job *job);
 unsigned int tn_reqs_reap(struct tn_thread *t);
-unsigned int tn_reqs_again(struct tn_thread *t); /* those that got on */
+unsigned int tn_reqs_again(struct tn_thread *t);	     /* those that got on */
 void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
 void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq);   /* forget all of the queue's */
 void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
@@ -472,7 +472,10 @@ void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
 /* bounce.c */
 int tn_bounce_init(struct tn_thread *t);
 void tn_bounce_fini(struct tn_thread *t);
-/* A buffer of len bytes is counted (false: too many are) before it is got, and when it is given back. */
+/*
+ * A buffer of len bytes is counted (false: too many are) before it is got, and when it is given
+ * back.
+ */
 bool tn_budget_take(struct tn_budget *budget, size_t len);
 void tn_budget_give(struct tn_budget *budget, size_t len); /* any thread */
 void tn_budget_put(struct tn_budget *budget);		   /* any thread */

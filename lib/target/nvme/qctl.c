@@ -181,17 +181,19 @@ void tn_io_abort(struct bh_target_nvme *ctrl, uint16_t sqid, uint16_t cid, tn_do
 
 /* ---- shadow doorbells ---- */
 
+/* Changes places with what was: run again it takes that back. */
 static void shadow_run(struct tn_op *op)
 {
 	struct tn_thread *t = op->thread;
+	uint64_t db = t->shadow_db_iova, ei = t->shadow_ei_iova;
 
 	t->shadow_db_iova = op->iova;
 	t->shadow_ei_iova = op->len;
+	op->iova = db;
+	op->len = ei;
 	if (!t->is_gated) {
-		if (!tn_shadow_resolve(t)) {
+		if (!tn_shadow_resolve(t))
 			op->status = TN_SF(BH_NVME_SC_INVALID_FIELD);
-			t->shadow_db_iova = t->shadow_ei_iova = 0;
-		}
 		tn_scan_rebuild(t);
 	}
 	tn_op_reply(op);
@@ -203,18 +205,15 @@ static void shadow_undone(struct tn_fan *fan)
 	free(fan);
 }
 
+/* A command that fails changes nothing. */
 static void shadow_finish(struct tn_fan *fan)
 {
-	unsigned int i;
-
 	if (!fan->status) {
 		fan->done_status(fan->arg, 0);
 		free(fan);
 		return;
 	}
 	fan->finish = shadow_undone;
-	for (i = 0; i < fan->io->num_threads; i++)
-		fan->op[i].iova = fan->op[i].len = 0;
 	tn_fan_send(fan);
 }
 

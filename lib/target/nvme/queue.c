@@ -125,7 +125,8 @@ void tn_scan_rebuild(struct tn_thread *t)
 		if (!sq)
 			continue;
 		tn_bells_attach(t, sq, NULL);
-		t->scan[t->num_scan++] = (struct tn_scan){ .db = sq->db, .seen = TN_SEEN_NONE, .sq = sq };
+		t->scan[t->num_scan++] =
+			(struct tn_scan){ .db = sq->db, .seen = TN_SEEN_NONE, .sq = sq };
 	}
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i])
@@ -140,10 +141,10 @@ static uint32_t distance(uint32_t from, uint32_t to, uint32_t entries)
 }
 
 /*
- * With shadows the event index must not be where the host's last step may still be: it has stored the
- * head we read, and loads the event index next. So the index trails the head of the read before, and
- * room is reckoned from there too, lest the host go all the way round to it; unless that is no room
- * at all and the head has stood still since.
+ * With shadows the event index must not be where the host's last step may still be: it has stored
+ * the head we read, and loads the event index next. So the index trails the head of the read
+ * before, and room is reckoned from there too, lest the host go all the way round to it; unless
+ * that is no room at all and the head has stood still since.
  */
 static uint32_t reckon_from(struct tn_thread *t, struct tn_cq *cq, uint32_t head)
 {
@@ -171,8 +172,8 @@ bool tn_cq_room(struct tn_thread *t, struct tn_cq *cq)
 	if (cq->is_stopped)
 		return false;
 	/* The head can only have come nearer to the tail. */
-	if (head >= cq->entries || distance(cq->head, head, cq->entries) >
-					   distance(cq->head, cq->tail, cq->entries)) {
+	if (head >= cq->entries ||
+	    distance(cq->head, head, cq->entries) > distance(cq->head, cq->tail, cq->entries)) {
 		cq->is_stopped = true;
 		tn_event_raise(t->ctrl, BH_NVME_AER_TYPE_ERROR,
 			       BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE, BH_NVME_LOG_ERROR);

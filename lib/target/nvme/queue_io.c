@@ -2,11 +2,11 @@
 /*
  * The fast path.
  *
- * A pass compares each doorbell with the value it was left at. A queue with work is visited: entries
- * are copied once, and a read or write of at most two pages on an inline store is checked,
+ * A pass compares each doorbell with the value it was left at. A queue with work is visited:
+ * entries are copied once, and a read or write of at most two pages on an inline store is checked,
  * translated and done right here, on two cache lines of state (thread and namespace) beside the
- * queue's own. Whatever is odd about a command makes it leave to tn_cmd_start, which decodes it from
- * the beginning; so the checks here need only be complete, not specific.
+ * queue's own. Whatever is odd about a command makes it leave to tn_cmd_start, which decodes it
+ * from the beginning; so the checks here need only be complete, not specific.
  *
  * An entry is consumed only when its completion has room or it became a request of its own;
  * completions of one visit are in order. The interrupt is noted, to be raised once per pass.
@@ -24,7 +24,9 @@ struct batch {
 	uint64_t bytes, write_bytes;
 };
 
-/* What the loop needs of its queues, in registers: every store to client memory might alias them. */
+/*
+ * What the loop needs of its queues, in registers: every store to client memory might alias them.
+ */
 struct ring {
 	const struct bh_nvme_cmd *cmd;
 	uint32_t head, entries;
@@ -145,9 +147,9 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct b
 }
 
 /*
- * The entry after next, and what a memory store will copy for it: the block's first bytes, from where
- * the hardware's own prefetch goes on. Read from the ring a second time later: nothing here is used
- * but as a hint, and it stays inside the store.
+ * The entry after next, and what a memory store will copy for it: the block's first bytes, from
+ * where the hardware's own prefetch goes on. Read from the ring a second time later: nothing here
+ * is used but as a hint, and it stays inside the store.
  */
 static inline void look_ahead(const struct tn_thread *t, const struct ring *r)
 {

@@ -19,8 +19,8 @@ static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t 
 	bh_store_u64(cpl, 0);
 	bh_store_u32(cpl + 8, sq->head | (uint32_t)sq->qid << 16);
 	/*
-	 * Orders everything the command wrote, and the rest of the entry, before the phase. As wide as
-	 * hosts load it, so that ThreadSanitizer sees the two meet.
+	 * Orders everything the command wrote, and the rest of the entry, before the phase. As wide
+	 * as hosts load it, so that ThreadSanitizer sees the two meet.
 	 */
 	bh_store_release_u32(cpl + 12, cid | (uint32_t)(uint16_t)(sf << 1 | cq->phase) << 16);
 	cq->space--;

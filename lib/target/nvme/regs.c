@@ -165,8 +165,8 @@ void tn_regs_power_on(struct bh_target_nvme *ctrl)
 }
 
 /*
- * Shutdown (NVMe 2.0 3.6.1). The host has completed or deleted everything before it asks; caches are
- * the stores' own and live on when the controller goes, so there is nothing to wait for.
+ * Shutdown (NVMe 2.0 3.6.1). The host has completed or deleted everything before it asks; caches
+ * are the stores' own and live on when the controller goes, so there is nothing to wait for.
  */
 static void shut_down(struct bh_target_nvme *ctrl)
 {

@@ -7,13 +7,13 @@
  *
  * A store that can cancel synchronously is given client memory (direct). Any other gets a buffer of
  * ours, and the data is copied before and after; after means translated again, because the table
- * may have changed, from the pieces that were read off the lists once. Memory that cannot be reached
- * by pointer goes through the same buffer by tn_xfer.
+ * may have changed, from the pieces that were read off the lists once. Memory that cannot be
+ * reached by pointer goes through the same buffer by tn_xfer.
  *
- * Left behind: a request whose queue is dropped while a store or a transfer has its buffer loses its
- * queue (sq is NULL) and lives until it is given back; then buffer and slot are freed, and nothing of
- * the controller or its client is touched. The slots of a queue are one allocation, which lives as
- * long as the queue or any request left behind.
+ * Left behind: a request whose queue is dropped while a store or a transfer has its buffer loses
+ * its queue (sq is NULL) and lives until it is given back; then buffer and slot are freed, and
+ * nothing of the controller or its client is touched. The slots of a queue are one allocation,
+ * which lives as long as the queue or any request left behind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -651,7 +651,10 @@ static bool try_post(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	return true;
 }
 
-/* Completions of a deleted queue's commands are optional (base 2.0 5.6): posted while there is room. */
+/*
+ * Completions of a deleted queue's commands are optional (base 2.0 5.6): posted while there is
+ * room.
+ */
 void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status)
 {
 	uint32_t i;
@@ -667,8 +670,8 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status)
 }
 
 /*
- * Only what cannot have an effect later is aborted: a bounced write is in the store's hands and might
- * come to pass after the host was told that it did not.
+ * Only what cannot have an effect later is aborted: a bounced write is in the store's hands and
+ * might come to pass after the host was told that it did not.
  */
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid)
 {

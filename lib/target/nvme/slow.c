@@ -133,8 +133,7 @@ unsigned int tn_slow_sq(struct tn_thread *t, struct tn_scan *scan, uint32_t v)
 	if (mirror->is_busy || !fetched(t, sq))
 		return 0;
 	/* Entries are overwritten only when all that are here were consumed. */
-	if (sq->head == mirror->at && mirror->at != v &&
-	    (!fetch(t, sq, v) || !fetched(t, sq)))
+	if (sq->head == mirror->at && mirror->at != v && (!fetch(t, sq, v) || !fetched(t, sq)))
 		return 0;
 	if (sq->head != mirror->at)
 		n = tn_queue_run(t, sq, mirror->at);
@@ -168,10 +167,9 @@ static unsigned int write_out(struct tn_thread *t, struct tn_cq *cq)
 		if (mirror->n == 0 && mirror->at == cq->tail)
 			break;
 		mirror->n++;
-		is_here = mirror->n == 1 ?
-				  transfer(t, mirror, true, cq->iova, offset, PHASE_AT) :
-				  transfer(t, mirror, true, cq->iova, offset + PHASE_AT,
-					   size - PHASE_AT);
+		is_here = mirror->n == 1 ? transfer(t, mirror, true, cq->iova, offset, PHASE_AT)
+					 : transfer(t, mirror, true, cq->iova, offset + PHASE_AT,
+						    size - PHASE_AT);
 		if (!is_here)
 			break;
 	}

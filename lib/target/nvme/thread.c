@@ -2,13 +2,14 @@
 /*
  * The I/O plane as a whole, and a thread's pass.
  *
- * tn_io belongs to the control thread, each tn_thread to its reactor's. They share no lock: what the
- * control thread wants is sent (op.c), what any thread may know is __atomic (the fatal flag, the
- * INTMS copy, statistics, limits of namespaces).
+ * tn_io belongs to the control thread, each tn_thread to its reactor's. They share no lock: what
+ * the control thread wants is sent (op.c), what any thread may know is __atomic (the fatal flag,
+ * the INTMS copy, statistics, limits of namespaces).
  *
- * Messages embedded in a tn_thread (wake, irq, admin) are sent by whoever raises their flag and may be
- * in flight when the controller goes. So it goes in two rounds: in the first every thread forgets
- * what it has, after which nobody sends; the second does nothing but come behind what was sent.
+ * Messages embedded in a tn_thread (wake, irq, admin) are sent by whoever raises their flag and may
+ * be in flight when the controller goes. So it goes in two rounds: in the first every thread
+ * forgets what it has, after which nobody sends; the second does nothing but come behind what was
+ * sent.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -59,7 +59,9 @@ static uint16_t prp_list(struct tn_walk *walk, uint64_t list, bool is_first)
 	if (list & 7)
 		return TN_SF(BH_NVME_SC_PRP_OFFSET_INVALID);
 	walk->is_chain = pages > slots;
-	/* A list of nothing but a pointer may begin a chain; in the middle it could go in circles. */
+	/*
+	 * A list of nothing but a pointer may begin a chain; in the middle it could go in circles.
+	 */
 	if (walk->is_chain && slots == 1 && !is_first)
 		return TN_SF(BH_NVME_SC_PRP_OFFSET_INVALID);
 	walk->iova = list;
@@ -94,7 +96,8 @@ static uint16_t prp_feed(struct tn_walk *walk)
 		if (walk->chunk[i] & PAGE_MASK)
 			return TN_SF(BH_NVME_SC_PRP_OFFSET_INVALID);
 		status = push(walk, walk->chunk[i],
-			      walk->left < TN_PAGE_SIZE ? (uint32_t)walk->left : TN_PAGE_SIZE, false);
+			      walk->left < TN_PAGE_SIZE ? (uint32_t)walk->left : TN_PAGE_SIZE,
+			      false);
 		if (status)
 			return status;
 	}
@@ -129,7 +132,10 @@ static uint16_t sgl_data(struct tn_walk *walk, const struct bh_nvme_sgl *d, bool
 	return push(walk, d->addr, d->len, is_bucket);
 }
 
-/* One descriptor; TN_PENDING: it leads to the next segment. may_link: it is where such a one belongs. */
+/*
+ * One descriptor; TN_PENDING: it leads to the next segment. may_link: it is where such a one
+ * belongs.
+ */
 static uint16_t sgl_descriptor(struct tn_walk *walk, const struct bh_nvme_sgl *d, bool may_link,
 			       bool must_link)
 {
@@ -143,8 +149,7 @@ static uint16_t sgl_descriptor(struct tn_walk *walk, const struct bh_nvme_sgl *d
 		return TN_SF(BH_NVME_SC_SGL_TYPE_INVALID);
 	if (is_link ? !may_link : must_link)
 		return TN_SF(BH_NVME_SC_INVALID_SGL_SEGMENT);
-	return is_link ? sgl_segment(walk, d) :
-			 sgl_data(walk, d, type == BH_NVME_SGL_BIT_BUCKET);
+	return is_link ? sgl_segment(walk, d) : sgl_data(walk, d, type == BH_NVME_SGL_BIT_BUCKET);
 }
 
 static uint16_t sgl_end(const struct tn_walk *walk)

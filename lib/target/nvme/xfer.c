@@ -112,8 +112,8 @@ static void run(struct tn_xfer *xfer)
 
 static void resume(struct tn_xfer *xfer)
 {
-	uint16_t status = xfer->is_cancelled ? BH_NVME_SC_ABORTED_BY_REQUEST :
-					       step_take(xfer->state);
+	uint16_t status =
+		xfer->is_cancelled ? BH_NVME_SC_ABORTED_BY_REQUEST : step_take(xfer->state);
 
 	if (status)
 		finish(xfer, status);
@@ -175,8 +175,8 @@ void tn_xfer_run(struct tn_xfer *xfer)
 		finish(xfer, BH_NVME_SC_INTERNAL_ERROR);
 		return;
 	}
-	status = tn_walk_begin(&state->walk, &xfer->cmd, xfer->len, xfer->to_client,
-			       &state->pieces);
+	status =
+		tn_walk_begin(&state->walk, &xfer->cmd, xfer->len, xfer->to_client, &state->pieces);
 	state->is_walking = status == TN_PENDING;
 	if (status && status != TN_PENDING)
 		finish(xfer, status);

@@ -182,7 +182,7 @@ static void destroy_while_a_reset_waits(void)
 
 struct owner {
 	struct rig *r;
-	bool stop;
+	bool stop, busy;
 	uint64_t submitted, done, errors, refused;
 };
 
@@ -209,6 +209,7 @@ static void *owner_run(void *arg)
 			else
 				o->refused++;
 		}
+		fake_set(&o->busy, o->submitted > 0);
 		if (bh_nvme_queue_poll(o->r->q, 0) == 0)
 			sched_yield();
 	}
@@ -228,6 +229,8 @@ static void reset_under_load_of_another_thread(void)
 
 	rig_start(&r, NULL, 63);
 	pthread_create(&thread, NULL, owner_run, &o);
+	while (!fake_get(&o.busy))
+		sched_yield();
 	for (i = 0; i < 20; i++) {
 		uint64_t end = bh_now_ns() + 3000000;
 

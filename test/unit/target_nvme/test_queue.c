@@ -410,6 +410,11 @@ static void shadows_are_checked(void)
 	CU_ASSERT_EQUAL(rig.status, TN_SF(BH_NVME_SC_INVALID_FIELD));
 	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, RIG_IOVA + RIG_EVENT, rig_done, NULL);
 	CU_ASSERT_EQUAL(rig.status, 0);
+	/* One that fails leaves them where they are. */
+	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, RIG_IOVA + RIG_DATA_AT, rig_done, NULL);
+	CU_ASSERT_EQUAL(rig.status, TN_SF(BH_NVME_SC_INVALID_FIELD));
+	CU_ASSERT_PTR_NOT_NULL(rig.ctrl.io->thread[0]->shadow_db);
+	CU_ASSERT_EQUAL(rig.ctrl.io->thread[0]->shadow_ei_iova, RIG_IOVA + RIG_EVENT);
 	tn_io_shadow_set(&rig.ctrl, 0, 0, rig_done, NULL);
 	CU_ASSERT_EQUAL(rig.status, 0);
 	rig_close();
