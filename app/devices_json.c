@@ -50,7 +50,7 @@ static json_t *json_bars(const struct bh_pci_device *pci)
 {
 	json_t *bars = json_array();
 
-	for (unsigned int i = 0; i < BH_PCI_ROM; i++) {
+	for (unsigned int i = 0; i < BH_PCI_RESOURCE_ROM; i++) {
 		const struct bh_pci_resource *r = &pci->res[i];
 		json_t *bar;
 

@@ -48,7 +48,7 @@ static void try_map(struct bh_device *dev, struct devices_open *open, unsigned i
 static void try_bars(struct bh_device *dev, const struct bh_pci_device *pci,
 		     struct devices_open *open)
 {
-	for (unsigned int bar = 0; bar < BH_PCI_ROM; bar++) {
+	for (unsigned int bar = 0; bar < BH_PCI_RESOURCE_ROM; bar++) {
 		struct bh_region_info info;
 		bool prefetch = (pci->res[bar].flags & BH_PCI_RES_PREFETCH) != 0;
 

@@ -47,7 +47,7 @@ static void print_bar(unsigned int i, const struct bh_pci_resource *r)
 	if (r->len == 0)
 		return;
 	bh_format_size(r->len, size, sizeof(size));
-	if (i == BH_PCI_ROM)
+	if (i == BH_PCI_RESOURCE_ROM)
 		printf("  ROM    ");
 	else
 		printf("  BAR %u  ", i);

@@ -68,7 +68,7 @@ int bh_pci_addr_compare(const struct bh_pci_addr *a, const struct bh_pci_addr *b
 
 #define BH_PCI_NAME 64	   /* bytes for the name of a driver, a node in /dev, a group's type */
 #define BH_PCI_RESOURCES 7 /* BARs 0 to 5, the expansion ROM */
-#define BH_PCI_ROM 6
+#define BH_PCI_RESOURCE_ROM 6
 
 #define BH_PCI_RES_IO 0x1u	  /* I/O ports */
 #define BH_PCI_RES_MEM 0x2u	  /* memory */

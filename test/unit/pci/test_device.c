@@ -69,7 +69,7 @@ static void every_attribute_is_read(void)
 	CU_ASSERT_EQUAL(dev.res[2].flags, BH_PCI_RES_MEM | BH_PCI_RES_MEM64 | BH_PCI_RES_PREFETCH);
 	CU_ASSERT_EQUAL(dev.res[4].flags, BH_PCI_RES_IO);
 	CU_ASSERT_EQUAL(dev.res[5].flags, BH_PCI_RES_MEM | BH_PCI_RES_DISABLED);
-	CU_ASSERT_EQUAL(dev.res[BH_PCI_ROM].len, 256 << 10);
+	CU_ASSERT_EQUAL(dev.res[BH_PCI_RESOURCE_ROM].len, 256 << 10);
 }
 
 static void missing_attributes_are_unknown(void)
