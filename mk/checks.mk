@@ -71,7 +71,7 @@ run-all: all $(UNIT_BINS) $(FUNCTIONAL_BINS)
 # ThreadSanitizer runs the parts where two threads meet: what the build.mk files name as _TSAN.
 TSAN_SPECS := $(UNIT_TSAN_SPECS) $(FUNCTIONAL_TSAN_SPECS)
 TSAN_BINS := $(filter $(B)/%,$(foreach s,$(TSAN_SPECS),$(firstword $(subst =, ,$s))))
-run-tsan: $(if $(FUNCTIONAL_TSAN),all) $(TSAN_BINS)
+run-tsan: $(if $(FUNCTIONAL_TSAN),all $(FUNCTIONAL_HELPER_BINS)) $(TSAN_BINS)
 	$(call run_tests,tsan) $(TSAN_SPECS)
 
 check-san:

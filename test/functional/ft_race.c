@@ -174,8 +174,11 @@ struct rig {
 static const struct bh_blk_type *const types[] = { &bh_blk_null_type, &bh_blk_ram_type,
 						   &blk_late_type, NULL };
 
-static void rig_open(struct rig *rig, unsigned int cpus, const char *rest)
+static void rig_open(struct rig *rig, unsigned int cpus, const char *rest,
+		     enum bh_dma_access access)
 {
+	/* No twin: ThreadSanitizer loses track of a socket that was sent through another. */
+	struct ft_host_opts host_opts = { .access = access, .no_twin = true };
 	struct bh_tgt_opts opts;
 	struct bh_tgt_spec spec;
 	char text[256], why[BH_TGT_WHY];
@@ -192,11 +195,11 @@ static void rig_open(struct rig *rig, unsigned int cpus, const char *rest)
 	bh_tgt_spec_fini(&spec);
 	FT_EQUAL(bh_tgt_start(rig->tgt), 0);
 	unsigned int before = __atomic_load_n(&shared, __ATOMIC_RELAXED);
-	ft_host_open(&rig->host, rig->socket, NULL);
+	ft_host_open(&rig->host, rig->socket, &host_opts);
 	/* It is one mapping, or nothing is being tested. */
 	unsigned int more = __atomic_load_n(&shared, __ATOMIC_RELAXED) - before;
 	bool mapped = strcmp(bh_nvme_doorbell_path(rig->host.nvme), "mapped") == 0;
-	FT_CHECK(more >= (mapped ? 2u : 1u));
+	FT_CHECK(more >= (mapped ? 1u : 0u) + (access == BH_DMA_ACCESS_AUTO ? 1u : 0u));
 }
 
 static void rig_close(struct rig *rig)
@@ -206,21 +209,21 @@ static void rig_close(struct rig *rig)
 	FT_CHECK(access(rig->socket, F_OK) != 0);
 }
 
-static void traffic_on(const char *rest, unsigned int cpus)
+static void traffic_on(const char *rest, unsigned int cpus, enum bh_dma_access access)
 {
 	struct bh_nvme_queue *q[4];
 	struct ft_verify *v[4];
 	bool more = true;
 	struct rig rig;
 
-	rig_open(&rig, cpus, rest);
+	rig_open(&rig, cpus, rest, access);
 	for (unsigned int i = 0; i < 4; i++) {
 		struct ft_traffic traffic = {
 			.first = i * 4096,
 			.blocks = 4096,
 			.max_blocks = 40,
 			.depth = 8,
-			.count = 300,
+			.count = access == BH_DMA_ACCESS_AUTO ? 300 : 40,
 			.seed = i + 1,
 		};
 
@@ -241,27 +244,34 @@ static void traffic_on(const char *rest, unsigned int cpus)
 
 static void mapped(void)
 {
-	traffic_on("ns=ram:16M,mdts=16K", 1);
+	traffic_on("ns=ram:16M,mdts=16K", 1, BH_DMA_ACCESS_AUTO);
 }
 
 static void trapped(void)
 {
-	traffic_on("ns=ram:16M,doorbells=trapped", 1);
+	traffic_on("ns=ram:16M,doorbells=trapped", 1, BH_DMA_ACCESS_AUTO);
 }
 
 static void two_threads(void)
 {
-	traffic_on("ns=ram:16M", 2);
+	traffic_on("ns=ram:16M", 2, BH_DMA_ACCESS_AUTO);
 }
 
 static void late(void)
 {
-	traffic_on("ns=late:16M\\,hold=3\\,seed=5", 1);
+	traffic_on("ns=late:16M\\,hold=3\\,seed=5", 1, BH_DMA_ACCESS_AUTO);
 }
 
 static void late_direct_trapped(void)
 {
-	traffic_on("ns=late:16M\\,hold=3\\,seed=5\\,direct=1,doorbells=trapped", 2);
+	traffic_on("ns=late:16M\\,hold=3\\,seed=5\\,direct=1,doorbells=trapped", 2,
+		   BH_DMA_ACCESS_AUTO);
+}
+
+/* Memory by messages: a thread of the device's serves them beside the one that polls. */
+static void messages(void)
+{
+	traffic_on("ns=ram:16M,mdts=16K", 1, BH_DMA_ACCESS_MESSAGE);
 }
 
 /* Resets, queues that come and go, pools that come and go. */
@@ -274,7 +284,7 @@ static void changes(void)
 	struct ft_load load;
 	struct rig rig;
 
-	rig_open(&rig, 1, "ns=ram:16M");
+	rig_open(&rig, 1, "ns=ram:16M", BH_DMA_ACCESS_AUTO);
 	struct bh_nvme_queue *q = ft_queue(&rig.host, 15);
 	ft_pattern_write(&rig.host, q, rig.host.ns, 0, 2048);
 	ft_load_begin(&load, &rig.host, q, rig.host.ns, &traffic);
@@ -303,6 +313,118 @@ static void changes(void)
 	ft_load_end(&load);
 	bh_nvme_queue_destroy(q);
 	rig_close(&rig);
+}
+
+/* ---- owners of queues against the controller's thread, on two polling threads ---- */
+
+#define OWNERS 2
+#define OWNED 2
+#define OWNED_BLOCKS 512
+
+struct owner {
+	struct ft_load load[OWNED];
+	uint32_t stop;	   /* __atomic */
+	uint64_t progress; /* __atomic: the least that any of its queues has completed well */
+};
+
+static void *owner_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	while (!__atomic_load_n(&owner->stop, __ATOMIC_ACQUIRE)) {
+		uint64_t least = UINT64_MAX;
+
+		for (int i = 0; i < OWNED; i++) {
+			struct ft_load *load = &owner->load[i];
+
+			ft_load_step(load);
+			FT_CHECK(!load->gone);
+			if (load->completed - load->failed < least)
+				least = load->completed - load->failed;
+		}
+		__atomic_store_n(&owner->progress, least, __ATOMIC_RELEASE);
+	}
+	for (int i = 0; i < OWNED; i++)
+		ft_load_drain(&owner->load[i]);
+	return NULL;
+}
+
+static void wait_progress(struct rig *rig, struct owner *owner, uint64_t n)
+{
+	uint64_t goal = __atomic_load_n(&owner->progress, __ATOMIC_ACQUIRE) + n;
+
+	FT_UNTIL(20000, __atomic_load_n(&owner->progress, __ATOMIC_ACQUIRE) >= goal, {
+		FT_CHECK(bh_nvme_poll(rig->host.nvme) >= 0);
+		usleep(100);
+	});
+}
+
+static void owner_open(struct rig *rig, struct owner *owner, unsigned int index)
+{
+	memset(owner, 0, sizeof(*owner));
+	for (unsigned int i = 0; i < OWNED; i++) {
+		struct bh_nvme_queue *q = ft_queue(&rig->host, 15);
+		struct ft_traffic traffic = {
+			.first = (index * OWNED + i) * OWNED_BLOCKS,
+			.blocks = OWNED_BLOCKS,
+			.max_blocks = 16,
+			.depth = 8,
+			.seed = 1 + index * OWNED + i,
+		};
+
+		ft_pattern_write(&rig->host, q, rig->host.ns, traffic.first, OWNED_BLOCKS);
+		ft_load_begin(&owner->load[i], &rig->host, q, rig->host.ns, &traffic);
+	}
+}
+
+static void owned_queues(const char *rest)
+{
+	struct owner owner[OWNERS];
+	pthread_t thread[OWNERS];
+	struct rig rig;
+
+	rig_open(&rig, 2, rest, BH_DMA_ACCESS_AUTO);
+	for (unsigned int i = 0; i < OWNERS; i++)
+		owner_open(&rig, &owner[i], i);
+	for (int i = 0; i < OWNERS; i++)
+		FT_EQUAL(pthread_create(&thread[i], NULL, owner_main, &owner[i]), 0);
+	for (int round = 0; round < 6; round++) {
+		struct bh_nvme_queue *other = ft_queue(&rig.host, 3);
+
+		for (int i = 0; i < OWNERS; i++)
+			wait_progress(&rig, &owner[i], 20);
+		bh_nvme_queue_destroy(other);
+		FT_EQUAL(bh_nvme_reset(rig.host.nvme), 0);
+	}
+	for (int i = 0; i < OWNERS; i++) {
+		wait_progress(&rig, &owner[i], 20);
+		__atomic_store_n(&owner[i].stop, 1, __ATOMIC_RELEASE);
+		FT_EQUAL(pthread_join(thread[i], NULL), 0);
+	}
+	for (int i = 0; i < OWNERS; i++) {
+		for (int k = 0; k < OWNED; k++) {
+			struct ft_load *load = &owner[i].load[k];
+
+			ft_load_end(load);
+			bh_nvme_queue_destroy(load->q);
+		}
+	}
+	rig_close(&rig);
+}
+
+static void owners_mapped(void)
+{
+	owned_queues("ns=ram:16M");
+}
+
+static void owners_trapped(void)
+{
+	owned_queues("ns=ram:16M,doorbells=trapped");
+}
+
+static void owners_late(void)
+{
+	owned_queues("ns=late:16M\\,hold=3\\,seed=5");
 }
 
 /* ---- races on purpose ---- */
@@ -353,7 +475,7 @@ static int seed_touch(bool wait)
 {
 	struct rig rig;
 
-	rig_open(&rig, 1, "ns=ram:16M");
+	rig_open(&rig, 1, "ns=ram:16M", BH_DMA_ACCESS_AUTO);
 	struct bh_nvme_queue *q = ft_queue(&rig.host, 15);
 	uint8_t *buf = ft_alloc(&rig.host, 65536);
 	for (int round = 0; round < 50; round++) {
@@ -426,7 +548,11 @@ int main(int argc, char **argv)
 		{ "two_threads", two_threads, 0 },
 		{ "late", late, 0 },
 		{ "late_direct_trapped", late_direct_trapped, 0 },
+		{ "messages", messages, 0 },
 		{ "changes", changes, 0 },
+		{ "owners_mapped", owners_mapped, 0 },
+		{ "owners_trapped", owners_trapped, 0 },
+		{ "owners_late", owners_late, 0 },
 	};
 
 	if (argc == 3 && strcmp(argv[1], "--seed") == 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ static _Noreturn void exec_target(const char *cpus, const char *const *specs, in
 		argv[n++] = *specs++;
 	snprintf(program, sizeof(program), "%s/test/functional/bh-tgt-test",
 		 build ? build : "build");
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* not outliving its case, however that ends */
 	dup2(out, STDOUT_FILENO);
 	execv(program, (char **)argv);
 	_exit(127);

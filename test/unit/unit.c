@@ -29,6 +29,47 @@ void unit_note_skip(const char *reason)
 	skip_reason = reason;
 }
 
+#define HUGEPAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define NR_HUGEPAGES HUGEPAGES "nr_hugepages"
+
+/* Reads a number, after writing it if set >= 0. -1: cannot. */
+static long number(const char *path, long set)
+{
+	FILE *f = fopen(path, set >= 0 ? "w" : "r");
+	long n = set;
+
+	if (!f)
+		return -1;
+	if (set >= 0 ? fprintf(f, "%ld\n", set) <= 0 : fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	if (fclose(f) != 0)
+		n = -1;
+	return n;
+}
+
+long unit_hugepages_reserve(long pages)
+{
+	long had = number(NR_HUGEPAGES, -1);
+
+	if (had < 0 || number(NR_HUGEPAGES, had + pages) < 0)
+		return -1;
+	if (number(NR_HUGEPAGES, -1) == had + pages)
+		return had;
+	number(NR_HUGEPAGES, had);
+	return -1;
+}
+
+void unit_hugepages_restore(long had)
+{
+	if (had >= 0)
+		number(NR_HUGEPAGES, had);
+}
+
+long unit_hugepages_free(void)
+{
+	return number(HUGEPAGES "free_hugepages", -1);
+}
+
 static double now_ms(void)
 {
 	struct timespec ts;

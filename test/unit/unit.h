@@ -38,6 +38,14 @@ struct unit_suite {
 int unit_main(const struct unit_suite *suite, int argc, char **argv);
 void unit_note_skip(const char *reason);
 
+/*
+ * Reserves so many more hugepages of 2 MiB for the time of a case. What there were before, to be given
+ * to unit_hugepages_restore(); -1: not possible here (not root, no such pages, memory too fragmented).
+ */
+long unit_hugepages_reserve(long pages);
+void unit_hugepages_restore(long had);
+long unit_hugepages_free(void);
+
 #define unit_skip(reason)                                                                          \
 	do {                                                                                       \
 		unit_note_skip(reason);                                                            \

@@ -108,13 +108,15 @@ static void hugetlb_truncated_reads_zeros(void)
 	enum { HUGE_BYTES = 2 << 20 };
 	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | 21u << MAP_HUGE_SHIFT);
 	struct bh_fault_range range = { .len = 2 * HUGE_BYTES };
+	long had = unit_hugepages_reserve(2);
 	void *va = MAP_FAILED;
 
 	if (fd >= 0 && ftruncate(fd, 2 * HUGE_BYTES) == 0)
 		va = mmap(NULL, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (va == MAP_FAILED) {
 		bh__fd_close(&fd);
-		unit_skip("needs two free hugepages of 2 MiB");
+		unit_hugepages_restore(had);
+		unit_skip("needs two free hugepages of 2 MiB, or root to reserve them");
 	}
 	memset(va, 0x5a, 2 * HUGE_BYTES);
 	for (int fill = BH_FAULT_ZEROS; fill <= (int)BH_FAULT_ONES; fill++) {
@@ -132,6 +134,7 @@ static void hugetlb_truncated_reads_zeros(void)
 	}
 	munmap(va, 2 * HUGE_BYTES);
 	close(fd);
+	unit_hugepages_restore(had);
 }
 
 static void add_again_begins_anew(void)

@@ -178,30 +178,12 @@ static void a_node_is_bound_or_the_pool_says_so(void)
 
 /* ---- hugepages: needs some, or root to reserve some for the time of the test ---- */
 
-#define NR "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
-
-static long number(const char *path, long set)
-{
-	FILE *f = fopen(path, set >= 0 ? "w" : "r");
-	long n = -1;
-
-	if (!f)
-		return -1;
-	if (set >= 0)
-		n = fprintf(f, "%ld\n", set) > 0 ? set : -1;
-	else if (fscanf(f, "%ld", &n) != 1)
-		n = -1;
-	if (fclose(f) != 0)
-		n = -1;
-	return n;
-}
-
 static void huge_pool_checks(void)
 {
 	struct capture c;
 	capture_init(&c);
 	struct bh_pool *pool = NULL, *second = NULL;
-	long free_pages = number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", -1);
+	long free_pages = unit_hugepages_free();
 
 	CU_ASSERT_EQUAL(create(3 * MIB, 2 * MIB, -1, &c.log, &pool), 0);
 	if (!pool)
@@ -227,18 +209,12 @@ static void huge_pool_checks(void)
 
 static void hugepages_are_taken_where_there_are_some(void)
 {
-	long had = number(NR, -1), have;
+	long had = unit_hugepages_reserve(4);
 
 	if (had < 0)
-		unit_skip("this kernel has no pages of 2 MiB");
-	if (number(NR, had + 4) < 0)
-		unit_skip("only root can reserve the hugepages this needs");
-	have = number(NR, -1);
-	if (have == had + 4)
-		huge_pool_checks();
-	number(NR, had);
-	if (have != had + 4)
-		unit_skip("this machine's memory is too fragmented for 4 hugepages");
+		unit_skip("needs root to reserve 4 hugepages, and memory that is not fragmented");
+	huge_pool_checks();
+	unit_hugepages_restore(had);
 }
 
 /* ---- import ---- */

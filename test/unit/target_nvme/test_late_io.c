@@ -158,7 +158,7 @@ static void reset_leaves_requests_behind(const char *store)
 {
 	unsigned int dones;
 	uint64_t begin;
-	uint8_t *p;
+	uint8_t *before = malloc(RIG_BYTES);
 
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
 	rig_ns(1, &blk_late_type, store, 512);
@@ -169,15 +169,16 @@ static void reset_leaves_requests_behind(const char *store)
 	dones = rig.dones;
 	tn_io_gate(&rig.ctrl, TN_GATE_ALL, 0, 0, rig_done_void, NULL);
 	CU_ASSERT_EQUAL(rig.dones, dones + 1);
+	/* On a slow machine some came before the gate: that is their right. */
+	memcpy(before, rig.mem, RIG_BYTES);
 	tn_io_drop_queues(&rig.ctrl);
 	CU_ASSERT_EQUAL(bh_cmem_del(&rig.cmem, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES), 0);
 	tn_io_ungate(&rig.ctrl);
 	CU_ASSERT(bh_now_ns() - begin < 1000000000);
 	while (bh_now_ns() - begin < 250000000)
 		rig_step();
-	p = rig_at(RIG_DATA_AT);
-	CU_ASSERT(p[0] == 0x33 && !memcmp(p, p + 1, RIG_DATA_BYTES - 1));
-	CU_ASSERT_EQUAL(*(uint16_t *)rig_at(RIG_CQ(1) + 14), 0);
+	CU_ASSERT(!memcmp(before, rig.mem, RIG_BYTES));
+	free(before);
 	rig_close();
 }
 
