@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-hello ADDRESS: the first example to read. Saves the last block of a namespace, writes a pattern
- * there, reads it back, compares, and restores what was saved. Everything a storage application does,
- * once: memory, device, controller, queue, commands.
+ * bh-hello ADDRESS: the first example to read. Saves the last block of a namespace, writes to it,
+ * reads it back, compares, and restores what was saved. All that a storage application does, once:
+ * memory, device, controller, queue, commands.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,13 +19,13 @@ static void say(void *ctx, enum bh_log_level level, const char *component, const
 }
 static struct bh_log log_to_stderr = { .write = say, .ctx = &said, .level = BH_LOG_WARN };
 
-/* A completion callback: runs inside bh_nvme_queue_poll(). Stores the status where the waiter looks. */
+/* A completion callback, run by bh_nvme_queue_poll(). Stores the status where the waiter looks. */
 static void done(void *arg, const struct bh_nvme_cpl *cpl)
 {
 	*(int *)arg = bh_nvme_cpl_status(cpl);
 }
 
-/* One block, waiting: submit, then poll until the callback has run. Nonzero: failed, and said why. */
+/* One block: submits, polls until the callback has run. Nonzero: failed, and said why. */
 static int transfer(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, int write, void *buf,
 		    uint64_t lba)
 {
@@ -42,7 +42,7 @@ static int transfer(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, int write, v
 	return error || status != BH_NVME_SC_SUCCESS;
 }
 
-/* Save, write, read back, compare, restore. The buffers lie in the pool the controller can reach. */
+/* Save, write, read back, compare, restore. The buffers lie where the controller reaches them. */
 static int hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool *pool)
 {
 	size_t size = bh_nvme_ns_block_size(ns);

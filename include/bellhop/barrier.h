@@ -40,8 +40,7 @@ extern "C" {
 #define bh_store_release_u64(p, v) __atomic_store_n((uint64_t *)(p), (v), __ATOMIC_RELEASE)
 
 /* Orders everything before against everything after, store-to-load included (shadow doorbells). */
-static inline void
-bh_mb(void)
+static inline void bh_mb(void)
 {
 	/* Not __atomic_thread_fence: gcc refuses it under ThreadSanitizer. */
 #if defined(__x86_64__)
@@ -58,8 +57,7 @@ bh_mb(void)
  * stores in order; the compiler is told. aarch64 needs a store barrier over the outer shareable
  * domain.
  */
-static inline void
-bh_wmb_io(void)
+static inline void bh_wmb_io(void)
 {
 #if defined(__aarch64__)
 	__asm__ volatile("dmb oshst" ::: "memory");
@@ -72,8 +70,7 @@ bh_wmb_io(void)
  * As bh_wmb_io, where the entries or the doorbell are write-combining or were streamed: x86 needs
  * sfence.
  */
-static inline void
-bh_wmb_wc(void)
+static inline void bh_wmb_wc(void)
 {
 #if defined(__x86_64__)
 	_mm_sfence();
@@ -83,8 +80,7 @@ bh_wmb_wc(void)
 }
 
 /* After a doorbell in write-combining memory: pushes it out of the buffer. */
-static inline void
-bh_wc_flush(void)
+static inline void bh_wc_flush(void)
 {
 #if defined(__x86_64__)
 	_mm_sfence();
@@ -94,8 +90,7 @@ bh_wc_flush(void)
 }
 
 /* A spin-wait hint. */
-static inline void
-bh_relax(void)
+static inline void bh_relax(void)
 {
 #if defined(__x86_64__)
 	_mm_pause();
@@ -109,8 +104,7 @@ bh_relax(void)
  * compiler may otherwise take what it copied for the same as its source, and read that again.
  * Orders nothing.
  */
-static inline void
-bh_fetch(void *dst, const void *src, size_t len)
+static inline void bh_fetch(void *dst, const void *src, size_t len)
 {
 	__builtin_memcpy(dst, src, len);
 	__asm__ volatile("" : : "r"(dst) : "memory");
@@ -120,15 +114,13 @@ bh_fetch(void *dst, const void *src, size_t len)
  * As bh_fetch for one submission queue entry; only dst is touched, whatever else is in registers
  * stays.
  */
-static inline void
-bh_fetch_64(void *dst, const void *src)
+static inline void bh_fetch_64(void *dst, const void *src)
 {
 	__builtin_memcpy(dst, src, 64);
-	__asm__ volatile("" : "+m"(*(unsigned char (*)[64])dst));
+	__asm__ volatile("" : "+m"(*(unsigned char(*)[64])dst));
 }
 
-static inline void
-bh_prefetch(const void *p)
+static inline void bh_prefetch(const void *p)
 {
 	__builtin_prefetch(p, 0, 3);
 }
@@ -137,8 +129,7 @@ bh_prefetch(const void *p)
  * 64 bytes past the caches into write-combining memory; dst is 64-byte aligned. Order with
  * bh_wmb_wc().
  */
-static inline void
-bh_stream_64(void *dst, const void *src)
+static inline void bh_stream_64(void *dst, const void *src)
 {
 #if defined(__x86_64__)
 	const __m128i *s = (const __m128i *)src;

@@ -43,16 +43,16 @@ enum bh_blk_op {
 	BH_BLK_COMPARE, /* -EILSEQ: differs */
 };
 
-#define BH_BLK_CAP_WRITE (1u << 0)	  /* not read-only */
-#define BH_BLK_CAP_FLUSH (1u << 1)	  /* has a volatile cache: flush and FUA mean something */
+#define BH_BLK_CAP_WRITE (1u << 0) /* not read-only */
+#define BH_BLK_CAP_FLUSH (1u << 1) /* has a volatile cache: flush and FUA mean something */
 #define BH_BLK_CAP_WRITE_ZEROES (1u << 2)
-#define BH_BLK_CAP_DEALLOCATE (1u << 3)	  /* deallocated blocks read zeros */
-#define BH_BLK_CAP_COMPARE (1u << 4)	  /* the controller compares by reading otherwise */
+#define BH_BLK_CAP_DEALLOCATE (1u << 3) /* deallocated blocks read zeros */
+#define BH_BLK_CAP_COMPARE (1u << 4)	/* the controller compares by reading otherwise */
 #define BH_BLK_CAP_CANCEL_SYNC (1u << 5)
-#define BH_BLK_CAP_SYNC (1u << 6)	  /* every submission is DONE at once */
+#define BH_BLK_CAP_SYNC (1u << 6) /* every submission is DONE at once */
 
-#define BH_BLK_FLAG_FUA (1u << 0)	  /* durable before it completes */
-#define BH_BLK_FLAG_DEALLOCATE (1u << 1)  /* with write zeroes: may deallocate */
+#define BH_BLK_FLAG_FUA (1u << 0)	 /* durable before it completes */
+#define BH_BLK_FLAG_DEALLOCATE (1u << 1) /* with write zeroes: may deallocate */
 
 #define BH_BLK_QUEUED 1
 
@@ -85,7 +85,7 @@ struct bh_blk_info {
 	uint32_t block_size; /* 512 or 4096 */
 	uint64_t blocks;
 	uint32_t caps;
-	uint8_t uuid[16];    /* all zeros: none given */
+	uint8_t uuid[16]; /* all zeros: none given */
 };
 
 /*
@@ -132,7 +132,7 @@ struct bh_blk {
 	enum bh_blk_inline inline_kind;
 	uint8_t *inline_base;
 	const struct bh_log *log;
-	uint32_t refs;	   /* __atomic: holders and channels */
+	uint32_t refs; /* __atomic: holders and channels */
 	char name[256];
 	struct bh_blk_listener *listeners;
 	void *lock; /* of listeners; the library's */
@@ -177,8 +177,7 @@ void bh_blk_resized(struct bh_blk *blk, uint64_t blocks);
 /* For users of stores. */
 struct bh_blk *bh_blk_get(struct bh_blk *blk);
 void bh_blk_put(struct bh_blk *blk); /* destroys with the last reference. NULL is accepted */
-static inline const struct bh_blk_info *
-bh_blk_info(const struct bh_blk *blk)
+static inline const struct bh_blk_info *bh_blk_info(const struct bh_blk *blk)
 {
 	return &blk->info;
 }
@@ -210,8 +209,7 @@ void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie));
  * DONE: 0 or -errno. BH_BLK_QUEUED: reaped later. -EINVAL: outside the store. -EAGAIN: no room, try
  * after a reap. -EOPNOTSUPP: capability missing. -EROFS. Owner's thread.
  */
-static inline int
-bh_blk_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
+static inline int bh_blk_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 {
 	int rc;
 
@@ -229,8 +227,7 @@ void bh_blk_cancel(struct bh_blk_chan *chan, void *cookie);
 int bh_blk_chan_fd(const struct bh_blk_chan *chan);
 /* 0: armed; -EAGAIN: something is there to reap. */
 int bh_blk_chan_arm(struct bh_blk_chan *chan);
-static inline unsigned int
-bh_blk_outstanding(const struct bh_blk_chan *chan)
+static inline unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan)
 {
 	return chan->outstanding;
 }
@@ -239,9 +236,9 @@ bh_blk_outstanding(const struct bh_blk_chan *chan)
 
 /* STORE of the command line: TYPE ':' ARG, with the trailing :KEY=VALUE options parsed. */
 struct bh_blk_spec {
-	const char *arg;      /* after "TYPE:", opaque to the grammar */
-	uint64_t bytes;	      /* size given in ARG where the type takes one, else 0 */
-	uint32_t block_size;  /* bs=, default 512 */
+	const char *arg;     /* after "TYPE:", opaque to the grammar */
+	uint64_t bytes;	     /* size given in ARG where the type takes one, else 0 */
+	uint32_t block_size; /* bs=, default 512 */
 	bool has_uuid;
 	uint8_t uuid[16];
 };

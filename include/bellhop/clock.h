@@ -17,8 +17,7 @@ extern "C" {
 uint64_t bh_now_ns(void);
 
 /* The cheapest monotonic counter of the CPU (TSC, CNTVCT). Any thread. */
-static inline uint64_t
-bh_ticks(void)
+static inline uint64_t bh_ticks(void)
 {
 #if defined(__x86_64__)
 	return __builtin_ia32_rdtsc();
@@ -40,8 +39,7 @@ struct bh_clock {
 /* Measures the counter's rate (about 10 ms on x86; read from a register on aarch64). */
 void bh_clock_init(struct bh_clock *clock);
 
-static inline uint64_t
-bh_clock_ns(const struct bh_clock *clock, uint64_t ticks)
+static inline uint64_t bh_clock_ns(const struct bh_clock *clock, uint64_t ticks)
 {
 	return (uint64_t)(((unsigned __int128)ticks * clock->mult) >> 32);
 }

@@ -37,21 +37,21 @@ extern "C" {
 
 struct bh_device;
 
-#define BH_CAP_REGION_MMAP (1ull << 0)	   /* some region has mappable areas */
-#define BH_CAP_DMABUF_EXPORT (1ull << 1)   /* a BAR slice can be exported as a dma-buf */
-#define BH_CAP_DMABUF_MEMATTR (1ull << 2)  /* and given a memory attribute */
+#define BH_CAP_REGION_MMAP (1ull << 0)	  /* some region has mappable areas */
+#define BH_CAP_DMABUF_EXPORT (1ull << 1)  /* a BAR slice can be exported as a dma-buf */
+#define BH_CAP_DMABUF_MEMATTR (1ull << 2) /* and given a memory attribute */
 #define BH_CAP_DMABUF_REVOKE (1ull << 3)
-#define BH_CAP_DMA_MAP_VA (1ull << 4)	   /* maps memory by address */
-#define BH_CAP_DMA_MAP_FD (1ull << 5)	   /* maps memory by fd */
-#define BH_CAP_DMA_MESSAGE (1ull << 6)	   /* the peer reaches memory by messages to us */
-#define BH_CAP_DMA_FILE_IO (1ull << 7)	   /* the peer reaches memory by pread/pwrite on the fd */
+#define BH_CAP_DMA_MAP_VA (1ull << 4)  /* maps memory by address */
+#define BH_CAP_DMA_MAP_FD (1ull << 5)  /* maps memory by fd */
+#define BH_CAP_DMA_MESSAGE (1ull << 6) /* the peer reaches memory by messages to us */
+#define BH_CAP_DMA_FILE_IO (1ull << 7) /* the peer reaches memory by pread/pwrite on the fd */
 #define BH_CAP_IRQ_EVENTFD (1ull << 8)
-#define BH_CAP_IRQ_MASK (1ull << 9)	   /* MSI-X vectors can be masked by request */
+#define BH_CAP_IRQ_MASK (1ull << 9) /* MSI-X vectors can be masked by request */
 #define BH_CAP_RESET (1ull << 10)
 #define BH_CAP_HOT_RESET (1ull << 11)
 #define BH_CAP_REMOVE_EVENT (1ull << 12)
-#define BH_CAP_POSTED_WRITE (1ull << 13)   /* region writes without waiting */
-#define BH_CAP_IOEVENTFD (1ull << 14)	   /* region I/O fds */
+#define BH_CAP_POSTED_WRITE (1ull << 13) /* region writes without waiting */
+#define BH_CAP_IOEVENTFD (1ull << 14)	 /* region I/O fds */
 #define BH_CAP_MIGRATION (1ull << 15)
 #define BH_CAP_REOPEN (1ull << 16)
 
@@ -80,7 +80,7 @@ struct bh_region_area {
 struct bh_region_info {
 	uint64_t len; /* 0: absent */
 	uint32_t flags;
-	unsigned int num_areas; /* mappable areas, with BH_REGION_MMAP */
+	unsigned int num_areas;		    /* mappable areas, with BH_REGION_MMAP */
 	const struct bh_region_area *areas; /* the device's, until it is closed or reopened */
 };
 
@@ -119,8 +119,8 @@ struct bh_map {
 /* fds of sub-regions: a write at [offset, offset + len) is a kick of the eventfd. */
 struct bh_region_io_fd {
 	uint64_t offset;
-	uint64_t len; /* 0: a write of any width at offset */
-	int eventfd;  /* the device's, until it is closed or reopened */
+	uint64_t len;	 /* 0: a write of any width at offset */
+	int eventfd;	 /* the device's, until it is closed or reopened */
 	uint8_t *shadow; /* mapped: the value is stored here before the kick; NULL: plain */
 };
 
@@ -238,8 +238,8 @@ void bh_device_unmap_bar(struct bh_device *dev, struct bh_map *map);
  * or
  * -errno. Needs IOEVENTFD. -EINVAL: no such region.
  */
-int bh_device_region_io_fds(struct bh_device *dev, unsigned int region,
-			    struct bh_region_io_fd *out, unsigned int max);
+int bh_device_region_io_fds(struct bh_device *dev, unsigned int region, struct bh_region_io_fd *out,
+			    unsigned int max);
 
 /* ---- interrupts ---- */
 
@@ -318,12 +318,12 @@ enum bh_vfio_mode {
 /* Options of opening a device, common to all backends. */
 struct bh_device_opts {
 	size_t size;
-	struct bh_dma_space *space;   /* required: what the device may reach; outlives it */
+	struct bh_dma_space *space; /* required: what the device may reach; outlives it */
 	const struct bh_log *log;
-	uint64_t timeout_ns;	      /* for one answer; default 10 s */
+	uint64_t timeout_ns;	       /* for one answer; default 10 s */
 	enum bh_dma_access dma_access; /* vfio-user only: -EOPNOTSUPP for all but AUTO elsewhere */
-	bool twin_socket;	      /* vfio-user only: offer it (default on) */
-	enum bh_vfio_mode vfio;	      /* kernel VFIO only */
+	bool twin_socket;	       /* vfio-user only: offer it (default on) */
+	enum bh_vfio_mode vfio;	       /* kernel VFIO only */
 	/*
 	 * Kernel VFIO only: the number of the proposed feature that gives a BAR's dma-buf a memory
 	 * attribute, which no released kernel has; BH_MEMATTR_AUTO or BH_MEMATTR_NEVER (default).

@@ -29,8 +29,7 @@ struct bh_histogram {
 	uint64_t bucket[BH_HISTOGRAM_BUCKETS];
 };
 
-static inline unsigned int
-bh_histogram_index(uint64_t value)
+static inline unsigned int bh_histogram_index(uint64_t value)
 {
 	if (value < BH_HISTOGRAM_STEPS)
 		return (unsigned int)value;
@@ -39,8 +38,7 @@ bh_histogram_index(uint64_t value)
 	return shift * BH_HISTOGRAM_STEPS + (unsigned int)(value >> shift);
 }
 
-static inline void
-bh_histogram_add(struct bh_histogram *h, uint64_t value, uint64_t times)
+static inline void bh_histogram_add(struct bh_histogram *h, uint64_t value, uint64_t times)
 {
 	h->count += times;
 	h->sum += value * times;

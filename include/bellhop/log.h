@@ -16,9 +16,9 @@ extern "C" {
 #endif
 
 enum bh_log_level {
-	BH_LOG_ERROR,	/* something the user asked for did not happen */
-	BH_LOG_WARN,	/* it happened, but not as well as it could have */
-	BH_LOG_INFO,	/* said once: what was chosen, what is missing */
+	BH_LOG_ERROR, /* something the user asked for did not happen */
+	BH_LOG_WARN,  /* it happened, but not as well as it could have */
+	BH_LOG_INFO,  /* said once: what was chosen, what is missing */
 	BH_LOG_DEBUG,
 };
 
@@ -37,8 +37,7 @@ struct bh_log {
  * thread; not on a data path.
  */
 void bh_log(const struct bh_log *log, enum bh_log_level level, const char *component,
-	    const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+	    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 #ifdef __cplusplus
 }

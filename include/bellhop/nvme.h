@@ -188,8 +188,8 @@ void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
 
 /*
  * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner.
- * -ENOSPC: no queue id left; -EINVAL: depth, priority; -ENOMEM; -EIO: the controller refused, or did
- * not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none; -ENODEV: gone or failed;
+ * -ENOSPC: no queue id left; -EINVAL: depth, priority; -ENOMEM; -EIO: the controller refused, or
+ * did not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none; -ENODEV: gone or failed;
  * -EBUSY: in an admin callback, or in the event of a reset that begins.
  */
 int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,

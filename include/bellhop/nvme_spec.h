@@ -36,7 +36,7 @@ extern "C" {
 	(((uint64_t)(x) & (uint64_t)BH_NVME_##field##_MASK) << BH_NVME_##field##_SHIFT)
 
 /* Controller properties: offsets in BAR 0 (base 3.1.3). */
-#define BH_NVME_REG_CAP 0x00u	  /* 64 bits */
+#define BH_NVME_REG_CAP 0x00u /* 64 bits */
 #define BH_NVME_REG_VS 0x08u
 #define BH_NVME_REG_INTMS 0x0cu
 #define BH_NVME_REG_INTMC 0x10u
@@ -44,14 +44,14 @@ extern "C" {
 #define BH_NVME_REG_CSTS 0x1cu
 #define BH_NVME_REG_NSSR 0x20u
 #define BH_NVME_REG_AQA 0x24u
-#define BH_NVME_REG_ASQ 0x28u	  /* 64 bits */
-#define BH_NVME_REG_ACQ 0x30u	  /* 64 bits */
+#define BH_NVME_REG_ASQ 0x28u /* 64 bits */
+#define BH_NVME_REG_ACQ 0x30u /* 64 bits */
 #define BH_NVME_REG_CMBLOC 0x38u
 #define BH_NVME_REG_CMBSZ 0x3cu
 #define BH_NVME_REG_BPINFO 0x40u
 #define BH_NVME_REG_BPRSEL 0x44u
-#define BH_NVME_REG_BPMBL 0x48u	  /* 64 bits */
-#define BH_NVME_REG_CMBMSC 0x50u  /* 64 bits */
+#define BH_NVME_REG_BPMBL 0x48u	 /* 64 bits */
+#define BH_NVME_REG_CMBMSC 0x50u /* 64 bits */
 #define BH_NVME_REG_CMBSTS 0x58u
 #define BH_NVME_REG_CMBEBS 0x5cu
 #define BH_NVME_REG_CMBSWTP 0x60u
@@ -225,17 +225,15 @@ extern "C" {
 #define BH_NVME_CMBSTS_CBAI_MASK 0x1u
 
 /*
- * Doorbell offsets in BAR 0 (PCIe transport 3.1.2); dstrd is CAP.DSTRD, 0 to 15. 64 bits because the
- * device chooses the stride: the last doorbells of the widest do not fit in 32.
+ * Doorbell offsets in BAR 0 (PCIe transport 3.1.2); dstrd is CAP.DSTRD, 0 to 15. 64 bits because
+ * the device chooses the stride: the last doorbells of the widest do not fit in 32.
  */
-static inline uint64_t
-bh_nvme_sq_doorbell(uint16_t qid, unsigned int dstrd)
+static inline uint64_t bh_nvme_sq_doorbell(uint16_t qid, unsigned int dstrd)
 {
 	return BH_NVME_REG_DOORBELLS + 2 * (uint64_t)qid * ((uint64_t)4 << dstrd);
 }
 
-static inline uint64_t
-bh_nvme_cq_doorbell(uint16_t qid, unsigned int dstrd)
+static inline uint64_t bh_nvme_cq_doorbell(uint16_t qid, unsigned int dstrd)
 {
 	return BH_NVME_REG_DOORBELLS + (2 * (uint64_t)qid + 1) * ((uint64_t)4 << dstrd);
 }
@@ -330,8 +328,7 @@ static_assert(offsetof(struct bh_nvme_cpl, status) == 14, "status");
 #define BH_NVME_STATUS_MORE 0x2000u
 #define BH_NVME_STATUS_DNR 0x4000u
 
-static inline uint16_t
-bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
+static inline uint16_t bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 {
 	return (uint16_t)(cpl->status >> 1);
 }
@@ -565,7 +562,9 @@ bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_GLP_LSP_SHIFT 8
 #define BH_NVME_GLP_LSP_MASK 0x7fu
 #define BH_NVME_GLP_RAE (1u << 15)
-#define BH_NVME_GLP_NUMDL_SHIFT 16 /* NUMD, dwords, 0's based: low half here, high half in CDW11 */
+#define BH_NVME_GLP_NUMDL_SHIFT \
+	16 /* NUMD, dwords, 0's based: low half here, high half in CDW11 \
+				    */
 #define BH_NVME_GLP_NUMDL_MASK 0xffffu
 #define BH_NVME_GLP_NUMDU_SHIFT 0
 #define BH_NVME_GLP_NUMDU_MASK 0xffffu
@@ -713,7 +712,7 @@ static_assert(offsetof(struct bh_nvme_copy_range1, elbat) == 36, "ELBAT");
 struct bh_nvme_psd {
 	uint16_t mp;
 	uint8_t rsvd2;
-	uint8_t flags; /* BH_NVME_PSD_* */
+	uint8_t flags;	/* BH_NVME_PSD_* */
 	uint32_t enlat; /* us */
 	uint32_t exlat; /* us */
 	uint8_t rrt;
@@ -909,7 +908,9 @@ static_assert(offsetof(struct bh_nvme_id_ctrl, vs) == 3072, "VS");
 #define BH_NVME_FRMW_NO_RESET (1u << 4)
 
 #define BH_NVME_VWC_PRESENT (1u << 0)
-#define BH_NVME_VWC_FLUSH_ALL_SHIFT 1 /* flush with NSID FFFFFFFFh: 2 not supported, 3 supported */
+#define BH_NVME_VWC_FLUSH_ALL_SHIFT \
+	1 /* flush with NSID FFFFFFFFh: 2 not supported, 3 supported \
+				       */
 #define BH_NVME_VWC_FLUSH_ALL_MASK 0x3u
 #define BH_NVME_VWC_FLUSH_ALL_NO (2u << 1)
 #define BH_NVME_VWC_FLUSH_ALL_YES (3u << 1)
@@ -966,7 +967,7 @@ struct bh_nvme_id_ns {
 	uint8_t rescap;
 	uint8_t fpi;
 	uint8_t dlfeat;
-	uint16_t nawun;	 /* 0's based, like those that follow down to nabspf */
+	uint16_t nawun; /* 0's based, like those that follow down to nabspf */
 	uint16_t nawupf;
 	uint16_t nacwu;
 	uint16_t nabsn;
@@ -1011,8 +1012,7 @@ static_assert(offsetof(struct bh_nvme_id_ns, vs) == 384, "VS");
 
 #define BH_NVME_FLBAS_EXTENDED (1u << 4) /* metadata follows each block's data */
 /* Index into lbaf[]: bits 3:0, and 6:5 above them. */
-static inline unsigned int
-bh_nvme_flbas_index(uint8_t flbas)
+static inline unsigned int bh_nvme_flbas_index(uint8_t flbas)
 {
 	return (flbas & 0xfu) | ((unsigned int)(flbas & 0x60u) >> 1);
 }
@@ -1357,7 +1357,7 @@ struct bh_nvme_error_log {
 	uint64_t error_count; /* 0: no entry */
 	uint16_t sqid;	      /* FFFFh: of no command */
 	uint16_t cid;
-	uint16_t status; /* as in a completion, phase tag included */
+	uint16_t status;   /* as in a completion, phase tag included */
 	uint16_t location; /* byte 7:0, bit 10:8; FFFFh: of no parameter */
 	uint64_t lba;
 	uint32_t nsid;
@@ -1448,7 +1448,8 @@ static_assert(sizeof(struct bh_nvme_supported_logs) == 1024, "supported log page
 
 struct bh_nvme_resv_log {
 	uint64_t count; /* 0: empty */
-	uint8_t type;	/* 1 registration preempted, 2 reservation released, 3 reservation preempted */
+	uint8_t type;	/* 1 registration preempted, 2 reservation released, 3 reservation preempted
+			 */
 	uint8_t available;
 	uint8_t rsvd10[2];
 	uint32_t nsid;

@@ -46,9 +46,9 @@ void bh_cpuset_zero(struct bh_cpuset *cpus);
 void bh_cpuset_add(struct bh_cpuset *cpus, unsigned int cpu); /* ignores cpu >= BH_CPU_MAX */
 bool bh_cpuset_has(const struct bh_cpuset *cpus, unsigned int cpu);
 unsigned int bh_cpuset_count(const struct bh_cpuset *cpus);
-int bh_cpuset_first(const struct bh_cpuset *cpus);		     /* -1 when empty */
-int bh_cpuset_next(const struct bh_cpuset *cpus, int after);	     /* -1 at the end */
-int bh_cpuset_last(const struct bh_cpuset *cpus);		     /* -1 when empty */
+int bh_cpuset_first(const struct bh_cpuset *cpus);	     /* -1 when empty */
+int bh_cpuset_next(const struct bh_cpuset *cpus, int after); /* -1 at the end */
+int bh_cpuset_last(const struct bh_cpuset *cpus);	     /* -1 when empty */
 
 /* The CPUs the calling thread may run on. 0 or -errno. */
 int bh_cpuset_allowed(struct bh_cpuset *cpus);

@@ -34,11 +34,11 @@ struct bh_fd_source;
 struct bh_timer;
 
 struct bh_reactor_opts {
-	size_t size;		   /* sizeof(struct bh_reactor_opts) */
-	const char *name;	   /* thread name, at most 15 bytes; copied */
-	int cpu;		   /* pinned to this CPU; -1: runs on `cpus` */
-	struct bh_cpuset cpus;	   /* with cpu = -1; empty: the caller's own mask */
-	uint64_t idle_ns;	   /* spin this long without work; UINT64_MAX: never sleep */
+	size_t size;	       /* sizeof(struct bh_reactor_opts) */
+	const char *name;      /* thread name, at most 15 bytes; copied */
+	int cpu;	       /* pinned to this CPU; -1: runs on `cpus` */
+	struct bh_cpuset cpus; /* with cpu = -1; empty: the caller's own mask */
+	uint64_t idle_ns;      /* spin this long without work; UINT64_MAX: never sleep */
 	const struct bh_log *log;
 	/*
 	 * Run at the start and end of the reactor's thread (registering it with EAL, say). May be

@@ -53,22 +53,19 @@ const struct bh_range *bh_range_map_find(const struct bh_range_map *map, uint64_
 size_t bh_range_map_lower(const struct bh_range_map *map, uint64_t base);
 
 /* True when [base, base + len) is non-empty and does not pass 2^64. */
-static inline bool
-bh_range_valid(uint64_t base, uint64_t len)
+static inline bool bh_range_valid(uint64_t base, uint64_t len)
 {
 	return len != 0 && len - 1 <= UINT64_MAX - base;
 }
 
 /* True when [off, off + len) lies within [0, size). Never wraps. */
-static inline bool
-bh_range_inside(uint64_t off, uint64_t len, uint64_t size)
+static inline bool bh_range_inside(uint64_t off, uint64_t len, uint64_t size)
 {
 	return len <= size && off <= size - len;
 }
 
 /* True when [a, a + alen) and [b, b + blen), both valid, share a byte. */
-static inline bool
-bh_range_overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
+static inline bool bh_range_overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {
 	return a <= b ? b - a < alen : a - b < blen;
 }

@@ -4,9 +4,10 @@
  *
  * Component: lib/target/nvme
  *
- * The controller has one control thread (registers, admin queue, configuration; a reactor without pollers, which may serve
- * many controllers) and one or more poll threads (reactors). Each completion queue, and every submission queue bound to it, is
- * owned by one poll thread, chosen round robin when it is created.
+ * The controller has one control thread (registers, admin queue, configuration; a reactor without
+ * pollers, which may serve many controllers) and one or more poll threads (reactors). Each
+ * completion queue, and every submission queue bound to it, is owned by one poll thread, chosen
+ * round robin when it is created.
  */
 #ifndef BELLHOP_TARGET_NVME_H
 #define BELLHOP_TARGET_NVME_H
@@ -28,27 +29,29 @@ extern "C" {
 #define BH_TARGET_NVME_MAX_NS 256u     /* namespace ids 1..256 */
 #define BH_TARGET_NVME_MAX_THREADS 64u
 
-/* PCI identity: an id that no vendor has been assigned, also VID and SSVID of Identify Controller. */
+/* PCI identity: an id no vendor has been assigned; VID and SSVID of Identify Controller, too. */
 #define BH_TARGET_NVME_PCI_VENDOR 0xbe11u
 #define BH_TARGET_NVME_PCI_DEVICE 0x0001u
 
 struct bh_target_nvme;
 
 enum bh_target_doorbells {
-	BH_DOORBELLS_MAPPED,  /* the client stores into a shared page: no exit, no system call; idle costs a 1 ms timer */
-	BH_DOORBELLS_TRAPPED, /* messages or ioeventfds, made rare by shadow doorbells; an idle target sleeps */
+	/* The client stores into a shared page: no exit, no system call; idle costs a 1 ms timer. */
+	BH_DOORBELLS_MAPPED,
+	/* Messages or ioeventfds, made rare by shadow doorbells; an idle target sleeps. */
+	BH_DOORBELLS_TRAPPED,
 };
 
 struct bh_target_nvme_opts {
 	size_t size;
-	const char *path; /* of the socket */
+	const char *path;  /* of the socket */
 	unsigned int mode; /* its permissions, default 0600 */
 	struct bh_reactor *control;
 	struct bh_reactor *const *threads; /* poll threads; at least one; copied */
 	unsigned int num_threads;
-	const char *serial; /* at most 20 characters; NULL: derived from the path */
-	const char *model;  /* at most 40; default "Bellhop NVMe Controller" */
-	const char *subnqn; /* NULL: nqn.2026-01.io.bellhop:SERIAL, in the form of the specification */
+	const char *serial;  /* at most 20 characters; NULL: derived from the path */
+	const char *model;   /* at most 40; default "Bellhop NVMe Controller" */
+	const char *subnqn;  /* NULL: nqn.2026-01.io.bellhop:SERIAL */
 	unsigned int queues; /* I/O queue pairs, 1..256; default 64 */
 	unsigned int depth;  /* entries, 2..4096: CAP.MQES + 1; default 1024 */
 	unsigned int dstrd;  /* 0..10; default 0 */
@@ -60,34 +63,42 @@ struct bh_target_nvme_opts {
 
 void bh_target_nvme_opts_init(struct bh_target_nvme_opts *opts);
 
-/* Listens at once. Reactors not yet running, or call on the control thread. Errors as bh_vfu_server_create; -EINVAL logged. */
+/*
+ * Listens at once. Reactors not yet running, or call on the control thread. Errors as
+ * bh_vfu_server_create; -EINVAL logged.
+ */
 int bh_target_nvme_create(const struct bh_target_nvme_opts *opts, struct bh_target_nvme **out);
 
 /*
- * Disconnects the client, removes the socket, frees; done(arg) runs on the control thread when nothing is left. Control
- * thread. With all reactors stopped: bh_target_nvme_free().
+ * Disconnects the client, removes the socket, frees; done(arg) runs on the control thread when
+ * nothing is left. Control thread. With all reactors stopped: bh_target_nvme_free().
  */
 void bh_target_nvme_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg);
 void bh_target_nvme_free(struct bh_target_nvme *ctrl); /* reactors stopped */
 
 /*
- * Attaches a store (a reference is taken) as namespace nsid (0: the lowest free). The id >= 1. Control thread, or before it
- * runs. -EEXIST: nsid taken; -ENOSPC; -EINVAL: block size.
+ * Attaches a store (a reference is taken) as namespace nsid (0: the lowest free). The id >= 1.
+ * Control thread, or before it runs. -EEXIST: nsid taken; -ENOSPC; -EINVAL: block size.
  */
 int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid);
-/* Waits for requests of this namespace through the threads, then lets go of the store; done(arg) on the control thread. */
-int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg), void *arg);
+/*
+ * Waits for requests of this namespace through the threads, then lets go of the store; done(arg) on
+ * the control thread.
+ */
+int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg),
+			     void *arg);
 
 const char *bh_target_nvme_path(const struct bh_target_nvme *ctrl);
 
 struct bh_target_nvme_stats {
 	uint64_t reads, writes, others, errors; /* I/O commands completed */
 	uint64_t read_bytes, write_bytes;
-	uint64_t doorbell_messages;		/* trapped I/O doorbell writes */
+	uint64_t doorbell_messages; /* trapped I/O doorbell writes */
 	uint64_t interrupts;
 	uint64_t polls, empty_polls;
 };
-void bh_target_nvme_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats); /* any thread; approximate */
+void bh_target_nvme_stats(struct bh_target_nvme *ctrl,
+			  struct bh_target_nvme_stats *stats); /* any thread; approximate */
 
 #ifdef __cplusplus
 }

@@ -38,7 +38,12 @@ struct bh_vfu_server;
 
 /* VFIO PCI region and interrupt indices. */
 enum bh_pci_region {
-	BH_PCI_BAR0, BH_PCI_BAR1, BH_PCI_BAR2, BH_PCI_BAR3, BH_PCI_BAR4, BH_PCI_BAR5,
+	BH_PCI_BAR0,
+	BH_PCI_BAR1,
+	BH_PCI_BAR2,
+	BH_PCI_BAR3,
+	BH_PCI_BAR4,
+	BH_PCI_BAR5,
 	BH_PCI_ROM,
 	BH_PCI_CONFIG,
 	BH_PCI_VGA,
@@ -54,7 +59,7 @@ enum bh_pci_irq {
 };
 
 enum bh_quiesce_reason {
-	BH_QUIESCE_MAP,	       /* a region is about to be added */
+	BH_QUIESCE_MAP, /* a region is about to be added */
 	/* [iova, iova + len) is about to go: requests with buffers there must be finished */
 	BH_QUIESCE_UNMAP,
 	BH_QUIESCE_RESET,      /* all requests */
@@ -64,9 +69,9 @@ enum bh_quiesce_reason {
 enum bh_reset_reason {
 	/* DEVICE_RESET: everything to power-on defaults; DMA mappings and eventfds stay */
 	BH_RESET_DEVICE,
-	BH_RESET_FLR,	 /* PCIe function-level reset through configuration space: the same */
-	BH_RESET_LOST,	 /* the client left: the same, and its memory goes */
-	BH_RESET_D3,	 /* D3hot -> D0 with No_Soft_Reset clear */
+	BH_RESET_FLR,  /* PCIe function-level reset through configuration space: the same */
+	BH_RESET_LOST, /* the client left: the same, and its memory goes */
+	BH_RESET_D3,   /* D3hot -> D0 with No_Soft_Reset clear */
 };
 
 struct bh_vfu_ops {
@@ -137,7 +142,7 @@ struct bh_vfu_io_fd {
 	unsigned int region;
 	uint64_t offset;
 	uint32_t len;
-	int eventfd;	      /* stays the device's */
+	int eventfd; /* stays the device's */
 	/* -1: none; else the client stores the value at shadow_offset of this file first. */
 	int shadow_fd;
 	uint64_t shadow_offset;
@@ -153,8 +158,8 @@ struct bh_vfu_server_opts {
 	const struct bh_log *log;
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint8_t revision;
-	uint32_t class_code; /* 24 bits: base, sub, prog-if */
-	uint8_t interrupt_pin; /* 0: no INTx at all; 1: INTA */
+	uint32_t class_code;	   /* 24 bits: base, sub, prog-if */
+	uint8_t interrupt_pin;	   /* 0: no INTx at all; 1: INTA */
 	unsigned int msix_vectors; /* 0: no MSI-X; up to 2048 */
 	/* Table at 0, PBA behind it, of this BAR, which the device leaves 0 (the server's own). */
 	unsigned int msix_bar;

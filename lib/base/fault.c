@@ -66,8 +66,8 @@ static bool map_ones(void *base, size_t len)
 static bool map_zeros(void *base, size_t len)
 {
 	return syscall(SYS_mmap, base, len, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0L) ==
-	       (long)base;
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+		       0L) == (long)base;
 }
 
 static bool slot_mend(struct slot *slot, struct bh_fault_range *range)
@@ -78,8 +78,8 @@ static bool slot_mend(struct slot *slot, struct bh_fault_range *range)
 		bh_relax();
 	if (!__atomic_exchange_n(&range->failed, 1, __ATOMIC_RELEASE) && range->counter)
 		__atomic_add_fetch(range->counter, 1, __ATOMIC_RELEASE);
-	mended = range->fill == BH_FAULT_ONES ? map_ones(range->base, range->len) :
-						map_zeros(range->base, range->len);
+	mended = range->fill == BH_FAULT_ONES ? map_ones(range->base, range->len)
+					      : map_zeros(range->base, range->len);
 	__atomic_store_n(&slot->busy, 0, __ATOMIC_RELEASE);
 	return mended;
 }

@@ -139,8 +139,8 @@ int bh_parse_cpus(const char *text, char sep, struct bh_cpuset *cpus)
 	int rc;
 
 	bh_cpuset_zero(&found);
-	rc = text_is_hex(text) ? cpus_parse_mask(text + 2, &found) :
-				 cpus_parse_list(text, sep, &found);
+	rc = text_is_hex(text) ? cpus_parse_mask(text + 2, &found)
+			       : cpus_parse_list(text, sep, &found);
 	if (rc < 0)
 		return rc;
 	if (bh_cpuset_count(&found) == 0)

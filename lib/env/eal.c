@@ -66,8 +66,8 @@ __attribute__((format(printf, 1, 2))) static char *text_make(const char *fmt, ..
 static int arguments_make(struct arguments *args, const char *name, const struct bh_log *log)
 {
 	static const char *const profile[] = {
-		"--no-pci", "--no-huge", "--no-shconf", "--no-telemetry",
-		"--iova-mode=va", "-m", "64",
+		"--no-pci",	  "--no-huge", "--no-shconf", "--no-telemetry",
+		"--iova-mode=va", "-m",	       "64",
 	};
 	bool chatty = log && log->level >= BH_LOG_DEBUG;
 	char list[BH_CPU_MAX * 5];

@@ -26,8 +26,8 @@ SLIST_HEAD(bh__env_memory_list, bh__env_memory);
 struct bh_env {
 	const struct bh_log *log;
 	bool adopted;
-	struct bh_cpuset cpus;		       /* the caller's at open */
-	pthread_mutex_t lock;		       /* of `announced` */
+	struct bh_cpuset cpus; /* the caller's at open */
+	pthread_mutex_t lock;  /* of `announced` */
 	struct bh__env_memory_list announced;
 };
 

@@ -130,7 +130,8 @@ static struct bh__env_memory *heap_find(const char *name)
 {
 	struct bh__env_memory *heap;
 
-	SLIST_FOREACH(heap, &heaps.list, link) {
+	SLIST_FOREACH(heap, &heaps.list, link)
+	{
 		if (strcmp(heap->heap, name) == 0)
 			return heap;
 	}

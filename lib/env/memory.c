@@ -25,7 +25,8 @@ static struct bh__env_memory *announced_find(struct bh_env *env, const void *va,
 {
 	struct bh__env_memory *memory;
 
-	SLIST_FOREACH(memory, &env->announced, link) {
+	SLIST_FOREACH(memory, &env->announced, link)
+	{
 		if (memory->va == va && memory->len == len)
 			return memory;
 	}

@@ -47,8 +47,8 @@ struct bh_io_ops {
 	int (*irq_trigger)(struct bh_device *dev, unsigned int irq,
 			   unsigned int vector); /* IRQ_EVENTFD */
 	int (*irq_mask)(struct bh_device *dev, unsigned int irq, unsigned int vector, bool masked,
-			bool wait);	     /* IRQ_MASK */
-	int (*reset)(struct bh_device *dev); /* RESET */
+			bool wait);		 /* IRQ_MASK */
+	int (*reset)(struct bh_device *dev);	 /* RESET */
 	int (*hot_reset)(struct bh_device *dev); /* HOT_RESET */
 	int (*dmabuf_export)(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
 			     int *fd); /* DMABUF_EXPORT */
@@ -70,7 +70,7 @@ struct bh_device {
 	pthread_mutex_t config_lock; /* read-modify-write of the command register */
 	pthread_mutex_t gone_lock;
 	struct bh_gone_listener *gone_listeners;
-	bool remove_requested; /* gone_lock: and not taken back */
+	bool remove_requested;			   /* gone_lock: and not taken back */
 	struct bh_event_listener *event_listeners; /* gone_lock */
 };
 

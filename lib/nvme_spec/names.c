@@ -10,8 +10,7 @@
 
 #include <bellhop/nvme_spec.h>
 
-const char *
-bh__nvme_name_find(const struct bh__nvme_name *table, size_t count, uint16_t number)
+const char *bh__nvme_name_find(const struct bh__nvme_name *table, size_t count, uint16_t number)
 {
 	size_t low = 0, high = count;
 
@@ -148,8 +147,7 @@ static const struct bh__nvme_name log_names[] = {
 	{ BH_NVME_LOG_CHANGED_ZONES, "Changed Zone List" },
 };
 
-const char *
-bh_nvme_admin_str(uint8_t opc)
+const char *bh_nvme_admin_str(uint8_t opc)
 {
 	const char *text = bh__nvme_name_of(admin_names, opc);
 
@@ -158,8 +156,7 @@ bh_nvme_admin_str(uint8_t opc)
 	return opc >= BH_NVME_ADMIN_VENDOR_FIRST ? "Vendor Specific Command" : "Unknown Command";
 }
 
-const char *
-bh_nvme_cmd_str(uint8_t opc)
+const char *bh_nvme_cmd_str(uint8_t opc)
 {
 	const char *text = bh__nvme_name_of(cmd_names, opc);
 
@@ -168,8 +165,7 @@ bh_nvme_cmd_str(uint8_t opc)
 	return opc >= BH_NVME_CMD_VENDOR_FIRST ? "Vendor Specific Command" : "Unknown Command";
 }
 
-const char *
-bh_nvme_feat_str(uint8_t fid)
+const char *bh_nvme_feat_str(uint8_t fid)
 {
 	const char *text = bh__nvme_name_of(feat_names, fid);
 
@@ -178,8 +174,7 @@ bh_nvme_feat_str(uint8_t fid)
 	return fid >= BH_NVME_FEAT_VENDOR_FIRST ? "Vendor Specific Feature" : "Unknown Feature";
 }
 
-const char *
-bh_nvme_log_str(uint8_t lid)
+const char *bh_nvme_log_str(uint8_t lid)
 {
 	const char *text = bh__nvme_name_of(log_names, lid);
 

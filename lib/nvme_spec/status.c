@@ -78,8 +78,7 @@ static const struct bh__nvme_name status_names[] = {
 	{ BH_NVME_SC_FEATURE_NOT_SAVEABLE, "Feature Identifier Not Saveable" },
 	{ BH_NVME_SC_FEATURE_NOT_CHANGEABLE, "Feature Not Changeable" },
 	{ BH_NVME_SC_FEATURE_NOT_NS_SPECIFIC, "Feature Not Namespace Specific" },
-	{ BH_NVME_SC_FW_NEEDS_SUBSYSTEM_RESET,
-	  "Firmware Activation Requires NVM Subsystem Reset" },
+	{ BH_NVME_SC_FW_NEEDS_SUBSYSTEM_RESET, "Firmware Activation Requires NVM Subsystem Reset" },
 	{ BH_NVME_SC_FW_NEEDS_CONTROLLER_RESET,
 	  "Firmware Activation Requires Controller Level Reset" },
 	{ BH_NVME_SC_FW_NEEDS_MAX_TIME_VIOLATION,
@@ -146,14 +145,12 @@ static const struct bh__nvme_name status_names[] = {
 	{ BH_NVME_SC_ABORTED_BY_HOST, "Command Aborted By Host" },
 };
 
-static unsigned int
-type_of(uint16_t sf)
+static unsigned int type_of(uint16_t sf)
 {
 	return ((unsigned int)sf >> BH_NVME_STATUS_SCT_SHIFT) & BH_NVME_STATUS_SCT_MASK;
 }
 
-const char *
-bh_nvme_status_str(uint16_t sf)
+const char *bh_nvme_status_str(uint16_t sf)
 {
 	const char *text = bh__nvme_name_of(status_names, sf & BH_NVME_STATUS_SC_MASK);
 
@@ -166,8 +163,7 @@ bh_nvme_status_str(uint16_t sf)
 	return "Unknown Status";
 }
 
-char *
-bh_nvme_status_fmt(uint16_t sf, char *buf, size_t len)
+char *bh_nvme_status_fmt(uint16_t sf, char *buf, size_t len)
 {
 	unsigned int crd = ((unsigned int)sf >> BH_NVME_STATUS_CRD_SHIFT) & BH_NVME_STATUS_CRD_MASK;
 	char delay[] = { ',', ' ', 'C', 'R', 'D', ' ', (char)('0' + crd), '\0' };

@@ -45,11 +45,11 @@ struct bh_fd_source {
 TAILQ_HEAD(bh__timer_list, bh_timer);
 
 struct bh_timer {
-	TAILQ_ENTRY(bh_timer) link;	/* in `list` */
-	LIST_ENTRY(bh_timer) all;	/* in reactor->timers */
-	struct bh__timer_list *list;	/* NULL: not set */
+	TAILQ_ENTRY(bh_timer) link;  /* in `list` */
+	LIST_ENTRY(bh_timer) all;    /* in reactor->timers */
+	struct bh__timer_list *list; /* NULL: not set */
 	struct bh_reactor *reactor;
-	uint64_t due;			/* bh_now_ns() */
+	uint64_t due; /* bh_now_ns() */
 	bh_msg_fn fn;
 	void *ctx;
 };
@@ -65,7 +65,7 @@ struct bh_reactor {
 	struct bh__inbox inbox;
 
 	TAILQ_HEAD(, bh_poller) pollers;
-	struct bh_poller *poller_next; /* where a walk goes on */
+	struct bh_poller *poller_next;	  /* where a walk goes on */
 	struct bh__timer_list timers_set; /* sorted by due */
 	struct bh__timer_list timers_firing;
 	LIST_HEAD(, bh_timer) timers;
@@ -77,11 +77,11 @@ struct bh_reactor {
 	uint64_t now;	     /* as of the last look at the clock */
 	uint64_t idle_since; /* when work was last known to have been found */
 	uint64_t fds_checked;
-	uint32_t pass;	     /* counts down to the next look at the clock */
-	bool busy;	     /* work was found since the last look at the clock */
+	uint32_t pass; /* counts down to the next look at the clock */
+	bool busy;     /* work was found since the last look at the clock */
 	bool in_pass;
 	bool stop;
-	bool no_pwait2;	     /* the kernel lacks epoll_pwait2 */
+	bool no_pwait2; /* the kernel lacks epoll_pwait2 */
 
 	struct bh_reactor_stats stats; /* __atomic, written by the reactor's thread only */
 	struct bh_reactor_opts opts;

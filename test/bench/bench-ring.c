@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench-ring: the ceiling. Two pinned threads pass bare 64-byte entries and 16-byte completions through shared rings shaped
- * like an NVMe queue pair, and do nothing else: no commands are decoded, no addresses translated, no data moved.
+ * bench-ring: the ceiling. Two pinned threads pass bare 64-byte entries and 16-byte completions
+ * through shared rings shaped like an NVMe queue pair, and do nothing else: no commands are
+ * decoded, no addresses translated, no data moved.
  *
- * The host stores entries, rings the tail doorbell once per batch, polls the phase of the next completion, and rings the head
- * doorbell once per batch. The device polls the tail doorbell, loads all 64 bytes of each entry, and stores one completion
- * each. Doorbells lie on cache line pairs of their own. Nothing faster can be had of a queue pair between these two CPUs, so
- * every figure of bh-perf is quoted as a share of this one, measured in the same minute: machines, and neighbours, differ.
+ * The host stores entries, rings the tail doorbell once per batch, polls the phase of the next
+ * completion, and rings the head doorbell once per batch. The device polls the tail doorbell, loads
+ * all 64 bytes of each entry, and stores one completion each. Doorbells lie on cache line pairs of
+ * their own. Nothing faster can be had of a queue pair between these two CPUs, so every figure of
+ * bh-perf is quoted as a share of this one, measured in the same minute: machines, and neighbours,
+ * differ.
  *
- * Invariants: the host never has more than `depth` entries outstanding and rings have more than `depth` slots, so no slot is
- * written before its last content was consumed. Each entry carries a serial number; the host sums up what it sent, the device
- * what it loaded, and a run whose sums differ is an error: the loads really happen.
+ * Invariants: the host never has more than `depth` entries outstanding and rings have more than
+ * `depth` slots, so no slot is written before its last content was consumed. Each entry carries a
+ * serial number; the host sums up what it sent, the device what it loaded, and a run whose sums
+ * differ is an error: the loads really happen.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -31,7 +35,8 @@
 #define MAX_DEPTHS 16
 #define MAX_DEPTH 65535u
 #define BATCH \
-	32 /* entries taken before their completions are stored, so that completions of a line travel together */
+	32 /* entries taken before their completions are stored, so that completions of a line \
+	      travel together */
 #define LINES 128 /* CPUs prefetch lines in pairs */
 
 typedef uint64_t vec __attribute__((vector_size(16)));

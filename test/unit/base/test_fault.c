@@ -129,7 +129,8 @@ static void hugetlb_truncated_reads_zeros(void)
 		CU_ASSERT_EQUAL(__atomic_load_n(&range.failed, __ATOMIC_ACQUIRE), 1);
 		bh_fault_range_remove(&range);
 		CU_ASSERT_EQUAL(ftruncate(fd, 2 * HUGE_BYTES), 0);
-		va = mmap(va, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+		va = mmap(va, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+			  0);
 		CU_ASSERT_PTR_EQUAL_FATAL(va, range.base);
 	}
 	munmap(va, 2 * HUGE_BYTES);
@@ -352,14 +353,14 @@ static void earlier_handler_gets_foreign_faults(void)
 }
 
 BH_SUITE("fault",
-	{ "foreign_faults_take_the_default_action", foreign_faults_take_the_default_action },
-	{ "ignored_signals_stay_ignored", ignored_signals_stay_ignored },
-	{ "earlier_handler_gets_foreign_faults", earlier_handler_gets_foreign_faults },
-	{ "truncated_reads_zeros", truncated_reads_zeros },
-	{ "faulting_store_is_executed_again", faulting_store_is_executed_again },
-	{ "registers_read_ones", registers_read_ones },
-	{ "hugetlb_truncated_reads_zeros", hugetlb_truncated_reads_zeros },
-	{ "add_again_begins_anew", add_again_begins_anew },
-	{ "bad_ranges_are_refused", bad_ranges_are_refused },
-	{ "table_holds_4096", table_holds_4096 },
-	{ "racing_threads_count_once", racing_threads_count_once })
+	 { "foreign_faults_take_the_default_action", foreign_faults_take_the_default_action },
+	 { "ignored_signals_stay_ignored", ignored_signals_stay_ignored },
+	 { "earlier_handler_gets_foreign_faults", earlier_handler_gets_foreign_faults },
+	 { "truncated_reads_zeros", truncated_reads_zeros },
+	 { "faulting_store_is_executed_again", faulting_store_is_executed_again },
+	 { "registers_read_ones", registers_read_ones },
+	 { "hugetlb_truncated_reads_zeros", hugetlb_truncated_reads_zeros },
+	 { "add_again_begins_anew", add_again_begins_anew },
+	 { "bad_ranges_are_refused", bad_ranges_are_refused },
+	 { "table_holds_4096", table_holds_4096 },
+	 { "racing_threads_count_once", racing_threads_count_once })

@@ -105,10 +105,9 @@ static void merge_adds(void)
 	CU_ASSERT_EQUAL(bh_histogram_percentile(&h, 50000), 10);
 }
 
-BH_SUITE_FIXTURE("histogram", setup, NULL,
-	{ "buckets_tile_the_space", buckets_tile_the_space },
-	{ "empty_is_zero", empty_is_zero },
-	{ "small_values_are_exact", small_values_are_exact },
-	{ "percentile_is_a_value_not_above_max", percentile_is_a_value_not_above_max },
-	{ "percentiles_are_within_two_percent", percentiles_are_within_two_percent },
-	{ "merge_adds", merge_adds })
+BH_SUITE_FIXTURE("histogram", setup, NULL, { "buckets_tile_the_space", buckets_tile_the_space },
+		 { "empty_is_zero", empty_is_zero },
+		 { "small_values_are_exact", small_values_are_exact },
+		 { "percentile_is_a_value_not_above_max", percentile_is_a_value_not_above_max },
+		 { "percentiles_are_within_two_percent", percentiles_are_within_two_percent },
+		 { "merge_adds", merge_adds })

@@ -92,10 +92,9 @@ static void fd_close_is_idempotent(void)
 	CU_ASSERT_EQUAL(errno, ENOENT);
 }
 
-BH_SUITE_FIXTURE("log", setup, NULL,
-	{ "null_is_silent", null_is_silent },
-	{ "levels_above_are_dropped", levels_above_are_dropped },
-	{ "long_lines_are_cut", long_lines_are_cut },
-	{ "control_bytes_are_replaced", control_bytes_are_replaced },
-	{ "ticks_become_nanoseconds", ticks_become_nanoseconds },
-	{ "fd_close_is_idempotent", fd_close_is_idempotent })
+BH_SUITE_FIXTURE("log", setup, NULL, { "null_is_silent", null_is_silent },
+		 { "levels_above_are_dropped", levels_above_are_dropped },
+		 { "long_lines_are_cut", long_lines_are_cut },
+		 { "control_bytes_are_replaced", control_bytes_are_replaced },
+		 { "ticks_become_nanoseconds", ticks_become_nanoseconds },
+		 { "fd_close_is_idempotent", fd_close_is_idempotent })

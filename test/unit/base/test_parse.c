@@ -201,12 +201,11 @@ static void sizes_for_people(void)
 	CU_ASSERT_STRING_EQUAL(text, "1.5");
 }
 
-BH_SUITE("parse",
-	{ "sizes_are_digits_and_a_unit", sizes_are_digits_and_a_unit },
-	{ "numbers_have_bounds", numbers_have_bounds },
-	{ "cpus_are_lists_or_masks", cpus_are_lists_or_masks },
-	{ "long_masks_are_erange", long_masks_are_erange },
-	{ "cpu_lists_are_cut_between_items", cpu_lists_are_cut_between_items },
-	{ "cpusets_are_walked_in_order", cpusets_are_walked_in_order },
-	{ "allowed_is_the_threads_mask", allowed_is_the_threads_mask },
-	{ "sizes_for_people", sizes_for_people })
+BH_SUITE("parse", { "sizes_are_digits_and_a_unit", sizes_are_digits_and_a_unit },
+	 { "numbers_have_bounds", numbers_have_bounds },
+	 { "cpus_are_lists_or_masks", cpus_are_lists_or_masks },
+	 { "long_masks_are_erange", long_masks_are_erange },
+	 { "cpu_lists_are_cut_between_items", cpu_lists_are_cut_between_items },
+	 { "cpusets_are_walked_in_order", cpusets_are_walked_in_order },
+	 { "allowed_is_the_threads_mask", allowed_is_the_threads_mask },
+	 { "sizes_for_people", sizes_for_people })

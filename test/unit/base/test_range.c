@@ -100,8 +100,8 @@ static void random_operations_match_a_model(void)
 			for (unsigned int j = base; want == 0 && j < base + len; j++)
 				owner[j] = j == base ? 1 : 2;
 		} else {
-			bool exact = owner[base] == 1 &&
-				     (base + len == SPACE || owner[base + len] != 2);
+			bool exact =
+				owner[base] == 1 && (base + len == SPACE || owner[base + len] != 2);
 
 			for (unsigned int j = base + 1; j < base + len; j++)
 				exact = exact && owner[j] == 2;
@@ -115,9 +115,9 @@ static void random_operations_match_a_model(void)
 }
 
 BH_SUITE_FIXTURE("range", setup, teardown,
-	{ "empty_and_wrapping_are_einval", empty_and_wrapping_are_einval },
-	{ "end_may_be_2_to_the_64", end_may_be_2_to_the_64 },
-	{ "overlap_is_eexist", overlap_is_eexist },
-	{ "find_wants_one_range", find_wants_one_range },
-	{ "remove_is_exact", remove_is_exact },
-	{ "random_operations_match_a_model", random_operations_match_a_model })
+		 { "empty_and_wrapping_are_einval", empty_and_wrapping_are_einval },
+		 { "end_may_be_2_to_the_64", end_may_be_2_to_the_64 },
+		 { "overlap_is_eexist", overlap_is_eexist },
+		 { "find_wants_one_range", find_wants_one_range },
+		 { "remove_is_exact", remove_is_exact },
+		 { "random_operations_match_a_model", random_operations_match_a_model })

@@ -58,8 +58,8 @@ static void addresses_of_the_table(void)
 		const char *why = NULL;
 		int rc = bh_address_parse(table[i].text, &a, &why);
 
-		if (table[i].kind < 0 ? rc != -EINVAL || !why :
-					rc != 0 || (int)a.kind != table[i].kind ||
+		if (table[i].kind < 0 ? rc != -EINVAL || !why
+				      : rc != 0 || (int)a.kind != table[i].kind ||
 						strcmp(a.target, table[i].target) != 0 ||
 						a.nsid != table[i].nsid) {
 			printf("\"%s\": %d \"%s\" %u ", table[i].text, rc, a.target, a.nsid);
@@ -142,9 +142,6 @@ static void version_is_three_numbers(void)
 	CU_ASSERT_EQUAL(sscanf(bh_version(), "%u.%u.%u", &a, &b, &c), 3);
 }
 
-BH_SUITE("bellhop",
-	{ "addresses_of_the_table", addresses_of_the_table },
-	{ "length_is_bounded", length_is_bounded },
-	{ "the_table_decides", the_table_decides },
-	{ "version_is_three_numbers", version_is_three_numbers },
-)
+BH_SUITE("bellhop", { "addresses_of_the_table", addresses_of_the_table },
+	 { "length_is_bounded", length_is_bounded }, { "the_table_decides", the_table_decides },
+	 { "version_is_three_numbers", version_is_three_numbers }, )

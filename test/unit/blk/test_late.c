@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Queued requests: completions from another thread, waking, leaving a channel with requests in it. */
+/* Queued requests: completions from another thread, waking, leaving a channel with requests in it.
+ */
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +23,12 @@ static struct bh_blk *make(const char *arg)
 static int run(struct bh_blk_chan *chan, enum bh_blk_op op, uint64_t lba, struct iovec *iov,
 	       void *cookie)
 {
-	struct bh_blk_io io = { .op = (uint8_t)op, .iovcnt = 1, .blocks = 1, .lba = lba,
-				.iov = iov, .cookie = cookie };
+	struct bh_blk_io io = { .op = (uint8_t)op,
+				.iovcnt = 1,
+				.blocks = 1,
+				.lba = lba,
+				.iov = iov,
+				.cookie = cookie };
 
 	return bh_blk_submit(chan, &io);
 }
@@ -64,15 +69,15 @@ static void completes_out_of_order_from_its_thread(void)
 	for (i = 0; i < 200; i++) {
 		memset(buf[i], i, 512);
 		iov[i] = (struct iovec){ buf[i], 512 };
-		CU_ASSERT_EQUAL(run(chan, BH_BLK_WRITE, (uint64_t)i, &iov[i],
-				    (void *)(uintptr_t)i), BH_BLK_QUEUED);
+		CU_ASSERT_EQUAL(run(chan, BH_BLK_WRITE, (uint64_t)i, &iov[i], (void *)(uintptr_t)i),
+				BH_BLK_QUEUED);
 	}
 	CU_ASSERT(reap_all(chan, &failed) > 0);
 	CU_ASSERT_EQUAL(failed, 0);
 	memset(buf, 0xee, sizeof(buf));
 	for (i = 0; i < 200; i++)
-		CU_ASSERT_EQUAL(run(chan, BH_BLK_READ, (uint64_t)i, &iov[i],
-				    (void *)(uintptr_t)i), BH_BLK_QUEUED);
+		CU_ASSERT_EQUAL(run(chan, BH_BLK_READ, (uint64_t)i, &iov[i], (void *)(uintptr_t)i),
+				BH_BLK_QUEUED);
 	CU_ASSERT(reap_all(chan, &failed) > 0);
 	for (i = 0; i < 200; i++)
 		CU_ASSERT(buf[i][0] == (char)i && buf[i][511] == (char)i);
@@ -199,10 +204,9 @@ static void options_are_checked(void)
 }
 
 BH_SUITE("late",
-	{ "completes_out_of_order_from_its_thread", completes_out_of_order_from_its_thread },
-	{ "fd_is_quiet_unless_armed", fd_is_quiet_unless_armed },
-	{ "limit_is_kept", limit_is_kept },
-	{ "channel_is_left_with_requests", channel_is_left_with_requests },
-	{ "direct_cancel_keeps_off_the_buffer", direct_cancel_keeps_off_the_buffer },
-	{ "options_are_checked", options_are_checked },
-)
+	 { "completes_out_of_order_from_its_thread", completes_out_of_order_from_its_thread },
+	 { "fd_is_quiet_unless_armed", fd_is_quiet_unless_armed },
+	 { "limit_is_kept", limit_is_kept },
+	 { "channel_is_left_with_requests", channel_is_left_with_requests },
+	 { "direct_cancel_keeps_off_the_buffer", direct_cancel_keeps_off_the_buffer },
+	 { "options_are_checked", options_are_checked }, )

@@ -17,12 +17,14 @@ static struct bh_blk *make(const struct bh_blk_type *type, const char *arg, uint
 	return blk;
 }
 
-static int run(struct bh_blk_chan *chan, enum bh_blk_op op, uint64_t lba, uint32_t blocks, void *buf,
-	       size_t len)
+static int run(struct bh_blk_chan *chan, enum bh_blk_op op, uint64_t lba, uint32_t blocks,
+	       void *buf, size_t len)
 {
 	/* In two uneven pieces: a store must follow the list. */
 	struct iovec iov[2] = { { buf, len / 3 }, { (char *)buf + len / 3, len - len / 3 } };
-	struct bh_blk_io io = { .op = (uint8_t)op, .iovcnt = 2, .blocks = blocks, .lba = lba, .iov = iov };
+	struct bh_blk_io io = {
+		.op = (uint8_t)op, .iovcnt = 2, .blocks = blocks, .lba = lba, .iov = iov
+	};
 
 	return bh_blk_submit(chan, &io);
 }
@@ -149,10 +151,7 @@ static void listeners_hear_of_sizes(void)
 	bh_blk_chan_close(NULL);
 }
 
-BH_SUITE("store",
-	{ "spec_is_checked", spec_is_checked },
-	{ "null_leaves_buffers_alone", null_leaves_buffers_alone },
-	{ "ram_keeps_data", ram_keeps_data },
-	{ "ram_zeroes_exactly", ram_zeroes_exactly },
-	{ "listeners_hear_of_sizes", listeners_hear_of_sizes },
-)
+BH_SUITE("store", { "spec_is_checked", spec_is_checked },
+	 { "null_leaves_buffers_alone", null_leaves_buffers_alone },
+	 { "ram_keeps_data", ram_keeps_data }, { "ram_zeroes_exactly", ram_zeroes_exactly },
+	 { "listeners_hear_of_sizes", listeners_hear_of_sizes }, )

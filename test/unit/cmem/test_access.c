@@ -210,9 +210,10 @@ static void bad_ranges_have_no_effect(void)
 /* mapped, message, file, message, message, mapped: 0x1000 each from 0x1000 */
 static void add_mixed(void)
 {
-	static const enum bh_cmem_mode modes[] = { BH_CMEM_MAPPED,  BH_CMEM_MESSAGE,
-						   BH_CMEM_FILE,    BH_CMEM_MESSAGE,
-						   BH_CMEM_MESSAGE, BH_CMEM_MAPPED };
+	static const enum bh_cmem_mode modes[] = {
+		BH_CMEM_MAPPED,	 BH_CMEM_MESSAGE, BH_CMEM_FILE,
+		BH_CMEM_MESSAGE, BH_CMEM_MESSAGE, BH_CMEM_MAPPED
+	};
 
 	for (uint64_t i = 0; i < 6; i++) {
 		int fd = add(0x1000 + i * 0x1000, 0x1000, RW, modes[i]);
@@ -349,8 +350,8 @@ static void store_reports_what_it_wrote(void)
 static void a_cut_mapping_reads_zeros_and_is_failed(void)
 {
 	struct bh_cmem_cache cache = { 0 };
-	int fd = add(0x100000, 0x10000, RW, BH_CMEM_MAPPED), other = add(0x1000, 0x1000, RW,
-									 BH_CMEM_MAPPED);
+	int fd = add(0x100000, 0x10000, RW, BH_CMEM_MAPPED),
+	    other = add(0x1000, 0x1000, RW, BH_CMEM_MAPPED);
 	uint8_t *p = bh_cmem_ptr(&cm, &cache, 0x100000, 0x10000, RW);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
@@ -417,7 +418,8 @@ static void a_cut_file_is_efault_and_not_lengthened(void)
 	close(fd);
 }
 
-BH_SUITE_FIXTURE("access", setup, teardown,
+BH_SUITE_FIXTURE(
+	"access", setup, teardown,
 	{ "each_mode_reads_what_was_written", each_mode_reads_what_was_written },
 	{ "bad_ranges_have_no_effect", bad_ranges_have_no_effect },
 	{ "copies_cross_adjacent_regions", copies_cross_adjacent_regions },
@@ -432,5 +434,4 @@ BH_SUITE_FIXTURE("access", setup, teardown,
 	{ "a_cut_mapping_reads_zeros_and_is_failed", a_cut_mapping_reads_zeros_and_is_failed },
 	{ "a_cut_in_the_middle_of_a_copy_is_efault", a_cut_in_the_middle_of_a_copy_is_efault },
 	{ "punched_pages_read_zeros_without_a_fault", punched_pages_read_zeros_without_a_fault },
-	{ "a_cut_file_is_efault_and_not_lengthened", a_cut_file_is_efault_and_not_lengthened },
-)
+	{ "a_cut_file_is_efault_and_not_lengthened", a_cut_file_is_efault_and_not_lengthened }, )

@@ -251,8 +251,9 @@ static void any_file_offset_is_mapped(void)
 
 		CU_ASSERT_EQUAL(pwrite(fd, &first, 1, (off_t)offsets[i]), 1);
 		CU_ASSERT_EQUAL(pwrite(fd, &last, 1, (off_t)(offsets[i] + len - 1)), 1);
-		CU_ASSERT_EQUAL_FATAL(bh_cmem_add(&cm, TOP - 0x10000000, len, RW, BH_CMEM_MAPPED,
-						  fd, offsets[i]), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			bh_cmem_add(&cm, TOP - 0x10000000, len, RW, BH_CMEM_MAPPED, fd, offsets[i]),
+			0);
 		memset(&c, 0, sizeof(c));
 		p = bh_cmem_ptr(&cm, &c, TOP - 0x10000000, len, RW);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(p);
@@ -357,18 +358,17 @@ static void random_changes_agree_with_a_model(void)
 	check_model();
 }
 
-BH_SUITE_FIXTURE("table", setup, teardown,
-	{ "nonsense_is_einval", nonsense_is_einval },
-	{ "a_file_too_short_is_einval", a_file_too_short_is_einval },
-	{ "an_odd_fd_is_einval", an_odd_fd_is_einval },
-	{ "a_file_that_may_keep_us_waiting_is_einval", a_file_that_may_keep_us_waiting_is_einval },
-	{ "an_fd_not_open_for_it_is_eacces", an_fd_not_open_for_it_is_eacces },
-	{ "overlap_is_eexist_and_too_many_enospc", overlap_is_eexist_and_too_many_enospc },
-	{ "no_address_space_is_enomem", no_address_space_is_enomem },
-	{ "ptr_stays_within_one_region", ptr_stays_within_one_region },
-	{ "prot_is_kept", prot_is_kept },
-	{ "any_file_offset_is_mapped", any_file_offset_is_mapped },
-	{ "addresses_near_2_64", addresses_near_2_64 },
-	{ "del_removes_what_is_inside", del_removes_what_is_inside },
-	{ "random_changes_agree_with_a_model", random_changes_agree_with_a_model },
-)
+BH_SUITE_FIXTURE("table", setup, teardown, { "nonsense_is_einval", nonsense_is_einval },
+		 { "a_file_too_short_is_einval", a_file_too_short_is_einval },
+		 { "an_odd_fd_is_einval", an_odd_fd_is_einval },
+		 { "a_file_that_may_keep_us_waiting_is_einval",
+		   a_file_that_may_keep_us_waiting_is_einval },
+		 { "an_fd_not_open_for_it_is_eacces", an_fd_not_open_for_it_is_eacces },
+		 { "overlap_is_eexist_and_too_many_enospc", overlap_is_eexist_and_too_many_enospc },
+		 { "no_address_space_is_enomem", no_address_space_is_enomem },
+		 { "ptr_stays_within_one_region", ptr_stays_within_one_region },
+		 { "prot_is_kept", prot_is_kept },
+		 { "any_file_offset_is_mapped", any_file_offset_is_mapped },
+		 { "addresses_near_2_64", addresses_near_2_64 },
+		 { "del_removes_what_is_inside", del_removes_what_is_inside },
+		 { "random_changes_agree_with_a_model", random_changes_agree_with_a_model }, )

@@ -237,13 +237,11 @@ static void many_small_allocations(void)
 	bh_pool_destroy(pool);
 }
 
-BH_SUITE("alloc",
-	{ "random_use_agrees_with_a_model", random_use_agrees_with_a_model },
-	{ "alignment_goes_up_to_the_page", alignment_goes_up_to_the_page },
-	{ "impossible_sizes_are_null", impossible_sizes_are_null },
-	{ "fresh_memory_is_zero_and_zalloc_clears", fresh_memory_is_zero_and_zalloc_clears },
-	{ "bad_frees_are_ignored_and_logged", bad_frees_are_ignored_and_logged },
-	{ "metadata_survives_scribbling_over_the_pool",
-	  metadata_survives_scribbling_over_the_pool },
-	{ "many_small_allocations", many_small_allocations },
-)
+BH_SUITE("alloc", { "random_use_agrees_with_a_model", random_use_agrees_with_a_model },
+	 { "alignment_goes_up_to_the_page", alignment_goes_up_to_the_page },
+	 { "impossible_sizes_are_null", impossible_sizes_are_null },
+	 { "fresh_memory_is_zero_and_zalloc_clears", fresh_memory_is_zero_and_zalloc_clears },
+	 { "bad_frees_are_ignored_and_logged", bad_frees_are_ignored_and_logged },
+	 { "metadata_survives_scribbling_over_the_pool",
+	   metadata_survives_scribbling_over_the_pool },
+	 { "many_small_allocations", many_small_allocations }, )

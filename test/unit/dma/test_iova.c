@@ -182,8 +182,8 @@ static void readers_and_two_writers(void)
 	CU_ASSERT_EQUAL_FATAL(pthread_create(&writes, NULL, writer, &r), 0);
 	for (int round = 0; round < 300; round++) {
 		for (uint64_t i = 4; i < 8; i++)
-			CU_ASSERT_EQUAL(
-				bh_iova_map_add(&r.map, at((i + 1) << 16), 0x1000, i << 20), 0);
+			CU_ASSERT_EQUAL(bh_iova_map_add(&r.map, at((i + 1) << 16), 0x1000, i << 20),
+					0);
 		for (uint64_t i = 4; i < 8; i++)
 			CU_ASSERT_EQUAL(bh_iova_map_del(&r.map, at((i + 1) << 16), 0x1000), 0);
 	}
@@ -196,11 +196,9 @@ static void readers_and_two_writers(void)
 	bh_iova_map_fini(&r.map);
 }
 
-BH_SUITE("iova",
-	{ "add_refuses_nonsense_and_overlaps", add_refuses_nonsense_and_overlaps },
-	{ "del_takes_exactly_what_was_added", del_takes_exactly_what_was_added },
-	{ "translate_stays_within_one_entry", translate_stays_within_one_entry },
-	{ "a_cached_entry_dies_with_its_table", a_cached_entry_dies_with_its_table },
-	{ "many_entries_are_all_found", many_entries_are_all_found },
-	{ "readers_and_two_writers", readers_and_two_writers },
-)
+BH_SUITE("iova", { "add_refuses_nonsense_and_overlaps", add_refuses_nonsense_and_overlaps },
+	 { "del_takes_exactly_what_was_added", del_takes_exactly_what_was_added },
+	 { "translate_stays_within_one_entry", translate_stays_within_one_entry },
+	 { "a_cached_entry_dies_with_its_table", a_cached_entry_dies_with_its_table },
+	 { "many_entries_are_all_found", many_entries_are_all_found },
+	 { "readers_and_two_writers", readers_and_two_writers }, )

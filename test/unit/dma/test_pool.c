@@ -289,16 +289,14 @@ static void import_refuses_what_is_not_such_a_mapping(void)
 	close(other);
 }
 
-BH_SUITE("pool",
-	{ "a_pool_is_a_sealed_populated_memfd", a_pool_is_a_sealed_populated_memfd },
-	{ "impossible_options_are_einval", impossible_options_are_einval },
-	{ "too_much_is_enomem", too_much_is_enomem },
-	{ "missing_hugepages_are_explained", missing_hugepages_are_explained },
-	{ "failures_leave_nothing_behind", failures_leave_nothing_behind },
-	{ "limits_are_errors_and_not_signals", limits_are_errors_and_not_signals },
-	{ "a_node_is_bound_or_the_pool_says_so", a_node_is_bound_or_the_pool_says_so },
-	{ "hugepages_are_taken_where_there_are_some", hugepages_are_taken_where_there_are_some },
-	{ "an_imported_pool_is_the_callers_memory", an_imported_pool_is_the_callers_memory },
-	{ "import_refuses_what_is_not_such_a_mapping",
-	  import_refuses_what_is_not_such_a_mapping },
-)
+BH_SUITE("pool", { "a_pool_is_a_sealed_populated_memfd", a_pool_is_a_sealed_populated_memfd },
+	 { "impossible_options_are_einval", impossible_options_are_einval },
+	 { "too_much_is_enomem", too_much_is_enomem },
+	 { "missing_hugepages_are_explained", missing_hugepages_are_explained },
+	 { "failures_leave_nothing_behind", failures_leave_nothing_behind },
+	 { "limits_are_errors_and_not_signals", limits_are_errors_and_not_signals },
+	 { "a_node_is_bound_or_the_pool_says_so", a_node_is_bound_or_the_pool_says_so },
+	 { "hugepages_are_taken_where_there_are_some", hugepages_are_taken_where_there_are_some },
+	 { "an_imported_pool_is_the_callers_memory", an_imported_pool_is_the_callers_memory },
+	 { "import_refuses_what_is_not_such_a_mapping",
+	   import_refuses_what_is_not_such_a_mapping }, )

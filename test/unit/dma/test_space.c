@@ -169,8 +169,8 @@ static void overlap_is_eexist(void)
 	struct bh_pool *a = pool_of(16384, NULL), *inside = NULL;
 	const struct bh_mem *mem = bh_pool_mem(a);
 
-	CU_ASSERT_EQUAL(bh_pool_import((uint8_t *)mem->va + 4096, 4096, mem->fd, 4096, "part",
-				       &inside), 0);
+	CU_ASSERT_EQUAL(
+		bh_pool_import((uint8_t *)mem->va + 4096, 4096, mem->fd, 4096, "part", &inside), 0);
 	CU_ASSERT_EQUAL(bh_dma_space_add(space, a), 0);
 	CU_ASSERT_EQUAL(bh_dma_space_add(space, a), -EEXIST);
 	CU_ASSERT_EQUAL(bh_dma_space_add(space, inside), -EEXIST);
@@ -327,14 +327,12 @@ static void a_reader_beside_pools_that_come_and_go(void)
 	bh_pool_destroy(fixed);
 }
 
-BH_SUITE("space",
-	{ "pools_come_and_go_in_every_device", pools_come_and_go_in_every_device },
-	{ "a_refused_add_is_rolled_back", a_refused_add_is_rolled_back },
-	{ "a_refused_listen_is_rolled_back", a_refused_listen_is_rolled_back },
-	{ "overlap_is_eexist", overlap_is_eexist },
-	{ "find_wants_all_of_it_in_one_pool", find_wants_all_of_it_in_one_pool },
-	{ "alloc_takes_the_first_pool_with_room", alloc_takes_the_first_pool_with_room },
-	{ "destroying_what_is_in_use_is_an_error_in_the_log",
-	  destroying_what_is_in_use_is_an_error_in_the_log },
-	{ "a_reader_beside_pools_that_come_and_go", a_reader_beside_pools_that_come_and_go },
-)
+BH_SUITE("space", { "pools_come_and_go_in_every_device", pools_come_and_go_in_every_device },
+	 { "a_refused_add_is_rolled_back", a_refused_add_is_rolled_back },
+	 { "a_refused_listen_is_rolled_back", a_refused_listen_is_rolled_back },
+	 { "overlap_is_eexist", overlap_is_eexist },
+	 { "find_wants_all_of_it_in_one_pool", find_wants_all_of_it_in_one_pool },
+	 { "alloc_takes_the_first_pool_with_room", alloc_takes_the_first_pool_with_room },
+	 { "destroying_what_is_in_use_is_an_error_in_the_log",
+	   destroying_what_is_in_use_is_an_error_in_the_log },
+	 { "a_reader_beside_pools_that_come_and_go", a_reader_beside_pools_that_come_and_go }, )

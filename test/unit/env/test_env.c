@@ -94,8 +94,16 @@ static void adopt_without_eal_is_enodev(void)
 
 static int own_eal(void)
 {
-	char *argv[] = { "app", "--no-pci", "--no-huge", "--no-shconf", "--no-telemetry",
-			 "--iova-mode=va", "-m", "64", "--log-level=error", NULL };
+	char *argv[] = { "app",
+			 "--no-pci",
+			 "--no-huge",
+			 "--no-shconf",
+			 "--no-telemetry",
+			 "--iova-mode=va",
+			 "-m",
+			 "64",
+			 "--log-level=error",
+			 NULL };
 	char runtime[] = "/tmp/env-test-XXXXXX";
 	struct bh_env *second;
 	int socket_id, rc;
@@ -394,7 +402,10 @@ static void packet_pools_live_in_announced_memory(void)
 {
 	char *va = data_map();
 	struct rte_pktmbuf_extmem ext = {
-		.buf_ptr = va, .buf_iova = (uintptr_t)va, .buf_len = DATA_BYTES, .elt_size = ROOM,
+		.buf_ptr = va,
+		.buf_iova = (uintptr_t)va,
+		.buf_len = DATA_BYTES,
+		.elt_size = ROOM,
 	};
 	struct rte_mempool *pool;
 	int heap;
@@ -413,15 +424,15 @@ static void packet_pools_live_in_announced_memory(void)
 }
 
 BH_SUITE_FIXTURE("env", setup, teardown,
-	{ "adopt_without_eal_is_enodev", adopt_without_eal_is_enodev },
-	{ "applications_eal_is_adopted", applications_eal_is_adopted },
-	{ "open_gives_back_what_it_took", open_gives_back_what_it_took },
-	{ "one_cpu_is_enough", one_cpu_is_enough },
-	{ "unprivileged_users_can_open", unprivileged_users_can_open },
-	{ "second_open_is_ebusy_reopen_is_not", second_open_is_ebusy_reopen_is_not },
-	{ "eal_logs_to_the_open_log_only", eal_logs_to_the_open_log_only },
-	{ "nodes_and_control_cpus", nodes_and_control_cpus },
-	{ "threads_get_lcore_ids", threads_get_lcore_ids },
-	{ "memory_is_announced_once", memory_is_announced_once },
-	{ "heaps_are_named_and_guarded", heaps_are_named_and_guarded },
-	{ "packet_pools_live_in_announced_memory", packet_pools_live_in_announced_memory })
+		 { "adopt_without_eal_is_enodev", adopt_without_eal_is_enodev },
+		 { "applications_eal_is_adopted", applications_eal_is_adopted },
+		 { "open_gives_back_what_it_took", open_gives_back_what_it_took },
+		 { "one_cpu_is_enough", one_cpu_is_enough },
+		 { "unprivileged_users_can_open", unprivileged_users_can_open },
+		 { "second_open_is_ebusy_reopen_is_not", second_open_is_ebusy_reopen_is_not },
+		 { "eal_logs_to_the_open_log_only", eal_logs_to_the_open_log_only },
+		 { "nodes_and_control_cpus", nodes_and_control_cpus },
+		 { "threads_get_lcore_ids", threads_get_lcore_ids },
+		 { "memory_is_announced_once", memory_is_announced_once },
+		 { "heaps_are_named_and_guarded", heaps_are_named_and_guarded },
+		 { "packet_pools_live_in_announced_memory", packet_pools_live_in_announced_memory })

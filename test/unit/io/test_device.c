@@ -320,7 +320,9 @@ static void bus_master_changes_two_bits(void)
 
 static void identity_is_read(void)
 {
-	static const uint8_t header[] = { 0x36, 0x1b, 0x10, 0x00, 0, 0, 0, 0, 0x02, 0x02, 0x08, 0x01 };
+	static const uint8_t header[] = {
+		0x36, 0x1b, 0x10, 0x00, 0, 0, 0, 0, 0x02, 0x02, 0x08, 0x01
+	};
 
 	memcpy(fake.config, header, sizeof(header));
 	fake.config[0x2c] = 0xf4;
@@ -504,19 +506,17 @@ static void close_accepts_null(void)
 	CU_ASSERT_TRUE(fake.closed);
 }
 
-BH_SUITE_FIXTURE("io", setup, teardown,
-	{ "options_have_defaults", options_have_defaults },
-	{ "init_refuses_inconsistent_table", init_refuses_inconsistent_table },
-	{ "caps_are_a_subset_and_have_names", caps_are_a_subset_and_have_names },
-	{ "clear_capability_is_eopnotsupp", clear_capability_is_eopnotsupp },
-	{ "region_accesses_are_checked", region_accesses_are_checked },
-	{ "bus_master_changes_two_bits", bus_master_changes_two_bits },
-	{ "identity_is_read", identity_is_read },
-	{ "map_bar_is_checked", map_bar_is_checked },
-	{ "vectors_are_checked", vectors_are_checked },
-	{ "loss_is_announced_once", loss_is_announced_once },
-	{ "unlisten_waits_for_the_announcement", unlisten_waits_for_the_announcement },
-	{ "events_reach_their_listeners", events_reach_their_listeners },
-	{ "check_and_windows_have_defaults", check_and_windows_have_defaults },
-	{ "close_accepts_null", close_accepts_null },
-)
+BH_SUITE_FIXTURE("io", setup, teardown, { "options_have_defaults", options_have_defaults },
+		 { "init_refuses_inconsistent_table", init_refuses_inconsistent_table },
+		 { "caps_are_a_subset_and_have_names", caps_are_a_subset_and_have_names },
+		 { "clear_capability_is_eopnotsupp", clear_capability_is_eopnotsupp },
+		 { "region_accesses_are_checked", region_accesses_are_checked },
+		 { "bus_master_changes_two_bits", bus_master_changes_two_bits },
+		 { "identity_is_read", identity_is_read },
+		 { "map_bar_is_checked", map_bar_is_checked },
+		 { "vectors_are_checked", vectors_are_checked },
+		 { "loss_is_announced_once", loss_is_announced_once },
+		 { "unlisten_waits_for_the_announcement", unlisten_waits_for_the_announcement },
+		 { "events_reach_their_listeners", events_reach_their_listeners },
+		 { "check_and_windows_have_defaults", check_and_windows_have_defaults },
+		 { "close_accepts_null", close_accepts_null }, )

@@ -58,9 +58,6 @@ static void loops_end(void)
 	CU_ASSERT_PTR_NULL(find(16, 1, 8));
 }
 
-BH_SUITE("caps",
-	{ "found_by_its_id", found_by_its_id },
-	{ "room_says_how_much_there_is", room_says_how_much_there_is },
-	{ "out_of_bounds_ends_it", out_of_bounds_ends_it },
-	{ "loops_end", loops_end },
-)
+BH_SUITE("caps", { "found_by_its_id", found_by_its_id },
+	 { "room_says_how_much_there_is", room_says_how_much_there_is },
+	 { "out_of_bounds_ends_it", out_of_bounds_ends_it }, { "loops_end", loops_end }, )

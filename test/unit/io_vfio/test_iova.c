@@ -89,11 +89,10 @@ static void ranges_that_wrap_are_refused(void)
 }
 
 BH_SUITE_FIXTURE("iova", setup, teardown,
-	{ "va_inside_a_window_is_the_iova", va_inside_a_window_is_the_iova },
-	{ "va_above_the_windows_goes_low", va_above_the_windows_goes_low },
-	{ "va_over_the_hole_moves", va_over_the_hole_moves },
-	{ "what_is_used_is_passed_over", what_is_used_is_passed_over },
-	{ "large_pools_need_a_large_window", large_pools_need_a_large_window },
-	{ "nothing_excluded_is_everything", nothing_excluded_is_everything },
-	{ "ranges_that_wrap_are_refused", ranges_that_wrap_are_refused },
-)
+		 { "va_inside_a_window_is_the_iova", va_inside_a_window_is_the_iova },
+		 { "va_above_the_windows_goes_low", va_above_the_windows_goes_low },
+		 { "va_over_the_hole_moves", va_over_the_hole_moves },
+		 { "what_is_used_is_passed_over", what_is_used_is_passed_over },
+		 { "large_pools_need_a_large_window", large_pools_need_a_large_window },
+		 { "nothing_excluded_is_everything", nothing_excluded_is_everything },
+		 { "ranges_that_wrap_are_refused", ranges_that_wrap_are_refused }, )

@@ -9,8 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define DEFAULT_JSON                                                                               \
-	"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,"                     \
+#define DEFAULT_JSON                                                           \
+	"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576," \
 	"\"max_dma_maps\":64,\"pgsizes\":4096,\"unknown_key\":{\"a\":[1]}}}"
 
 void fake_send(int fd, const void *buf, size_t len, const int *fds, unsigned int nfds)
@@ -162,8 +162,8 @@ int fake_dma(struct fake *fake, uint16_t command, uint64_t address, uint64_t cou
 	if (out > 0)
 		memcpy(body + sizeof(a), data, out);
 	rc = transact(fake, command, body, sizeof(a) + out, &reply);
-	if (rc == 0 && (reply.len != sizeof(a) + count - out ||
-			memcmp(reply.body, &a, sizeof(a)) != 0))
+	if (rc == 0 &&
+	    (reply.len != sizeof(a) + count - out || memcmp(reply.body, &a, sizeof(a)) != 0))
 		rc = -1;
 	if (rc == 0 && command == VFU_DMA_READ)
 		memcpy(data, reply.body + sizeof(a), count);
@@ -229,8 +229,8 @@ static void irq_info(struct fake *fake, struct fake_msg *m)
 	struct vfu_irq_info b;
 
 	memcpy(&b, m->body, sizeof(b));
-	b.flags = b.index == 2 ? VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_MASKABLE :
-				 VFU_IRQ_FLAG_EVENTFD;
+	b.flags =
+		b.index == 2 ? VFU_IRQ_FLAG_EVENTFD | VFU_IRQ_FLAG_MASKABLE : VFU_IRQ_FLAG_EVENTFD;
 	b.count = b.index == 2 ? 8 : b.index == 0 ? 0 : 1;
 	fake_reply(fake, m, &b, sizeof(b), NULL, 0);
 }

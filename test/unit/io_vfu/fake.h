@@ -37,7 +37,7 @@ struct fake {
 	int listen_fd, fd, twin;
 	pthread_t thread;
 	bool (*hook)(struct fake *fake, struct fake_msg *msg); /* true: it was dealt with */
-	const char *json; /* of the VERSION reply */
+	const char *json;				       /* of the VERSION reply */
 	uint16_t minor;
 	bool use_twin; /* when it is offered */
 
@@ -54,14 +54,14 @@ struct fake {
 	uint8_t config[256];
 	uint8_t bar[FAKE_BAR_BYTES]; /* by messages; the mapped page is bar_fd's */
 	int bar_fd;
-	void *arg; /* the test's */
+	void *arg;     /* the test's */
 	int dma_error; /* of the last fake_dma */
 };
 
 int fake_start(struct fake *fake, bool (*hook)(struct fake *, struct fake_msg *));
 void fake_stop(struct fake *fake);
 void fake_wait_idle(struct fake *fake); /* until no client is connected: fields may be changed */
-void fake_hang_up(struct fake *fake); /* drops the client; any thread */
+void fake_hang_up(struct fake *fake);	/* drops the client; any thread */
 
 unsigned int fake_seen(struct fake *fake, unsigned int command);
 

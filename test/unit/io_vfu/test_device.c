@@ -63,8 +63,23 @@ static void transfers_are_split_at_the_servers_limit(void)
 
 /* ---- answers ---- */
 
-enum how { HONEST, SHORT, OTHER_OFFSET, OTHER_COUNT, REFUSE, REFUSE_ODD, BODY_BEHIND_ERROR, SILENT,
-	   LATE, OTHER_ID, OTHER_COMMAND, BAD_TYPE, HUGE, HANG_UP, HALF };
+enum how {
+	HONEST,
+	SHORT,
+	OTHER_OFFSET,
+	OTHER_COUNT,
+	REFUSE,
+	REFUSE_ODD,
+	BODY_BEHIND_ERROR,
+	SILENT,
+	LATE,
+	OTHER_ID,
+	OTHER_COMMAND,
+	BAD_TYPE,
+	HUGE,
+	HANG_UP,
+	HALF
+};
 
 static uint32_t how, refusal; /* __atomic */
 static struct vfu_header late;
@@ -375,9 +390,8 @@ static void mapped_bar_is_the_servers_memory(void)
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 0, 0, 0x1000, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 0, 0x1fff, 2, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 7, 0, 16, BH_ATTR_UC, 0, &other), -EOPNOTSUPP);
-	CU_ASSERT_EQUAL(
-		bh_device_map_bar(dev, 0, 0x1000, 16, BH_ATTR_WC, BH_MAP_STRICT, &other),
-		-EOPNOTSUPP);
+	CU_ASSERT_EQUAL(bh_device_map_bar(dev, 0, 0x1000, 16, BH_ATTR_WC, BH_MAP_STRICT, &other),
+			-EOPNOTSUPP);
 	fake_hang_up(&fake);
 	CU_ASSERT_TRUE(wait_gone(dev));
 	memcpy(map.va, &back, 4); /* the driver may be about to */
@@ -560,15 +574,33 @@ static void odd_io_fds_are_left_out(void)
 		io_fds_are(48, e, shadow);
 		io.count = 2;
 		switch (i) {
-		case 0: io.entry[1].value = 4092; break;
-		case 1: io.entry[1].value = UINT64_MAX - 3; break;
-		case 2: io.entry[1].shadow_fd_index = 2; break;
-		case 3: io.entry[1].shadow_fd_index = 0; break;
-		case 4: io.entry[1].type = 1; break;
-		case 5: io.entry[1].flags = 1; break;
-		case 6: io.entry[1].offset = FAKE_BAR_BYTES - 2; break;
-		case 7: io.entry[1].offset = UINT64_MAX; break;
-		case 8: io.entry[1].fd_index = 7; break;
+		case 0:
+			io.entry[1].value = 4092;
+			break;
+		case 1:
+			io.entry[1].value = UINT64_MAX - 3;
+			break;
+		case 2:
+			io.entry[1].shadow_fd_index = 2;
+			break;
+		case 3:
+			io.entry[1].shadow_fd_index = 0;
+			break;
+		case 4:
+			io.entry[1].type = 1;
+			break;
+		case 5:
+			io.entry[1].flags = 1;
+			break;
+		case 6:
+			io.entry[1].offset = FAKE_BAR_BYTES - 2;
+			break;
+		case 7:
+			io.entry[1].offset = UINT64_MAX;
+			break;
+		case 8:
+			io.entry[1].fd_index = 7;
+			break;
 		}
 		dev = open_ok(give_io_fds);
 		CU_ASSERT_EQUAL(bh_device_region_io_fds(dev, 0, got, 4), 1);
@@ -588,10 +620,18 @@ static void nonsense_about_io_fds_is_eproto(void)
 
 		io_fds_are(48, e, e);
 		switch (i) {
-		case 0: io.stride = 32; break;
-		case 1: io.argsz_off = 4; break;
-		case 2: io.argsz_off = (uint32_t)-64; break;
-		case 3: io.argsz_off = 48 * 4; break;
+		case 0:
+			io.stride = 32;
+			break;
+		case 1:
+			io.argsz_off = 4;
+			break;
+		case 2:
+			io.argsz_off = (uint32_t)-64;
+			break;
+		case 3:
+			io.argsz_off = 48 * 4;
+			break;
 		}
 		dev = open_ok(give_io_fds);
 		CU_ASSERT_EQUAL(bh_device_region_io_fds(dev, 0, got, 4), -EPROTO);
@@ -602,23 +642,23 @@ static void nonsense_about_io_fds_is_eproto(void)
 }
 
 BH_SUITE_FIXTURE("io_vfu device", fixture_setup, fixture_teardown,
-	{ "region_accesses_reach_the_device", region_accesses_reach_the_device },
-	{ "posted_writes_want_no_reply", posted_writes_want_no_reply },
-	{ "transfers_are_split_at_the_servers_limit", transfers_are_split_at_the_servers_limit },
-	{ "answers_that_do_not_match_are_eproto", answers_that_do_not_match_are_eproto },
-	{ "refusals_are_passed_on", refusals_are_passed_on },
-	{ "late_replies_are_dropped", late_replies_are_dropped },
-	{ "violations_end_the_device", violations_end_the_device },
-	{ "an_idle_device_notices_the_end", an_idle_device_notices_the_end },
-	{ "reopen_makes_the_handle_valid", reopen_makes_the_handle_valid },
-	{ "posting_never_blocks", posting_never_blocks },
-	{ "half_a_hang_up_is_noticed_behind_unread_replies",
-	  half_a_hang_up_is_noticed_behind_unread_replies },
-	{ "mapped_bar_is_the_servers_memory", mapped_bar_is_the_servers_memory },
-	{ "truncated_bar_reads_ones", truncated_bar_reads_ones },
-	{ "vectors_are_bound_in_runs", vectors_are_bound_in_runs },
-	{ "masks_and_triggers", masks_and_triggers },
-	{ "io_fds_of_both_strides", io_fds_of_both_strides },
-	{ "odd_io_fds_are_left_out", odd_io_fds_are_left_out },
-	{ "nonsense_about_io_fds_is_eproto", nonsense_about_io_fds_is_eproto },
-)
+		 { "region_accesses_reach_the_device", region_accesses_reach_the_device },
+		 { "posted_writes_want_no_reply", posted_writes_want_no_reply },
+		 { "transfers_are_split_at_the_servers_limit",
+		   transfers_are_split_at_the_servers_limit },
+		 { "answers_that_do_not_match_are_eproto", answers_that_do_not_match_are_eproto },
+		 { "refusals_are_passed_on", refusals_are_passed_on },
+		 { "late_replies_are_dropped", late_replies_are_dropped },
+		 { "violations_end_the_device", violations_end_the_device },
+		 { "an_idle_device_notices_the_end", an_idle_device_notices_the_end },
+		 { "reopen_makes_the_handle_valid", reopen_makes_the_handle_valid },
+		 { "posting_never_blocks", posting_never_blocks },
+		 { "half_a_hang_up_is_noticed_behind_unread_replies",
+		   half_a_hang_up_is_noticed_behind_unread_replies },
+		 { "mapped_bar_is_the_servers_memory", mapped_bar_is_the_servers_memory },
+		 { "truncated_bar_reads_ones", truncated_bar_reads_ones },
+		 { "vectors_are_bound_in_runs", vectors_are_bound_in_runs },
+		 { "masks_and_triggers", masks_and_triggers },
+		 { "io_fds_of_both_strides", io_fds_of_both_strides },
+		 { "odd_io_fds_are_left_out", odd_io_fds_are_left_out },
+		 { "nonsense_about_io_fds_is_eproto", nonsense_about_io_fds_is_eproto }, )

@@ -35,8 +35,7 @@ static void pools_are_offered_as_the_access_mode_says(void)
 		CU_ASSERT_EQUAL(wire->flags, flags[mode]);
 		CU_ASSERT_EQUAL(wire->address, (uintptr_t)mem->va);
 		CU_ASSERT_EQUAL(wire->size, mem->len);
-		CU_ASSERT_EQUAL(wire->offset,
-				mode == BH_DMA_ACCESS_MESSAGE ? 0 : mem->fd_offset);
+		CU_ASSERT_EQUAL(wire->offset, mode == BH_DMA_ACCESS_MESSAGE ? 0 : mem->fd_offset);
 		CU_ASSERT_EQUAL(fake.map[0].fd >= 0, mode != BH_DMA_ACCESS_MESSAGE);
 		bh_device_close(dev);
 		fake_wait_idle(&fake);
@@ -67,7 +66,7 @@ static void pools_come_and_go(void)
 }
 
 static unsigned int refuse_command, refuse_with; /* set while nobody is connected */
-static unsigned int spare; /* so many are let through */
+static unsigned int spare;			 /* so many are let through */
 
 static bool refuse(struct fake *f, struct fake_msg *m)
 {
@@ -359,19 +358,20 @@ static void memory_is_served_until_the_unmap_is_answered(void)
 }
 
 BH_SUITE_FIXTURE("io_vfu dma", fixture_setup, fixture_teardown,
-	{ "pools_are_offered_as_the_access_mode_says", pools_are_offered_as_the_access_mode_says },
-	{ "pools_come_and_go", pools_come_and_go },
-	{ "a_refused_map_fails_the_open", a_refused_map_fails_the_open },
-	{ "a_refused_map_fails_the_addition", a_refused_map_fails_the_addition },
-	{ "limits_of_the_server_are_respected", limits_of_the_server_are_respected },
-	{ "an_unmap_without_answer_ends_the_device", an_unmap_without_answer_ends_the_device },
-	{ "an_unmap_of_unknown_memory_is_fine", an_unmap_of_unknown_memory_is_fine },
-	{ "server_reads_and_writes_pools", server_reads_and_writes_pools },
-	{ "server_uses_its_twin_socket", server_uses_its_twin_socket },
-	{ "server_reaches_nothing_else", server_reaches_nothing_else },
-	{ "malformed_commands_are_refused", malformed_commands_are_refused },
-	{ "fds_nobody_asked_for_are_closed", fds_nobody_asked_for_are_closed },
-	{ "access_may_span_adjacent_pools", access_may_span_adjacent_pools },
-	{ "memory_is_served_until_the_unmap_is_answered",
-	  memory_is_served_until_the_unmap_is_answered },
-)
+		 { "pools_are_offered_as_the_access_mode_says",
+		   pools_are_offered_as_the_access_mode_says },
+		 { "pools_come_and_go", pools_come_and_go },
+		 { "a_refused_map_fails_the_open", a_refused_map_fails_the_open },
+		 { "a_refused_map_fails_the_addition", a_refused_map_fails_the_addition },
+		 { "limits_of_the_server_are_respected", limits_of_the_server_are_respected },
+		 { "an_unmap_without_answer_ends_the_device",
+		   an_unmap_without_answer_ends_the_device },
+		 { "an_unmap_of_unknown_memory_is_fine", an_unmap_of_unknown_memory_is_fine },
+		 { "server_reads_and_writes_pools", server_reads_and_writes_pools },
+		 { "server_uses_its_twin_socket", server_uses_its_twin_socket },
+		 { "server_reaches_nothing_else", server_reaches_nothing_else },
+		 { "malformed_commands_are_refused", malformed_commands_are_refused },
+		 { "fds_nobody_asked_for_are_closed", fds_nobody_asked_for_are_closed },
+		 { "access_may_span_adjacent_pools", access_may_span_adjacent_pools },
+		 { "memory_is_served_until_the_unmap_is_answered",
+		   memory_is_served_until_the_unmap_is_answered }, )

@@ -406,9 +406,8 @@ static void broken_capability_chains_are_eproto(void)
 static void impossible_areas_are_left_out(void)
 {
 	const uint64_t areas[][2] = {
-		{ 0x1000, 0x800 },  { 0x1800, 0x1000 },
-		{ 0x4000, 0x1000 }, { 0x3000, 0x2000 },
-		{ 0x1000, 0 },	    { 0xfffffffffffff000, 0x2000 },
+		{ 0x1000, 0x800 },  { 0x1800, 0x1000 }, { 0x4000, 0x1000 },
+		{ 0x3000, 0x2000 }, { 0x1000, 0 },	{ 0xfffffffffffff000, 0x2000 },
 		{ 0x2000, 0x1000 },
 	};
 
@@ -481,21 +480,20 @@ static void an_answer_that_grows_is_eproto(void)
 }
 
 BH_SUITE_FIXTURE("io_vfu open", fixture_setup, fixture_teardown,
-	{ "open_learns_the_device", open_learns_the_device },
-	{ "paths_that_are_no_server", paths_that_are_no_server },
-	{ "silence_is_ebusy", silence_is_ebusy },
-	{ "peers_that_do_not_speak_it_are_eproto", peers_that_do_not_speak_it_are_eproto },
-	{ "bad_versions_are_eproto", bad_versions_are_eproto },
-	{ "another_major_is_eproto", another_major_is_eproto },
-	{ "version_without_json_means_defaults", version_without_json_means_defaults },
-	{ "twin_socket_is_not_offered_when_off", twin_socket_is_not_offered_when_off },
-	{ "nonsense_on_the_way_fails_the_open", nonsense_on_the_way_fails_the_open },
-	{ "not_a_pci_device_is_eproto", not_a_pci_device_is_eproto },
-	{ "without_sparse_areas_all_is_mappable", without_sparse_areas_all_is_mappable },
-	{ "capability_chain_is_followed", capability_chain_is_followed },
-	{ "broken_capability_chains_are_eproto", broken_capability_chains_are_eproto },
-	{ "impossible_areas_are_left_out", impossible_areas_are_left_out },
-	{ "files_that_cannot_hold_the_region", files_that_cannot_hold_the_region },
-	{ "more_room_is_given_once", more_room_is_given_once },
-	{ "an_answer_that_grows_is_eproto", an_answer_that_grows_is_eproto },
-)
+		 { "open_learns_the_device", open_learns_the_device },
+		 { "paths_that_are_no_server", paths_that_are_no_server },
+		 { "silence_is_ebusy", silence_is_ebusy },
+		 { "peers_that_do_not_speak_it_are_eproto", peers_that_do_not_speak_it_are_eproto },
+		 { "bad_versions_are_eproto", bad_versions_are_eproto },
+		 { "another_major_is_eproto", another_major_is_eproto },
+		 { "version_without_json_means_defaults", version_without_json_means_defaults },
+		 { "twin_socket_is_not_offered_when_off", twin_socket_is_not_offered_when_off },
+		 { "nonsense_on_the_way_fails_the_open", nonsense_on_the_way_fails_the_open },
+		 { "not_a_pci_device_is_eproto", not_a_pci_device_is_eproto },
+		 { "without_sparse_areas_all_is_mappable", without_sparse_areas_all_is_mappable },
+		 { "capability_chain_is_followed", capability_chain_is_followed },
+		 { "broken_capability_chains_are_eproto", broken_capability_chains_are_eproto },
+		 { "impossible_areas_are_left_out", impossible_areas_are_left_out },
+		 { "files_that_cannot_hold_the_region", files_that_cannot_hold_the_region },
+		 { "more_room_is_given_once", more_room_is_given_once },
+		 { "an_answer_that_grows_is_eproto", an_answer_that_grows_is_eproto }, )

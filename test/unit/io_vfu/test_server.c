@@ -142,8 +142,12 @@ static int server_start(void)
 {
 	static const struct bh_vfu_area doorbells = { .offset = 0x1000, .len = 0x1000 };
 	struct bh_vfu_server_opts o;
-	struct bh_vfu_io_fd io = { .region = 0, .offset = 0x2000, .len = 4, .eventfd = rig.kick_fd,
-				   .shadow_fd = rig.shadow_fd, .shadow_offset = 0x40 };
+	struct bh_vfu_io_fd io = { .region = 0,
+				   .offset = 0x2000,
+				   .len = 4,
+				   .eventfd = rig.kick_fd,
+				   .shadow_fd = rig.shadow_fd,
+				   .shadow_offset = 0x40 };
 
 	bh_vfu_server_opts_init(&o);
 	o.path = rig.path;
@@ -282,9 +286,9 @@ static void memory_moves_in_every_access_mode(void)
 
 			for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 				memset(p, 0xee, JOB_MAX + 64);
-				CU_ASSERT_EQUAL(run_job(dev, (uintptr_t)p + 3, lens[i],
-							(uint32_t)i + 1),
-						0);
+				CU_ASSERT_EQUAL(
+					run_job(dev, (uintptr_t)p + 3, lens[i], (uint32_t)i + 1),
+					0);
 				CU_ASSERT_EQUAL(p[2], 0xee);
 				CU_ASSERT_EQUAL(p[3], i + 1);
 				CU_ASSERT_EQUAL(p[3 + lens[i] - 1], i + 1);
@@ -421,14 +425,14 @@ static void a_device_that_keeps_memory_is_declared_gone(void)
 }
 
 BH_SUITE_FIXTURE("io_vfu server", setup, teardown,
-	{ "device_is_what_the_server_says", device_is_what_the_server_says },
-	{ "memory_moves_in_every_access_mode", memory_moves_in_every_access_mode },
-	{ "pools_come_and_go", pools_come_and_go },
-	{ "doorbell_page_is_shared", doorbell_page_is_shared },
-	{ "io_fds_kick_and_tell", io_fds_kick_and_tell },
-	{ "interrupts_arrive_unless_masked", interrupts_arrive_unless_masked },
-	{ "a_second_client_is_told_that_it_is_busy", a_second_client_is_told_that_it_is_busy },
-	{ "a_device_comes_back_with_its_server", a_device_comes_back_with_its_server },
-	{ "a_device_that_keeps_memory_is_declared_gone",
-	  a_device_that_keeps_memory_is_declared_gone },
-)
+		 { "device_is_what_the_server_says", device_is_what_the_server_says },
+		 { "memory_moves_in_every_access_mode", memory_moves_in_every_access_mode },
+		 { "pools_come_and_go", pools_come_and_go },
+		 { "doorbell_page_is_shared", doorbell_page_is_shared },
+		 { "io_fds_kick_and_tell", io_fds_kick_and_tell },
+		 { "interrupts_arrive_unless_masked", interrupts_arrive_unless_masked },
+		 { "a_second_client_is_told_that_it_is_busy",
+		   a_second_client_is_told_that_it_is_busy },
+		 { "a_device_comes_back_with_its_server", a_device_comes_back_with_its_server },
+		 { "a_device_that_keeps_memory_is_declared_gone",
+		   a_device_that_keeps_memory_is_declared_gone }, )

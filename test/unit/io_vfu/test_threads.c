@@ -104,6 +104,5 @@ static void a_loss_ends_every_wait(void)
 }
 
 BH_SUITE_FIXTURE("io_vfu threads", fixture_setup, fixture_teardown,
-	{ "replies_find_their_askers", replies_find_their_askers },
-	{ "a_loss_ends_every_wait", a_loss_ends_every_wait },
-)
+		 { "replies_find_their_askers", replies_find_their_askers },
+		 { "a_loss_ends_every_wait", a_loss_ends_every_wait }, )

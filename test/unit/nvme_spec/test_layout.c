@@ -12,8 +12,10 @@
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* first and last are the bit numbers the specification gives. */
-#define FIELD(name, first, last) \
-	{ #name, BH_NVME_##name##_SHIFT, (uint64_t)BH_NVME_##name##_MASK, first, last }
+#define FIELD(name, first, last)                                                            \
+	{                                                                                   \
+#name, BH_NVME_##name##_SHIFT, (uint64_t)BH_NVME_##name##_MASK, first, last \
+	}
 
 static const struct {
 	const char *name;
@@ -21,29 +23,29 @@ static const struct {
 	uint64_t mask;
 	unsigned int first, last;
 } fields[] = {
-	FIELD(CAP_MQES, 0, 15),	    FIELD(CAP_CQR, 16, 16),	FIELD(CAP_AMS, 17, 18),
-	FIELD(CAP_TO, 24, 31),	    FIELD(CAP_DSTRD, 32, 35),	FIELD(CAP_NSSRS, 36, 36),
-	FIELD(CAP_CSS, 37, 44),	    FIELD(CAP_BPS, 45, 45),	FIELD(CAP_CPS, 46, 47),
-	FIELD(CAP_MPSMIN, 48, 51),  FIELD(CAP_MPSMAX, 52, 55),	FIELD(CAP_PMRS, 56, 56),
-	FIELD(CAP_CMBS, 57, 57),    FIELD(CAP_NSSS, 58, 58),	FIELD(CAP_CRMS, 59, 60),
-	FIELD(VS_TER, 0, 7),	    FIELD(VS_MNR, 8, 15),	FIELD(VS_MJR, 16, 31),
-	FIELD(CC_EN, 0, 0),	    FIELD(CC_CSS, 4, 6),	FIELD(CC_MPS, 7, 10),
-	FIELD(CC_AMS, 11, 13),	    FIELD(CC_SHN, 14, 15),	FIELD(CC_IOSQES, 16, 19),
-	FIELD(CC_IOCQES, 20, 23),   FIELD(CC_CRIME, 24, 24),	FIELD(CSTS_RDY, 0, 0),
-	FIELD(CSTS_CFS, 1, 1),	    FIELD(CSTS_SHST, 2, 3),	FIELD(CSTS_NSSRO, 4, 4),
-	FIELD(CSTS_PP, 5, 5),	    FIELD(CSTS_ST, 6, 6),	FIELD(AQA_ASQS, 0, 11),
-	FIELD(AQA_ACQS, 16, 27),    FIELD(CRTO_CRWMT, 0, 15),	FIELD(CRTO_CRIMT, 16, 31),
-	FIELD(CMBLOC_BIR, 0, 2),    FIELD(CMBLOC_CQMMS, 3, 3),	FIELD(CMBLOC_CQPDS, 4, 4),
+	FIELD(CAP_MQES, 0, 15),	    FIELD(CAP_CQR, 16, 16),	 FIELD(CAP_AMS, 17, 18),
+	FIELD(CAP_TO, 24, 31),	    FIELD(CAP_DSTRD, 32, 35),	 FIELD(CAP_NSSRS, 36, 36),
+	FIELD(CAP_CSS, 37, 44),	    FIELD(CAP_BPS, 45, 45),	 FIELD(CAP_CPS, 46, 47),
+	FIELD(CAP_MPSMIN, 48, 51),  FIELD(CAP_MPSMAX, 52, 55),	 FIELD(CAP_PMRS, 56, 56),
+	FIELD(CAP_CMBS, 57, 57),    FIELD(CAP_NSSS, 58, 58),	 FIELD(CAP_CRMS, 59, 60),
+	FIELD(VS_TER, 0, 7),	    FIELD(VS_MNR, 8, 15),	 FIELD(VS_MJR, 16, 31),
+	FIELD(CC_EN, 0, 0),	    FIELD(CC_CSS, 4, 6),	 FIELD(CC_MPS, 7, 10),
+	FIELD(CC_AMS, 11, 13),	    FIELD(CC_SHN, 14, 15),	 FIELD(CC_IOSQES, 16, 19),
+	FIELD(CC_IOCQES, 20, 23),   FIELD(CC_CRIME, 24, 24),	 FIELD(CSTS_RDY, 0, 0),
+	FIELD(CSTS_CFS, 1, 1),	    FIELD(CSTS_SHST, 2, 3),	 FIELD(CSTS_NSSRO, 4, 4),
+	FIELD(CSTS_PP, 5, 5),	    FIELD(CSTS_ST, 6, 6),	 FIELD(AQA_ASQS, 0, 11),
+	FIELD(AQA_ACQS, 16, 27),    FIELD(CRTO_CRWMT, 0, 15),	 FIELD(CRTO_CRIMT, 16, 31),
+	FIELD(CMBLOC_BIR, 0, 2),    FIELD(CMBLOC_CQMMS, 3, 3),	 FIELD(CMBLOC_CQPDS, 4, 4),
 	FIELD(CMBLOC_CDPMLS, 5, 5), FIELD(CMBLOC_CDPCILS, 6, 6), FIELD(CMBLOC_CDMMMS, 7, 7),
-	FIELD(CMBLOC_CQDA, 8, 8),   FIELD(CMBLOC_OFST, 12, 31), FIELD(CMBSZ_SQS, 0, 0),
-	FIELD(CMBSZ_CQS, 1, 1),	    FIELD(CMBSZ_LISTS, 2, 2),	FIELD(CMBSZ_RDS, 3, 3),
-	FIELD(CMBSZ_WDS, 4, 4),	    FIELD(CMBSZ_SZU, 8, 11),	FIELD(CMBSZ_SZ, 12, 31),
-	FIELD(CMBMSC_CRE, 0, 0),    FIELD(CMBMSC_CMSE, 1, 1),	FIELD(CMBMSC_CBA, 12, 63),
-	FIELD(QUEUE_QID, 0, 15),    FIELD(QUEUE_QSIZE, 16, 31), FIELD(QUEUE_QPRIO, 1, 2),
-	FIELD(QUEUE_CQID, 16, 31),  FIELD(QUEUE_IV, 16, 31),	FIELD(GLP_LSP, 8, 14),
-	FIELD(GLP_NUMDL, 16, 31),   FIELD(IO_NLB, 0, 15),	FIELD(IO_DTYPE, 20, 23),
-	FIELD(AER_TYPE, 0, 2),	    FIELD(AER_INFO, 8, 15),	FIELD(AER_LID, 16, 23),
-	FIELD(EFFECT_CSE, 16, 18),  FIELD(EFFECT_CSP, 20, 31),	FIELD(FORMAT_PI, 5, 7),
+	FIELD(CMBLOC_CQDA, 8, 8),   FIELD(CMBLOC_OFST, 12, 31),	 FIELD(CMBSZ_SQS, 0, 0),
+	FIELD(CMBSZ_CQS, 1, 1),	    FIELD(CMBSZ_LISTS, 2, 2),	 FIELD(CMBSZ_RDS, 3, 3),
+	FIELD(CMBSZ_WDS, 4, 4),	    FIELD(CMBSZ_SZU, 8, 11),	 FIELD(CMBSZ_SZ, 12, 31),
+	FIELD(CMBMSC_CRE, 0, 0),    FIELD(CMBMSC_CMSE, 1, 1),	 FIELD(CMBMSC_CBA, 12, 63),
+	FIELD(QUEUE_QID, 0, 15),    FIELD(QUEUE_QSIZE, 16, 31),	 FIELD(QUEUE_QPRIO, 1, 2),
+	FIELD(QUEUE_CQID, 16, 31),  FIELD(QUEUE_IV, 16, 31),	 FIELD(GLP_LSP, 8, 14),
+	FIELD(GLP_NUMDL, 16, 31),   FIELD(IO_NLB, 0, 15),	 FIELD(IO_DTYPE, 20, 23),
+	FIELD(AER_TYPE, 0, 2),	    FIELD(AER_INFO, 8, 15),	 FIELD(AER_LID, 16, 23),
+	FIELD(EFFECT_CSE, 16, 18),  FIELD(EFFECT_CSP, 20, 31),	 FIELD(FORMAT_PI, 5, 7),
 	FIELD(FORMAT_SES, 9, 11),   FIELD(FORMAT_LBAFU, 12, 13),
 };
 
@@ -174,15 +176,14 @@ static void opcodes_tell_the_direction(void)
 }
 
 BH_SUITE("nvme_layout",
-	{ "fields_are_where_the_specification_has_them",
-	  fields_are_where_the_specification_has_them },
-	{ "get_takes_out_what_set_put_in", get_takes_out_what_set_put_in },
-	{ "set_cuts_what_does_not_fit", set_cuts_what_does_not_fit },
-	{ "enabling_value_of_cc_is_the_usual_one", enabling_value_of_cc_is_the_usual_one },
-	{ "versions_are_major_minor_tertiary", versions_are_major_minor_tertiary },
-	{ "doorbells_follow_the_stride", doorbells_follow_the_stride },
-	{ "command_bytes_land_in_their_fields", command_bytes_land_in_their_fields },
-	{ "completion_status_leaves_the_phase_out", completion_status_leaves_the_phase_out },
-	{ "format_index_is_in_two_parts", format_index_is_in_two_parts },
-	{ "opcodes_tell_the_direction", opcodes_tell_the_direction },
-)
+	 { "fields_are_where_the_specification_has_them",
+	   fields_are_where_the_specification_has_them },
+	 { "get_takes_out_what_set_put_in", get_takes_out_what_set_put_in },
+	 { "set_cuts_what_does_not_fit", set_cuts_what_does_not_fit },
+	 { "enabling_value_of_cc_is_the_usual_one", enabling_value_of_cc_is_the_usual_one },
+	 { "versions_are_major_minor_tertiary", versions_are_major_minor_tertiary },
+	 { "doorbells_follow_the_stride", doorbells_follow_the_stride },
+	 { "command_bytes_land_in_their_fields", command_bytes_land_in_their_fields },
+	 { "completion_status_leaves_the_phase_out", completion_status_leaves_the_phase_out },
+	 { "format_index_is_in_two_parts", format_index_is_in_two_parts },
+	 { "opcodes_tell_the_direction", opcodes_tell_the_direction }, )

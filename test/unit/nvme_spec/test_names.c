@@ -6,15 +6,13 @@
 
 #include <bellhop/nvme_spec.h>
 
-static bool
-named(const char *text)
+static bool named(const char *text)
 {
 	return strncmp(text, "Unknown", 7) != 0 && strncmp(text, "Vendor Specific", 15) != 0;
 }
 
 /* How many of the first `count` numbers have a name of their own; all must have some text. */
-static unsigned int
-count_named(const char *(*str)(uint8_t), unsigned int count)
+static unsigned int count_named(const char *(*str)(uint8_t), unsigned int count)
 {
 	unsigned int n = 0;
 
@@ -151,14 +149,12 @@ static void status_fmt_max_holds_every_status(void)
 	CU_ASSERT(longest < BH_NVME_STATUS_FMT_MAX);
 }
 
-BH_SUITE("nvme_names",
-	{ "every_number_has_its_name", every_number_has_its_name },
-	{ "every_status_has_its_name", every_status_has_its_name },
-	{ "names_are_those_of_the_specification", names_are_those_of_the_specification },
-	{ "numbers_without_a_name_are_vendor_or_unknown",
-	  numbers_without_a_name_are_vendor_or_unknown },
-	{ "status_name_ignores_the_upper_bits", status_name_ignores_the_upper_bits },
-	{ "status_fmt_tells_code_and_bits", status_fmt_tells_code_and_bits },
-	{ "status_fmt_stays_in_its_buffer", status_fmt_stays_in_its_buffer },
-	{ "status_fmt_max_holds_every_status", status_fmt_max_holds_every_status },
-)
+BH_SUITE("nvme_names", { "every_number_has_its_name", every_number_has_its_name },
+	 { "every_status_has_its_name", every_status_has_its_name },
+	 { "names_are_those_of_the_specification", names_are_those_of_the_specification },
+	 { "numbers_without_a_name_are_vendor_or_unknown",
+	   numbers_without_a_name_are_vendor_or_unknown },
+	 { "status_name_ignores_the_upper_bits", status_name_ignores_the_upper_bits },
+	 { "status_fmt_tells_code_and_bits", status_fmt_tells_code_and_bits },
+	 { "status_fmt_stays_in_its_buffer", status_fmt_stays_in_its_buffer },
+	 { "status_fmt_max_holds_every_status", status_fmt_max_holds_every_status }, )

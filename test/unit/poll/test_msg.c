@@ -247,12 +247,11 @@ static void unsent_messages_run_at_destroy(void)
 	CU_ASSERT_EQUAL(n, 2);
 }
 
-BH_SUITE("msg",
-	{ "every_message_once_in_order_asleep", every_message_once_in_order_asleep },
-	{ "every_message_once_in_order_spinning", every_message_once_in_order_spinning },
-	{ "every_message_once_in_order_dozing", every_message_once_in_order_dozing },
-	{ "message_is_reused_inside_fn", message_is_reused_inside_fn },
-	{ "call_waits_and_nests", call_waits_and_nests },
-	{ "call_is_direct_when_not_started", call_is_direct_when_not_started },
-	{ "calls_survive_stop_and_start", calls_survive_stop_and_start },
-	{ "unsent_messages_run_at_destroy", unsent_messages_run_at_destroy })
+BH_SUITE("msg", { "every_message_once_in_order_asleep", every_message_once_in_order_asleep },
+	 { "every_message_once_in_order_spinning", every_message_once_in_order_spinning },
+	 { "every_message_once_in_order_dozing", every_message_once_in_order_dozing },
+	 { "message_is_reused_inside_fn", message_is_reused_inside_fn },
+	 { "call_waits_and_nests", call_waits_and_nests },
+	 { "call_is_direct_when_not_started", call_is_direct_when_not_started },
+	 { "calls_survive_stop_and_start", calls_survive_stop_and_start },
+	 { "unsent_messages_run_at_destroy", unsent_messages_run_at_destroy })

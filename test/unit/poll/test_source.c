@@ -323,14 +323,15 @@ static void destroy_removes_what_is_left(void)
 }
 
 BH_SUITE_FIXTURE("source", setup, teardown,
-	{ "fds_wake_a_sleeping_reactor", fds_wake_a_sleeping_reactor },
-	{ "fds_are_served_while_spinning", fds_are_served_while_spinning },
-	{ "fds_are_level_triggered_and_modified", fds_are_level_triggered_and_modified },
-	{ "sources_are_removed_while_dispatched", sources_are_removed_while_dispatched },
-	{ "timers_fire_in_order_of_time", timers_fire_in_order_of_time },
-	{ "timers_are_moved_and_cancelled", timers_are_moved_and_cancelled },
-	{ "timers_are_destroyed_while_firing", timers_are_destroyed_while_firing },
-	{ "timer_set_from_its_callback_waits_a_pass", timer_set_from_its_callback_waits_a_pass },
-	{ "timer_wakes_a_sleeping_reactor", timer_wakes_a_sleeping_reactor },
-	{ "timer_fires_in_a_spinning_reactor", timer_fires_in_a_spinning_reactor },
-	{ "destroy_removes_what_is_left", destroy_removes_what_is_left })
+		 { "fds_wake_a_sleeping_reactor", fds_wake_a_sleeping_reactor },
+		 { "fds_are_served_while_spinning", fds_are_served_while_spinning },
+		 { "fds_are_level_triggered_and_modified", fds_are_level_triggered_and_modified },
+		 { "sources_are_removed_while_dispatched", sources_are_removed_while_dispatched },
+		 { "timers_fire_in_order_of_time", timers_fire_in_order_of_time },
+		 { "timers_are_moved_and_cancelled", timers_are_moved_and_cancelled },
+		 { "timers_are_destroyed_while_firing", timers_are_destroyed_while_firing },
+		 { "timer_set_from_its_callback_waits_a_pass",
+		   timer_set_from_its_callback_waits_a_pass },
+		 { "timer_wakes_a_sleeping_reactor", timer_wakes_a_sleeping_reactor },
+		 { "timer_fires_in_a_spinning_reactor", timer_fires_in_a_spinning_reactor },
+		 { "destroy_removes_what_is_left", destroy_removes_what_is_left })

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The I/O plane between fakes: a control plane that notes what it is told, interrupts that are counted, and a host that is
- * this program, with its memory in a memfd reached in any mode. One thread steps everything. For one test program each: it
- * defines functions.
+ * The I/O plane between fakes: a control plane that notes what it is told, interrupts that are
+ * counted, and a host that is this program, with its memory in a memfd reached in any mode. One
+ * thread steps everything. For one test program each: it defines functions.
  */
 #ifndef TEST_TARGET_NVME_IO_RIG_H
 #define TEST_TARGET_NVME_IO_RIG_H
@@ -24,8 +24,8 @@
 #define RIG_DATA_BYTES (4u << 20)
 #define RIG_BYTES (RIG_RINGS_BYTES + RIG_DATA_BYTES)
 #define RIG_DATA_AT RIG_RINGS_BYTES
-#define RIG_SQ(q) ((q) * 0x20000u) /* q from 1 */
-#define RIG_CQ(q) ((q) * 0x20000u + 0x10000u)
+#define RIG_SQ(q) ((q)*0x20000u) /* q from 1 */
+#define RIG_CQ(q) ((q)*0x20000u + 0x10000u)
 #define RIG_SHADOW 0xc0000u
 #define RIG_EVENT 0xc1000u
 #define RIG_LISTS 0xd0000u
@@ -211,7 +211,8 @@ static inline void rig_map(uint64_t at, uint64_t len, enum bh_cmem_mode mode)
 	int fd = mode == BH_CMEM_MESSAGE ? -1 : dup(rig.fd);
 
 	CU_ASSERT_EQUAL(bh_cmem_add(&rig.cmem, RIG_IOVA + at, len,
-				    BH_CMEM_PROT_READ | BH_CMEM_PROT_WRITE, mode, fd, at), 0);
+				    BH_CMEM_PROT_READ | BH_CMEM_PROT_WRITE, mode, fd, at),
+			0);
 }
 
 static inline void *rig_at(uint64_t at)
@@ -253,7 +254,8 @@ static inline void rig_open(enum bh_cmem_mode rings, enum bh_cmem_mode data, uns
 	CU_ASSERT_EQUAL(tn_io_create(&rig.ctrl, rig.threads, threads), 0);
 }
 
-static inline void rig_ns(uint32_t nsid, const struct bh_blk_type *type, const char *arg, uint32_t bs)
+static inline void rig_ns(uint32_t nsid, const struct bh_blk_type *type, const char *arg,
+			  uint32_t bs)
 {
 	struct bh_blk_spec spec = { .arg = arg, .block_size = bs };
 	struct tn_ns *ns = &rig.ns[nsid];
@@ -300,8 +302,11 @@ static inline void rig_close(void)
 
 static inline void rig_queue(uint16_t qid, uint32_t entries, bool interrupt)
 {
-	struct tn_queue_params p = { .qid = qid, .cqid = qid, .entries = entries,
-				     .iova = RIG_IOVA + RIG_CQ(qid), .interrupt = interrupt,
+	struct tn_queue_params p = { .qid = qid,
+				     .cqid = qid,
+				     .entries = entries,
+				     .iova = RIG_IOVA + RIG_CQ(qid),
+				     .interrupt = interrupt,
 				     .vector = qid };
 
 	memset(rig_at(RIG_SQ(qid)), 0, 0x20000);

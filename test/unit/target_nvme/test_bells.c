@@ -111,7 +111,5 @@ static void drained_eventfd_blocks_nobody(void)
 	rig_close();
 }
 
-BH_SUITE("bells",
-	{ "full_ring_wakes", full_ring_wakes },
-	{ "drained_eventfd_blocks_nobody", drained_eventfd_blocks_nobody },
-)
+BH_SUITE("bells", { "full_ring_wakes", full_ring_wakes },
+	 { "drained_eventfd_blocks_nobody", drained_eventfd_blocks_nobody }, )

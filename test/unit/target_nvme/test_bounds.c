@@ -211,11 +211,9 @@ static void fatal_gives_namespaces_back(void)
 	rig_close();
 }
 
-BH_SUITE("bounds",
-	{ "zeroes_take_turns", zeroes_take_turns },
-	{ "discards_take_turns", discards_take_turns },
-	{ "large_commands_end_a_visit", large_commands_end_a_visit },
-	{ "buffers_are_bounded", buffers_are_bounded },
-	{ "unmapped_while_waiting_for_the_store", unmapped_while_waiting_for_the_store },
-	{ "fatal_gives_namespaces_back", fatal_gives_namespaces_back },
-)
+BH_SUITE("bounds", { "zeroes_take_turns", zeroes_take_turns },
+	 { "discards_take_turns", discards_take_turns },
+	 { "large_commands_end_a_visit", large_commands_end_a_visit },
+	 { "buffers_are_bounded", buffers_are_bounded },
+	 { "unmapped_while_waiting_for_the_store", unmapped_while_waiting_for_the_store },
+	 { "fatal_gives_namespaces_back", fatal_gives_namespaces_back }, )

@@ -248,16 +248,13 @@ static void destroy_in_order(void)
 	CU_ASSERT_EQUAL(rig_open(&opts, BH_CMEM_MAPPED), 0);
 }
 
-BH_SUITE_FIXTURE("target_nvme_event", setup, rig_teardown,
-	{ "limit", limit },
-	{ "masked_until_read", masked_until_read },
-	{ "waits_for_a_request", waits_for_a_request },
-	{ "types_mask_each_for_itself", types_mask_each_for_itself },
-	{ "changed_namespaces", changed_namespaces },
-	{ "list_survives_a_failed_read", list_survives_a_failed_read },
-	{ "disabled_notices_are_silent", disabled_notices_are_silent },
-	{ "temperature", temperature },
-	{ "reset_forgets_events", reset_forgets_events },
-	{ "store_without_a_channel", store_without_a_channel },
-	{ "destroy_in_order", destroy_in_order },
-)
+BH_SUITE_FIXTURE("target_nvme_event", setup, rig_teardown, { "limit", limit },
+		 { "masked_until_read", masked_until_read },
+		 { "waits_for_a_request", waits_for_a_request },
+		 { "types_mask_each_for_itself", types_mask_each_for_itself },
+		 { "changed_namespaces", changed_namespaces },
+		 { "list_survives_a_failed_read", list_survives_a_failed_read },
+		 { "disabled_notices_are_silent", disabled_notices_are_silent },
+		 { "temperature", temperature }, { "reset_forgets_events", reset_forgets_events },
+		 { "store_without_a_channel", store_without_a_channel },
+		 { "destroy_in_order", destroy_in_order }, )

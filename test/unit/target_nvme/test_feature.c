@@ -208,11 +208,8 @@ static void data_that_does_not_come(void)
 	CU_ASSERT_EQUAL(attr, 0);
 }
 
-BH_SUITE_FIXTURE("target_nvme_feature", setup, rig_teardown,
-	{ "values", values },
-	{ "refusals", refusals },
-	{ "error_recovery_is_a_namespaces", error_recovery_is_a_namespaces },
-	{ "timestamp_counts", timestamp_counts },
-	{ "host_behavior", host_behavior },
-	{ "data_that_does_not_come", data_that_does_not_come },
-)
+BH_SUITE_FIXTURE("target_nvme_feature", setup, rig_teardown, { "values", values },
+		 { "refusals", refusals },
+		 { "error_recovery_is_a_namespaces", error_recovery_is_a_namespaces },
+		 { "timestamp_counts", timestamp_counts }, { "host_behavior", host_behavior },
+		 { "data_that_does_not_come", data_that_does_not_come }, )

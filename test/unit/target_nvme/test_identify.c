@@ -265,12 +265,9 @@ static void smart_counts(void)
 }
 
 BH_SUITE_FIXTURE("target_nvme_identify", setup, rig_teardown,
-	{ "what_each_cns_takes", what_each_cns_takes },
-	{ "controller", controller },
-	{ "logs_agree", logs_agree },
-	{ "namespaces", namespaces },
-	{ "identity_survives_a_restart", identity_survives_a_restart },
-	{ "log_offsets", log_offsets },
-	{ "error_log_is_newest_first", error_log_is_newest_first },
-	{ "smart_counts", smart_counts },
-)
+		 { "what_each_cns_takes", what_each_cns_takes }, { "controller", controller },
+		 { "logs_agree", logs_agree }, { "namespaces", namespaces },
+		 { "identity_survives_a_restart", identity_survives_a_restart },
+		 { "log_offsets", log_offsets },
+		 { "error_log_is_newest_first", error_log_is_newest_first },
+		 { "smart_counts", smart_counts }, )

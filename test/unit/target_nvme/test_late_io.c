@@ -8,8 +8,8 @@ static void send_reads(unsigned int n, uint32_t blocks)
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, i, blocks,
-						 RIG_DATA_AT + i * 0x4000ull);
+		struct bh_nvme_cmd cmd =
+			rig_cmd(BH_NVME_CMD_READ, i, blocks, RIG_DATA_AT + i * 0x4000ull);
 
 		cmd.cid = (uint16_t)(100 + i);
 		rig_put(q, &cmd);
@@ -116,7 +116,9 @@ static void ranges_one_after_another(void)
 /* More requests than the completion queue holds; and none has a slot of its own before its turn. */
 static void completions_wait_for_room(void)
 {
-	struct tn_queue_params p = { .qid = 2, .cqid = 1, .entries = 32, .iova = RIG_IOVA + RIG_SQ(2) };
+	struct tn_queue_params p = {
+		.qid = 2, .cqid = 1, .entries = 32, .iova = RIG_IOVA + RIG_SQ(2)
+	};
 	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
 	struct rig_queue *q = &rig.q[1];
 	struct bh_nvme_cpl *ring;
@@ -153,7 +155,8 @@ static void completions_wait_for_room(void)
 	rig_close();
 }
 
-/* The store holds everything for half a minute; nothing waits for it, nothing is written afterwards. */
+/* The store holds everything for half a minute; nothing waits for it, nothing is written
+ * afterwards. */
 static void reset_leaves_requests_behind(const char *store)
 {
 	unsigned int dones;
@@ -222,7 +225,8 @@ static void memory_that_moves_is_found_again(void)
 	rig_queue(1, 64, true);
 	memset(rig_at(RIG_DATA_AT), 0x44, 4096);
 	send_reads(1, 8);
-	tn_io_gate(&rig.ctrl, TN_GATE_TABLE, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES, rig_done_void, NULL);
+	tn_io_gate(&rig.ctrl, TN_GATE_TABLE, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES, rig_done_void,
+		   NULL);
 	CU_ASSERT_EQUAL(bh_cmem_del(&rig.cmem, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES), 0);
 	rig_map(RIG_DATA_AT, 0x10000, BH_CMEM_MAPPED);
 	tn_io_ungate(&rig.ctrl);
@@ -413,17 +417,15 @@ static void rings_outlive_gates(void)
 	rig_close();
 }
 
-BH_SUITE("late_io",
-	{ "data_out_of_order", data_out_of_order },
-	{ "ranges_one_after_another", ranges_one_after_another },
-	{ "completions_wait_for_room", completions_wait_for_room },
-	{ "reset_leaves_bounced_behind", reset_leaves_bounced_behind },
-	{ "reset_cancels_direct", reset_cancels_direct },
-	{ "unmap_of_a_buffer_is_a_transfer_error", unmap_of_a_buffer_is_a_transfer_error },
-	{ "memory_that_moves_is_found_again", memory_that_moves_is_found_again },
-	{ "queue_deletion_ends_commands", queue_deletion_ends_commands },
-	{ "abort_ends_a_read", abort_ends_a_read },
-	{ "namespace_goes_with_its_requests", namespace_goes_with_its_requests },
-	{ "transfers_outlive_gates", transfers_outlive_gates },
-	{ "rings_outlive_gates", rings_outlive_gates },
-)
+BH_SUITE("late_io", { "data_out_of_order", data_out_of_order },
+	 { "ranges_one_after_another", ranges_one_after_another },
+	 { "completions_wait_for_room", completions_wait_for_room },
+	 { "reset_leaves_bounced_behind", reset_leaves_bounced_behind },
+	 { "reset_cancels_direct", reset_cancels_direct },
+	 { "unmap_of_a_buffer_is_a_transfer_error", unmap_of_a_buffer_is_a_transfer_error },
+	 { "memory_that_moves_is_found_again", memory_that_moves_is_found_again },
+	 { "queue_deletion_ends_commands", queue_deletion_ends_commands },
+	 { "abort_ends_a_read", abort_ends_a_read },
+	 { "namespace_goes_with_its_requests", namespace_goes_with_its_requests },
+	 { "transfers_outlive_gates", transfers_outlive_gates },
+	 { "rings_outlive_gates", rings_outlive_gates }, )

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The I/O plane with synchronous stores: commands and their errors, rings, doorbells, interrupts, gates. */
+/* The I/O plane with synchronous stores: commands and their errors, rings, doorbells, interrupts,
+ * gates. */
 #include "io_rig.h"
 
 static void fill(uint8_t *p, size_t len, uint32_t seed)
@@ -20,7 +21,8 @@ static void data_round(uint32_t bs)
 
 	for (i = 0; i < 5; i++) {
 		for (o = 0; o < 3; o++) {
-			uint64_t at = RIG_DATA_AT + offsets[o], back = RIG_DATA_AT + (2u << 20) + offsets[o];
+			uint64_t at = RIG_DATA_AT + offsets[o],
+				 back = RIG_DATA_AT + (2u << 20) + offsets[o];
 			uint32_t len = lens[i], blocks = len / bs, pages;
 			struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_WRITE, 3, blocks, at);
 
@@ -113,12 +115,12 @@ static void commands_are_checked(void)
 	struct check c[64];
 	unsigned int i, n = 0, failed = 0;
 
-#define CHECK(sf, ...)                                                                             \
-	do {                                                                                       \
-		struct bh_nvme_cmd *cmd = &c[n].cmd;                                               \
-		*cmd = ok;                                                                         \
-		__VA_ARGS__;                                                                       \
-		c[n++].status = (sf);                                                              \
+#define CHECK(sf, ...)                               \
+	do {                                         \
+		struct bh_nvme_cmd *cmd = &c[n].cmd; \
+		*cmd = ok;                           \
+		__VA_ARGS__;                         \
+		c[n++].status = (sf);                \
 	} while (0)
 #define BAD(sc, ...) CHECK(TN_SF(BH_NVME_SC_##sc), __VA_ARGS__)
 
@@ -214,9 +216,11 @@ static void rings_wrap_and_fill(void)
 		while (got < 500) {
 			struct bh_nvme_cpl cpl;
 
-			/* The SQ has room by SQHD; completions are not taken until nothing moves. */
+			/* The SQ has room by SQHD; completions are not taken until nothing moves.
+			 */
 			while (sent < 500 && (q->tail + 1) % entries != q->sqhd) {
-				struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, sent, 1, RIG_DATA_AT);
+				struct bh_nvme_cmd cmd =
+					rig_cmd(BH_NVME_CMD_READ, sent, 1, RIG_DATA_AT);
 
 				cmd.cid = (uint16_t)sent++;
 				rig_put(q, &cmd);
@@ -244,7 +248,9 @@ static void rings_wrap_and_fill(void)
 static void full_completion_queue_waits(void)
 {
 	struct rig_queue *q = &rig.q[1];
-	struct tn_queue_params p = { .qid = 2, .cqid = 1, .entries = 16, .iova = RIG_IOVA + RIG_SQ(2) };
+	struct tn_queue_params p = {
+		.qid = 2, .cqid = 1, .entries = 16, .iova = RIG_IOVA + RIG_SQ(2)
+	};
 	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
 	struct bh_nvme_cpl cpl, *ring;
 	unsigned int i, got = 0;
@@ -402,7 +408,8 @@ static void shadows_trap_never_while_polled(void)
 static void shadows_are_checked(void)
 {
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_FILE, 1, BH_DOORBELLS_MAPPED);
-	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW + 8, RIG_IOVA + RIG_EVENT, rig_done, NULL);
+	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW + 8, RIG_IOVA + RIG_EVENT, rig_done,
+			 NULL);
 	CU_ASSERT_EQUAL(rig.status, TN_SF(BH_NVME_SC_INVALID_FIELD));
 	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, 0, rig_done, NULL);
 	CU_ASSERT_EQUAL(rig.status, TN_SF(BH_NVME_SC_INVALID_FIELD));
@@ -431,7 +438,8 @@ static void gate_changes_memory(void)
 	rig_queue(1, 8, true);
 	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
 	dones = rig.dones;
-	tn_io_gate(&rig.ctrl, TN_GATE_TABLE, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES, rig_done_void, NULL);
+	tn_io_gate(&rig.ctrl, TN_GATE_TABLE, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES, rig_done_void,
+		   NULL);
 	CU_ASSERT_EQUAL(rig.dones, dones + 1);
 	rig_put(&rig.q[1], &cmd);
 	rig_tail(&rig.q[1]);
@@ -503,19 +511,16 @@ static void admin_doorbells_are_watched(void)
 	rig_close();
 }
 
-BH_SUITE("queue",
-	{ "data_by_pointer", data_by_pointer },
-	{ "data_without_pointers", data_without_pointers },
-	{ "null_leaves_data_alone", null_leaves_data_alone },
-	{ "commands_are_checked", commands_are_checked },
-	{ "dsm_deallocates", dsm_deallocates },
-	{ "rings_wrap_and_fill", rings_wrap_and_fill },
-	{ "full_completion_queue_waits", full_completion_queue_waits },
-	{ "bad_doorbells_are_events", bad_doorbells_are_events },
-	{ "interrupts_once_per_pass", interrupts_once_per_pass },
-	{ "shadows_trap_never_while_polled", shadows_trap_never_while_polled },
-	{ "shadows_are_checked", shadows_are_checked },
-	{ "gate_changes_memory", gate_changes_memory },
-	{ "truncated_memory_is_an_error", truncated_memory_is_an_error },
-	{ "admin_doorbells_are_watched", admin_doorbells_are_watched },
-)
+BH_SUITE("queue", { "data_by_pointer", data_by_pointer },
+	 { "data_without_pointers", data_without_pointers },
+	 { "null_leaves_data_alone", null_leaves_data_alone },
+	 { "commands_are_checked", commands_are_checked }, { "dsm_deallocates", dsm_deallocates },
+	 { "rings_wrap_and_fill", rings_wrap_and_fill },
+	 { "full_completion_queue_waits", full_completion_queue_waits },
+	 { "bad_doorbells_are_events", bad_doorbells_are_events },
+	 { "interrupts_once_per_pass", interrupts_once_per_pass },
+	 { "shadows_trap_never_while_polled", shadows_trap_never_while_polled },
+	 { "shadows_are_checked", shadows_are_checked },
+	 { "gate_changes_memory", gate_changes_memory },
+	 { "truncated_memory_is_an_error", truncated_memory_is_an_error },
+	 { "admin_doorbells_are_watched", admin_doorbells_are_watched }, )

@@ -308,19 +308,15 @@ static void doorbell_area(void)
 	}
 }
 
-BH_SUITE_FIXTURE("target_nvme_regs", rig_setup, rig_teardown,
-	{ "capabilities", capabilities },
-	{ "access_sizes", access_sizes },
-	{ "read_only_stays", read_only_stays },
-	{ "queue_registers_hold_while_enabled", queue_registers_hold_while_enabled },
-	{ "enable_is_checked", enable_is_checked },
-	{ "shutdown_completes", shutdown_completes },
-	{ "reset_waits_for_the_gate", reset_waits_for_the_gate },
-	{ "enable_during_reset_comes_after", enable_during_reset_comes_after },
-	{ "late_reset_is_fatal", late_reset_is_fatal },
-	{ "device_reset_forgets_all", device_reset_forgets_all },
-	{ "gates_wait_in_line", gates_wait_in_line },
-	{ "fatal_until_reset", fatal_until_reset },
-	{ "bad_options", bad_options },
-	{ "doorbell_area", doorbell_area },
-)
+BH_SUITE_FIXTURE("target_nvme_regs", rig_setup, rig_teardown, { "capabilities", capabilities },
+		 { "access_sizes", access_sizes }, { "read_only_stays", read_only_stays },
+		 { "queue_registers_hold_while_enabled", queue_registers_hold_while_enabled },
+		 { "enable_is_checked", enable_is_checked },
+		 { "shutdown_completes", shutdown_completes },
+		 { "reset_waits_for_the_gate", reset_waits_for_the_gate },
+		 { "enable_during_reset_comes_after", enable_during_reset_comes_after },
+		 { "late_reset_is_fatal", late_reset_is_fatal },
+		 { "device_reset_forgets_all", device_reset_forgets_all },
+		 { "gates_wait_in_line", gates_wait_in_line },
+		 { "fatal_until_reset", fatal_until_reset }, { "bad_options", bad_options },
+		 { "doorbell_area", doorbell_area }, )

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The I/O plane on real threads: a control thread and two poll threads run, the host is this one. For ThreadSanitizer, which
- * sees the target's threads among themselves here: the host has another mapping, so each queue keeps to its own buffers.
+ * The I/O plane on real threads: a control thread and two poll threads run, the host is this one.
+ * For ThreadSanitizer, which sees the target's threads among themselves here: the host has another
+ * mapping, so each queue keeps to its own buffers.
  */
 #include <semaphore.h>
 #include <sys/resource.h>
@@ -131,8 +132,11 @@ static void start(const struct bh_blk_type *type, const char *arg)
 	on_control(add_ns, &c);
 	CU_ASSERT_EQUAL(rig.status, 0);
 	for (qid = 1; qid <= 3; qid++) {
-		c.p = (struct tn_queue_params){ .qid = qid, .cqid = qid, .entries = 32,
-						.iova = RIG_IOVA + RIG_CQ(qid), .interrupt = true };
+		c.p = (struct tn_queue_params){ .qid = qid,
+						.cqid = qid,
+						.entries = 32,
+						.iova = RIG_IOVA + RIG_CQ(qid),
+						.interrupt = true };
 		rig.q[qid] = (struct rig_queue){ .qid = qid, .entries = 32, .phase = 1 };
 		on_control(make_cq, &c);
 		c.p.iova = RIG_IOVA + RIG_SQ(qid);
@@ -160,7 +164,8 @@ static void stop(void)
 	sem_destroy(&answered);
 }
 
-/* Keeps all queues full until each had `commands`; commands that failed, or ~0 when it takes too long. */
+/* Keeps all queues full until each had `commands`; commands that failed, or ~0 when it takes too
+ * long. */
 static unsigned int traffic(unsigned int commands, bool gates)
 {
 	unsigned int sent[4] = { 0 }, got[4] = { 0 }, failed = 0, passes = 0, qid;
@@ -176,8 +181,10 @@ static unsigned int traffic(unsigned int commands, bool gates)
 			uint32_t tail = q->tail;
 
 			while (sent[qid] < commands && sent[qid] - got[qid] < 31) {
-				uint64_t at = RIG_DATA_AT + qid * 0x100000u + sent[qid] % 31 * 0x1000u;
-				uint64_t lba = qid * 512 + sent[qid] % 32 * 8; /* of no other queue */
+				uint64_t at =
+					RIG_DATA_AT + qid * 0x100000u + sent[qid] % 31 * 0x1000u;
+				uint64_t lba =
+					qid * 512 + sent[qid] % 32 * 8; /* of no other queue */
 				struct bh_nvme_cmd cmd = rig_cmd(1 + (sent[qid] & 1), lba, 8, at);
 
 				cmd.cid = (uint16_t)sent[qid]++;
@@ -228,8 +235,8 @@ static void end_with_requests_in_the_store(void)
 
 	start(&blk_late_type, "1M,hold=60,seed=2");
 	for (qid = 1; qid <= 3; qid++) {
-		struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 8,
-						 RIG_DATA_AT + qid * 0x10000);
+		struct bh_nvme_cmd cmd =
+			rig_cmd(BH_NVME_CMD_READ, 0, 8, RIG_DATA_AT + qid * 0x10000);
 
 		for (i = 0; i < 20; i++)
 			rig_put(&rig.q[qid], &cmd);
@@ -261,8 +268,8 @@ static unsigned int preempted(void)
 }
 
 /*
- * Threads that do not sleep let the host ring only if it was stopped between its store of a doorbell
- * and its load of the event index, and everything was done meanwhile.
+ * Threads that do not sleep let the host ring only if it was stopped between its store of a
+ * doorbell and its load of the event index, and everything was done meanwhile.
  */
 static void shadows_do_not_ring_while_polled(void)
 {
@@ -297,8 +304,8 @@ static void doorbells_wake(void)
 	start(&bh_blk_ram_type, "1M");
 	for (i = 0; i < 40; i++) {
 		struct call c = { .p.qid = (uint16_t)(1 + i % 3) };
-		struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1,
-						 RIG_DATA_AT + c.p.qid * 0x1000);
+		struct bh_nvme_cmd cmd =
+			rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT + c.p.qid * 0x1000);
 		struct rig_queue *q = &rig.q[c.p.qid];
 		uint64_t end = bh_now_ns() + 2000000000ull;
 		bool got;
@@ -315,11 +322,9 @@ static void doorbells_wake(void)
 	stop();
 }
 
-BH_SUITE("threads",
-	{ "queues_over_two_threads", queues_over_two_threads },
-	{ "gates_under_load", gates_under_load },
-	{ "late_store_under_load", late_store_under_load },
-	{ "end_with_requests_in_the_store", end_with_requests_in_the_store },
-	{ "shadows_do_not_ring_while_polled", shadows_do_not_ring_while_polled },
-	{ "doorbells_wake", doorbells_wake },
-)
+BH_SUITE("threads", { "queues_over_two_threads", queues_over_two_threads },
+	 { "gates_under_load", gates_under_load },
+	 { "late_store_under_load", late_store_under_load },
+	 { "end_with_requests_in_the_store", end_with_requests_in_the_store },
+	 { "shadows_do_not_ring_while_polled", shadows_do_not_ring_while_polled },
+	 { "doorbells_wake", doorbells_wake }, )

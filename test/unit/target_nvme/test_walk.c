@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* PRPs and SGLs, honest and hostile, without a controller: lists come out of a small pretended memory. */
+/* PRPs and SGLs, honest and hostile, without a controller: lists come out of a small pretended
+ * memory. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,7 +211,8 @@ static void sgl_hostile_segments(void)
 	uint32_t n;
 
 	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0), 0), 512, true, &sum, &n), SEGMENT_INVALID);
-	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0), 17), 512, true, &sum, &n), SEGMENT_INVALID);
+	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0), 17), 512, true, &sum, &n),
+			SEGMENT_INVALID);
 	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0) + 4, 16), 512, true, &sum, &n),
 			SEGMENT_INVALID);
 	/* A segment of nothing but a pointer to itself. */
@@ -218,7 +220,8 @@ static void sgl_hostile_segments(void)
 	CU_ASSERT_EQUAL(sgl_walk(sgl(SEG, page_iova(0), 16), 512, true, &sum, &n),
 			TN_SF(BH_NVME_SC_INVALID_SGL_COUNT));
 	/* A segment descriptor where none belongs. */
-	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0), 16), 512, true, &sum, &n), SEGMENT_INVALID);
+	CU_ASSERT_EQUAL(sgl_walk(sgl(LAST, page_iova(0), 16), 512, true, &sum, &n),
+			SEGMENT_INVALID);
 	a[1] = sgl(DATA, 0x5000, 512);
 	CU_ASSERT_EQUAL(sgl_walk(sgl(SEG, page_iova(0), 32), 512, true, &sum, &n), SEGMENT_INVALID);
 	/* One that does not lead on. */
@@ -250,12 +253,8 @@ static void fixed_pieces_end(void)
 	CU_ASSERT_NOT_EQUAL(walk_all(&cmd, 5 * 4096, true, &pieces), 0);
 }
 
-BH_SUITE("walk",
-	{ "prp_pairs", prp_pairs },
-	{ "prp_lists_chain", prp_lists_chain },
-	{ "prp_hostile_lists", prp_hostile_lists },
-	{ "sgl_single_blocks", sgl_single_blocks },
-	{ "sgl_segments_chain", sgl_segments_chain },
-	{ "sgl_hostile_segments", sgl_hostile_segments },
-	{ "fixed_pieces_end", fixed_pieces_end },
-)
+BH_SUITE("walk", { "prp_pairs", prp_pairs }, { "prp_lists_chain", prp_lists_chain },
+	 { "prp_hostile_lists", prp_hostile_lists }, { "sgl_single_blocks", sgl_single_blocks },
+	 { "sgl_segments_chain", sgl_segments_chain },
+	 { "sgl_hostile_segments", sgl_hostile_segments },
+	 { "fixed_pieces_end", fixed_pieces_end }, )

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The grammar of SPECs. The table of examples in doc/specs.md is read and every row of it checked, so
- * that what is documented is what is parsed. What a table of printable words cannot say follows.
+ * The grammar of SPECs. The table of examples in doc/specs.md is read and every row of it checked,
+ * so that what is documented is what is parsed. What a table of printable words cannot say follows.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -16,8 +16,7 @@ static struct vfu_conn conn;
 static int peer;
 static int fds_before;
 
-static int
-count_fds(void)
+static int count_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	int n = 0;
@@ -28,8 +27,7 @@ count_fds(void)
 	return n;
 }
 
-static int
-setup(void)
+static int setup(void)
 {
 	int sv[2];
 
@@ -41,8 +39,7 @@ setup(void)
 	return 0;
 }
 
-static int
-teardown(void)
+static int teardown(void)
 {
 	vfu_conn_fini(&conn);
 	if (peer >= 0)
@@ -50,8 +47,7 @@ teardown(void)
 	return count_fds() == fds_before ? 0 : -1;
 }
 
-static void
-peer_send(const void *buf, size_t len, const int *fds, unsigned int nfds)
+static void peer_send(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
 	union {
 		struct cmsghdr align;
@@ -74,11 +70,12 @@ peer_send(const void *buf, size_t len, const int *fds, unsigned int nfds)
 	CU_ASSERT_EQUAL(sendmsg(peer, &mh, MSG_NOSIGNAL), (ssize_t)len);
 }
 
-static size_t
-make(uint8_t *buf, uint16_t command, const void *body, size_t len)
+static size_t make(uint8_t *buf, uint16_t command, const void *body, size_t len)
 {
 	const struct vfu_header header = {
-		.id = 7, .command = command, .size = (uint32_t)(16 + len),
+		.id = 7,
+		.command = command,
+		.size = (uint32_t)(16 + len),
 	};
 
 	memcpy(buf, &header, 16);
@@ -87,8 +84,7 @@ make(uint8_t *buf, uint16_t command, const void *body, size_t len)
 	return 16 + len;
 }
 
-static void
-message_in_single_bytes(void)
+static void message_in_single_bytes(void)
 {
 	struct vfu_msg msg;
 	uint8_t buf[64];
@@ -106,8 +102,7 @@ message_in_single_bytes(void)
 	CU_ASSERT_EQUAL(vfu_conn_recv(&conn, &msg), 0);
 }
 
-static void
-fds_stay_with_their_message(void)
+static void fds_stay_with_their_message(void)
 {
 	struct vfu_msg msg;
 	uint8_t buf[64];
@@ -131,8 +126,7 @@ fds_stay_with_their_message(void)
 	close(e[1]);
 }
 
-static void
-fds_may_come_with_the_body(void)
+static void fds_may_come_with_the_body(void)
 {
 	struct vfu_msg msg;
 	uint8_t buf[64];
@@ -147,8 +141,7 @@ fds_may_come_with_the_body(void)
 	close(e);
 }
 
-static void
-too_many_fds_is_emfile(void)
+static void too_many_fds_is_emfile(void)
 {
 	struct vfu_msg msg;
 	uint8_t buf[64];
@@ -167,8 +160,7 @@ too_many_fds_is_emfile(void)
 		close(e[i]);
 }
 
-static void
-unusable_size_is_eproto_with_header(void)
+static void unusable_size_is_eproto_with_header(void)
 {
 	struct vfu_msg msg;
 	struct vfu_header header = { .id = 3, .command = VFU_REGION_READ, .size = 15 };
@@ -187,8 +179,7 @@ unusable_size_is_eproto_with_header(void)
 	CU_ASSERT_EQUAL(vfu_conn_recv(&conn, &msg), 0);
 }
 
-static void
-ends_between_and_inside_messages_differ(void)
+static void ends_between_and_inside_messages_differ(void)
 {
 	struct vfu_msg msg;
 	uint8_t buf[64];
@@ -205,8 +196,7 @@ ends_between_and_inside_messages_differ(void)
 	CU_ASSERT_EQUAL(vfu_conn_recv(&conn, &msg), -ECONNRESET);
 }
 
-static void
-end_is_epipe(void)
+static void end_is_epipe(void)
 {
 	struct vfu_msg msg;
 
@@ -216,8 +206,7 @@ end_is_epipe(void)
 	CU_ASSERT_EQUAL(vfu_conn_reply(&conn, &msg.header, 0, NULL, 0, NULL, 0, NULL, 0), -EPIPE);
 }
 
-static void
-replies_have_the_error_or_the_body(void)
+static void replies_have_the_error_or_the_body(void)
 {
 	struct vfu_header request = { .id = 9, .command = VFU_DMA_UNMAP, .size = 40 }, got;
 	uint8_t body[8];
@@ -240,8 +229,7 @@ replies_have_the_error_or_the_body(void)
 }
 
 /* A peer that does not read gets everything in order, fds included, once it does. */
-static void
-slow_reader_gets_everything(void)
+static void slow_reader_gets_everything(void)
 {
 	enum { MESSAGES = 40, BODY = 100000 };
 	struct vfu_header header = { .command = VFU_REGION_READ, .size = 16 + BODY };
@@ -281,8 +269,7 @@ slow_reader_gets_everything(void)
 	free(data);
 }
 
-static void
-queued_fds_are_closed_with_the_connection(void)
+static void queued_fds_are_closed_with_the_connection(void)
 {
 	struct vfu_header header = { .command = VFU_REGION_READ, .size = 16 + 300000 };
 	uint8_t *data = calloc(1, 300000);
@@ -297,14 +284,15 @@ queued_fds_are_closed_with_the_connection(void)
 }
 
 BH_SUITE_FIXTURE("vfu_conn", setup, teardown,
-	{ "message_in_single_bytes", message_in_single_bytes },
-	{ "fds_stay_with_their_message", fds_stay_with_their_message },
-	{ "fds_may_come_with_the_body", fds_may_come_with_the_body },
-	{ "too_many_fds_is_emfile", too_many_fds_is_emfile },
-	{ "unusable_size_is_eproto_with_header", unusable_size_is_eproto_with_header },
-	{ "ends_between_and_inside_messages_differ", ends_between_and_inside_messages_differ },
-	{ "end_is_epipe", end_is_epipe },
-	{ "replies_have_the_error_or_the_body", replies_have_the_error_or_the_body },
-	{ "slow_reader_gets_everything", slow_reader_gets_everything },
-	{ "queued_fds_are_closed_with_the_connection", queued_fds_are_closed_with_the_connection },
-)
+		 { "message_in_single_bytes", message_in_single_bytes },
+		 { "fds_stay_with_their_message", fds_stay_with_their_message },
+		 { "fds_may_come_with_the_body", fds_may_come_with_the_body },
+		 { "too_many_fds_is_emfile", too_many_fds_is_emfile },
+		 { "unusable_size_is_eproto_with_header", unusable_size_is_eproto_with_header },
+		 { "ends_between_and_inside_messages_differ",
+		   ends_between_and_inside_messages_differ },
+		 { "end_is_epipe", end_is_epipe },
+		 { "replies_have_the_error_or_the_body", replies_have_the_error_or_the_body },
+		 { "slow_reader_gets_everything", slow_reader_gets_everything },
+		 { "queued_fds_are_closed_with_the_connection",
+		   queued_fds_are_closed_with_the_connection }, )

@@ -18,8 +18,7 @@
 static char dir[64];
 static char path[96];
 
-static int
-setup(void)
+static int setup(void)
 {
 	strcpy(dir, "/tmp/bh-sock-XXXXXX");
 	if (!mkdtemp(dir))
@@ -28,15 +27,13 @@ setup(void)
 	return 0;
 }
 
-static int
-teardown(void)
+static int teardown(void)
 {
 	unlink(path);
 	return rmdir(dir); /* nothing else was left in it */
 }
 
-static void
-stale_is_replaced_live_is_refused(void)
+static void stale_is_replaced_live_is_refused(void)
 {
 	struct stat st;
 	int fd, other, client;
@@ -57,8 +54,7 @@ stale_is_replaced_live_is_refused(void)
 	close(fd);
 }
 
-static void
-odd_paths_have_their_errnos(void)
+static void odd_paths_have_their_errnos(void)
 {
 	char longest[256];
 	int fd;
@@ -76,8 +72,7 @@ odd_paths_have_their_errnos(void)
 	CU_ASSERT_EQUAL(vfu_connect(path, 0, &fd), -ENOTSOCK);
 }
 
-static void
-full_backlog_times_out(void)
+static void full_backlog_times_out(void)
 {
 	int fd, client[64], i, rc = 0;
 
@@ -91,14 +86,12 @@ full_backlog_times_out(void)
 	close(fd);
 }
 
-static void
-on_alarm(int sig)
+static void on_alarm(int sig)
 {
 	(void)sig;
 }
 
-static void
-a_signal_does_not_end_the_wait(void)
+static void a_signal_does_not_end_the_wait(void)
 {
 	const struct sigaction action = { .sa_handler = on_alarm };
 	const struct itimerval soon = { .it_value = { .tv_usec = 30000 } };
@@ -120,8 +113,7 @@ a_signal_does_not_end_the_wait(void)
 }
 
 BH_SUITE_FIXTURE("vfu_sock", setup, teardown,
-	{ "stale_is_replaced_live_is_refused", stale_is_replaced_live_is_refused },
-	{ "odd_paths_have_their_errnos", odd_paths_have_their_errnos },
-	{ "full_backlog_times_out", full_backlog_times_out },
-	{ "a_signal_does_not_end_the_wait", a_signal_does_not_end_the_wait },
-)
+		 { "stale_is_replaced_live_is_refused", stale_is_replaced_live_is_refused },
+		 { "odd_paths_have_their_errnos", odd_paths_have_their_errnos },
+		 { "full_backlog_times_out", full_backlog_times_out },
+		 { "a_signal_does_not_end_the_wait", a_signal_does_not_end_the_wait }, )

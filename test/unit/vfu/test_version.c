@@ -8,8 +8,7 @@
 
 #define QEMU_REPLY_LIMIT 214 /* header included */
 
-static int
-decode(const char *json, struct vfu_caps *caps)
+static int decode(const char *json, struct vfu_caps *caps)
 {
 	uint8_t body[1024] = { 0, 0, 1, 0 };
 	uint16_t major = 9, minor = 9;
@@ -24,8 +23,7 @@ decode(const char *json, struct vfu_caps *caps)
 	return rc;
 }
 
-static void
-no_json_means_defaults(void)
+static void no_json_means_defaults(void)
 {
 	const uint8_t body[4] = { 0, 0, 1, 0 };
 	struct vfu_caps caps;
@@ -46,8 +44,7 @@ no_json_means_defaults(void)
 	CU_ASSERT_EQUAL(decode("{\"other\":[1,{\"a\":2}]}", &caps), 0);
 }
 
-static void
-values_are_taken(void)
+static void values_are_taken(void)
 {
 	struct vfu_caps caps;
 
@@ -56,7 +53,8 @@ values_are_taken(void)
 			       "\"max_dma_maps\":16,\"pgsizes\":2101248,\"write_multiple\":true,"
 			       "\"unknown\":{},\"twin_socket\":{\"supported\":true,\"fd_index\":2},"
 			       "\"migration\":{\"pgsize\":4096,\"max_bitmap_size\":268435456}}}",
-			       &caps), 0);
+			       &caps),
+			0);
 	CU_ASSERT_EQUAL(caps.max_msg_fds, 8);
 	CU_ASSERT_EQUAL(caps.max_data_xfer, 4294967297);
 	CU_ASSERT_EQUAL(caps.max_dma_maps, 16);
@@ -68,8 +66,7 @@ values_are_taken(void)
 	CU_ASSERT_EQUAL(caps.max_bitmap_size, 268435456);
 }
 
-static void
-bad_text_is_einval(void)
+static void bad_text_is_einval(void)
 {
 	static const char *const bad[] = {
 		"",
@@ -112,8 +109,7 @@ bad_text_is_einval(void)
 		CU_ASSERT_EQUAL(decode(bad[i], &caps), -EINVAL);
 }
 
-static void
-missing_nul_is_einval(void)
+static void missing_nul_is_einval(void)
 {
 	const char body[] = "\0\0\0\0{}";
 	struct vfu_caps caps;
@@ -125,8 +121,7 @@ missing_nul_is_einval(void)
 	CU_ASSERT_EQUAL(vfu_version_decode(body, 7, &major, &minor, &caps, &why), 0);
 }
 
-static void
-deep_nesting_is_refused_not_followed(void)
+static void deep_nesting_is_refused_not_followed(void)
 {
 	static char body[1 << 20];
 	struct vfu_caps caps;
@@ -138,8 +133,7 @@ deep_nesting_is_refused_not_followed(void)
 			-EINVAL);
 }
 
-static void
-reply_fits_qemus_buffer(void)
+static void reply_fits_qemus_buffer(void)
 {
 	struct vfu_caps caps, back;
 	char body[QEMU_REPLY_LIMIT - 16];
@@ -161,8 +155,7 @@ reply_fits_qemus_buffer(void)
 	CU_ASSERT_EQUAL(vfu_version_encode(0, 2, &caps, true, body, 3), -ENOSPC);
 }
 
-static void
-request_offers_without_index(void)
+static void request_offers_without_index(void)
 {
 	struct vfu_caps caps, back;
 	char body[512];
@@ -183,8 +176,7 @@ request_offers_without_index(void)
 	CU_ASSERT_TRUE(back.has_migration);
 }
 
-static void
-commands_have_names(void)
+static void commands_have_names(void)
 {
 	CU_ASSERT_STRING_EQUAL(vfu_command_str(VFU_VERSION), "VERSION");
 	CU_ASSERT_STRING_EQUAL(vfu_command_str(VFU_MIG_DATA_WRITE), "MIG_DATA_WRITE");
@@ -193,13 +185,10 @@ commands_have_names(void)
 	CU_ASSERT_STRING_EQUAL(vfu_command_str(65535), "unknown");
 }
 
-BH_SUITE("vfu_version",
-	{ "no_json_means_defaults", no_json_means_defaults },
-	{ "values_are_taken", values_are_taken },
-	{ "bad_text_is_einval", bad_text_is_einval },
-	{ "missing_nul_is_einval", missing_nul_is_einval },
-	{ "deep_nesting_is_refused_not_followed", deep_nesting_is_refused_not_followed },
-	{ "reply_fits_qemus_buffer", reply_fits_qemus_buffer },
-	{ "request_offers_without_index", request_offers_without_index },
-	{ "commands_have_names", commands_have_names },
-)
+BH_SUITE("vfu_version", { "no_json_means_defaults", no_json_means_defaults },
+	 { "values_are_taken", values_are_taken }, { "bad_text_is_einval", bad_text_is_einval },
+	 { "missing_nul_is_einval", missing_nul_is_einval },
+	 { "deep_nesting_is_refused_not_followed", deep_nesting_is_refused_not_followed },
+	 { "reply_fits_qemus_buffer", reply_fits_qemus_buffer },
+	 { "request_offers_without_index", request_offers_without_index },
+	 { "commands_have_names", commands_have_names }, )

@@ -15,8 +15,7 @@ struct rig rig;
 /* CUnit's assertions work inside cases only; what the rig finds fails the case in its teardown. */
 static unsigned int complaints;
 
-static void
-check(bool ok, const char *what, int line)
+static void check(bool ok, const char *what, int line)
 {
 	if (ok)
 		return;
@@ -28,8 +27,7 @@ check(bool ok, const char *what, int line)
 
 /* ---- the device ---- */
 
-static void
-note(enum rig_event event)
+static void note(enum rig_event event)
 {
 	const size_t n = strlen(rig.order);
 
@@ -38,8 +36,8 @@ note(enum rig_event event)
 		rig.order[n] = "QRXFC+-W"[event];
 }
 
-static int
-dev_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t count, bool write)
+static int dev_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t count,
+		      bool write)
 {
 	struct rig *r = ctx;
 
@@ -56,8 +54,7 @@ dev_access(void *ctx, unsigned int region, uint64_t offset, void *buf, size_t co
 	return 0;
 }
 
-static void
-dev_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t len)
+static void dev_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t len)
 {
 	struct rig *r = ctx;
 
@@ -69,8 +66,7 @@ dev_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, uint64_t le
 		bh_vfu_server_quiesced(r->server);
 }
 
-static void
-dev_resume(void *ctx, enum bh_quiesce_reason reason)
+static void dev_resume(void *ctx, enum bh_quiesce_reason reason)
 {
 	struct rig *r = ctx;
 
@@ -78,8 +74,7 @@ dev_resume(void *ctx, enum bh_quiesce_reason reason)
 	note(RIG_RESUME);
 }
 
-static void
-dev_reset(void *ctx, enum bh_reset_reason reason)
+static void dev_reset(void *ctx, enum bh_reset_reason reason)
 {
 	struct rig *r = ctx;
 
@@ -87,8 +82,7 @@ dev_reset(void *ctx, enum bh_reset_reason reason)
 	note(RIG_RESET);
 }
 
-static void
-dev_fatal(void *ctx)
+static void dev_fatal(void *ctx)
 {
 	struct rig *r = ctx;
 
@@ -97,8 +91,7 @@ dev_fatal(void *ctx)
 		bh_vfu_server_quiesced(r->server);
 }
 
-static void
-dev_command(void *ctx, uint16_t command)
+static void dev_command(void *ctx, uint16_t command)
 {
 	struct rig *r = ctx;
 
@@ -106,22 +99,19 @@ dev_command(void *ctx, uint16_t command)
 	note(RIG_COMMAND);
 }
 
-static void
-dev_connected(void *ctx)
+static void dev_connected(void *ctx)
 {
 	(void)ctx;
 	note(RIG_CONNECTED);
 }
 
-static void
-dev_disconnected(void *ctx)
+static void dev_disconnected(void *ctx)
 {
 	(void)ctx;
 	note(RIG_DISCONNECTED);
 }
 
-static void
-dev_irqs_changed(void *ctx)
+static void dev_irqs_changed(void *ctx)
 {
 	(void)ctx;
 	note(RIG_IRQS);
@@ -141,8 +131,7 @@ static const struct bh_vfu_ops dev_ops = {
 
 /* ---- life ---- */
 
-int
-rig_count_fds(void)
+int rig_count_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
 	int n = 0;
@@ -153,8 +142,7 @@ rig_count_fds(void)
 	return n;
 }
 
-int
-rig_memfd(size_t size)
+int rig_memfd(size_t size)
 {
 	int fd = memfd_create("rig", MFD_CLOEXEC);
 
@@ -163,8 +151,7 @@ rig_memfd(size_t size)
 	return fd;
 }
 
-int
-rig_setup_bare(void)
+int rig_setup_bare(void)
 {
 	static const struct bh_vfu_area doorbells = { .offset = 0x1000, .len = 0x1000 };
 	struct bh_reactor_opts ropts;
@@ -204,21 +191,18 @@ rig_setup_bare(void)
 	return rig.server ? 0 : -1;
 }
 
-void
-rig_start(void)
+void rig_start(void)
 {
 	CHECK(bh_vfu_server_create(&rig.opts, &rig.server) == 0);
 }
 
-void
-rig_stop(void)
+void rig_stop(void)
 {
 	bh_vfu_server_destroy(rig.server);
 	rig.server = NULL;
 }
 
-int
-rig_setup(void)
+int rig_setup(void)
 {
 	if (rig_setup_bare() != 0)
 		return -1;
@@ -227,8 +211,7 @@ rig_setup(void)
 	return bh_vfu_server_is_connected(rig.server) ? 0 : -1;
 }
 
-int
-rig_teardown(void)
+int rig_teardown(void)
 {
 	rig_disconnect();
 	rig_stop();
@@ -239,8 +222,7 @@ rig_teardown(void)
 	return complaints == 0 ? 0 : -1;
 }
 
-void
-rig_connect(void)
+void rig_connect(void)
 {
 	int fd;
 
@@ -250,8 +232,7 @@ rig_connect(void)
 	rig_turn();
 }
 
-void
-rig_disconnect(void)
+void rig_disconnect(void)
 {
 	vfu_msg_fini(&rig.reply);
 	vfu_conn_fini(&rig.conn);
@@ -259,8 +240,7 @@ rig_disconnect(void)
 		rig_turn();
 }
 
-void
-rig_negotiate_json(const char *json)
+void rig_negotiate_json(const char *json)
 {
 	uint8_t body[512] = { 0 };
 
@@ -269,8 +249,7 @@ rig_negotiate_json(const char *json)
 }
 
 /* As QEMU does. */
-void
-rig_negotiate(void)
+void rig_negotiate(void)
 {
 	rig_negotiate_json("{\"capabilities\":{\"migration\":{\"pgsize\":4096,"
 			   "\"max_bitmap_size\":268435456},\"max_msg_fds\":16,"
@@ -278,8 +257,7 @@ rig_negotiate(void)
 			   "\"max_dma_maps\":65535,\"write_multiple\":true}}");
 }
 
-void
-rig_turn(void)
+void rig_turn(void)
 {
 	unsigned int idle = 0;
 
@@ -287,8 +265,7 @@ rig_turn(void)
 		idle = bh_reactor_run_once(rig.reactor) > 0 ? 0 : idle + 1;
 }
 
-bool
-rig_turn_until(bool (*met)(void), unsigned int ms)
+bool rig_turn_until(bool (*met)(void), unsigned int ms)
 {
 	const uint64_t end = bh_now_ns() + ms * 1000000ull;
 	const struct timespec pause = { .tv_nsec = 200000 };
@@ -304,8 +281,7 @@ rig_turn_until(bool (*met)(void), unsigned int ms)
 
 /* ---- the client ---- */
 
-void
-rig_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
+void rig_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
 	union {
 		struct cmsghdr align;
@@ -343,9 +319,8 @@ rig_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
 	}
 }
 
-void
-rig_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
-	 unsigned int nfds)
+void rig_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
+	      unsigned int nfds)
 {
 	static uint16_t id;
 	const struct vfu_header header = {
@@ -365,37 +340,32 @@ rig_send(uint16_t command, uint32_t flags, const void *body, size_t len, const i
 
 static int recv_rc;
 
-static bool
-got_message(void)
+static bool got_message(void)
 {
 	recv_rc = vfu_conn_recv(&rig.conn, &rig.reply);
 	return recv_rc != 0;
 }
 
-bool
-rig_recv(unsigned int ms)
+bool rig_recv(unsigned int ms)
 {
 	vfu_msg_fini(&rig.reply);
 	return rig_turn_until(got_message, ms) && recv_rc == 1;
 }
 
-bool
-rig_closed(void)
+bool rig_closed(void)
 {
 	vfu_msg_fini(&rig.reply);
 	return rig_turn_until(got_message, 1000) && recv_rc < 0;
 }
 
-bool
-rig_silent(void)
+bool rig_silent(void)
 {
 	rig_turn();
 	vfu_msg_fini(&rig.reply);
 	return vfu_conn_recv(&rig.conn, &rig.reply) == 0;
 }
 
-int
-rig_call(uint16_t command, const void *body, size_t len, const int *fds, unsigned int nfds)
+int rig_call(uint16_t command, const void *body, size_t len, const int *fds, unsigned int nfds)
 {
 	rig_send(command, 0, body, len, fds, nfds);
 	if (!rig_recv(3000))
@@ -409,8 +379,7 @@ rig_call(uint16_t command, const void *body, size_t len, const int *fds, unsigne
 	return -(int)rig.reply.header.error;
 }
 
-int
-rig_map(uint64_t iova, uint64_t size, uint32_t flags, int fd, uint64_t offset)
+int rig_map(uint64_t iova, uint64_t size, uint32_t flags, int fd, uint64_t offset)
 {
 	const struct vfu_dma_map map = {
 		.argsz = sizeof(map),
@@ -423,8 +392,7 @@ rig_map(uint64_t iova, uint64_t size, uint32_t flags, int fd, uint64_t offset)
 	return rig_call(VFU_DMA_MAP, &map, sizeof(map), &fd, fd >= 0);
 }
 
-int
-rig_unmap(uint64_t iova, uint64_t size, uint32_t flags)
+int rig_unmap(uint64_t iova, uint64_t size, uint32_t flags)
 {
 	const struct vfu_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
@@ -441,8 +409,7 @@ rig_unmap(uint64_t iova, uint64_t size, uint32_t flags)
 	return rc;
 }
 
-int
-rig_read(uint32_t region, uint64_t offset, void *buf, uint32_t count)
+int rig_read(uint32_t region, uint64_t offset, void *buf, uint32_t count)
 {
 	const struct vfu_region_access access = {
 		.offset = offset,
@@ -462,8 +429,7 @@ rig_read(uint32_t region, uint64_t offset, void *buf, uint32_t count)
 	return 0;
 }
 
-int
-rig_write(uint32_t region, uint64_t offset, const void *buf, uint32_t count)
+int rig_write(uint32_t region, uint64_t offset, const void *buf, uint32_t count)
 {
 	const struct vfu_region_access access = {
 		.offset = offset,
@@ -485,8 +451,7 @@ rig_write(uint32_t region, uint64_t offset, const void *buf, uint32_t count)
 	return rc;
 }
 
-uint32_t
-rig_config32(uint64_t offset)
+uint32_t rig_config32(uint64_t offset)
 {
 	uint32_t value = 0;
 
@@ -494,15 +459,13 @@ rig_config32(uint64_t offset)
 	return value;
 }
 
-void
-rig_config_write16(uint64_t offset, uint16_t value)
+void rig_config_write16(uint64_t offset, uint16_t value)
 {
 	CHECK(rig_write(BH_PCI_CONFIG, offset, &value, 2) == 0);
 }
 
-int
-rig_irqs(uint32_t flags, uint32_t index, uint32_t start, uint32_t count, const int *fds,
-	 unsigned int nfds)
+int rig_irqs(uint32_t flags, uint32_t index, uint32_t start, uint32_t count, const int *fds,
+	     unsigned int nfds)
 {
 	const struct vfu_irq_set set = {
 		.argsz = sizeof(set),
@@ -515,8 +478,7 @@ rig_irqs(uint32_t flags, uint32_t index, uint32_t start, uint32_t count, const i
 	return rig_call(VFU_DEVICE_SET_IRQS, &set, sizeof(set), fds, nfds);
 }
 
-uint64_t
-rig_eventfd_value(int fd)
+uint64_t rig_eventfd_value(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	uint64_t value = 0;

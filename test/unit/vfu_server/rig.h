@@ -48,7 +48,7 @@ struct rig {
 	int bar_fd;
 	int fds_before;
 	/* the device */
-	bool hold_quiesce; /* the case answers by itself */
+	bool hold_quiesce;   /* the case answers by itself */
 	bool fatal_quiesces; /* being told that it is late, it gives up and answers */
 	int access_error;
 	enum bh_quiesce_reason reason;
@@ -65,7 +65,7 @@ struct rig {
 
 extern struct rig rig;
 
-int rig_setup(void);	/* up to negotiated */
+int rig_setup(void);	  /* up to negotiated */
 int rig_setup_bare(void); /* server only */
 int rig_teardown(void);
 void rig_start(void); /* (re)creates the server from rig.opts */

@@ -6,8 +6,7 @@
 #define DEVICE_CONTROL 0x58
 #define MSIX_CONTROL 0x92
 
-static uint32_t
-sized(uint64_t bar)
+static uint32_t sized(uint64_t bar)
 {
 	const uint32_t ones = UINT32_MAX, zero = 0;
 	uint32_t value;
@@ -18,8 +17,7 @@ sized(uint64_t bar)
 	return value;
 }
 
-static void
-header_names_the_device(void)
+static void header_names_the_device(void)
 {
 	uint8_t all[4096];
 
@@ -34,8 +32,7 @@ header_names_the_device(void)
 	CU_ASSERT_EQUAL(rig_config32(0x100), 0);
 }
 
-static void
-capabilities_form_a_chain(void)
+static void capabilities_form_a_chain(void)
 {
 	uint8_t all[256], seen[3] = { 0 };
 	unsigned int at, n = 0;
@@ -53,13 +50,12 @@ capabilities_form_a_chain(void)
 	CU_ASSERT(rig_config32(0x54) & 1u << 28);
 }
 
-static void
-bars_size_themselves(void)
+static void bars_size_themselves(void)
 {
 	const uint64_t address = 0x123456789abcdef0;
 
 	CU_ASSERT_EQUAL(rig_config32(0x10), 4);
-	CU_ASSERT_EQUAL(sized(0x10), (uint32_t)~(RIG_BAR0 - 1) | 4);
+	CU_ASSERT_EQUAL(sized(0x10), (uint32_t) ~(RIG_BAR0 - 1) | 4);
 	CU_ASSERT_EQUAL(sized(0x14), UINT32_MAX);
 	CU_ASSERT_EQUAL(sized(0x18), 0);
 	CU_ASSERT_EQUAL(sized(0x1c), 0);
@@ -71,8 +67,7 @@ bars_size_themselves(void)
 	CU_ASSERT_EQUAL(rig_config32(0x14), 0x12345678);
 }
 
-static void
-only_writable_bits_change(void)
+static void only_writable_bits_change(void)
 {
 	uint8_t before[256], ones[256], after[256];
 
@@ -92,8 +87,7 @@ only_writable_bits_change(void)
 	CU_ASSERT_EQUAL(memcmp(before + 0x94, after + 0x94, 8), 0);
 }
 
-static void
-command_is_reported(void)
+static void command_is_reported(void)
 {
 	rig_config_write16(4, 0x406); /* SPDK's */
 	CU_ASSERT_EQUAL(rig.command, 0x406);
@@ -105,8 +99,7 @@ command_is_reported(void)
 	CU_ASSERT_EQUAL(rig.command, 0);
 }
 
-static void
-leaving_d3_resets(void)
+static void leaving_d3_resets(void)
 {
 	rig_config_write16(4, 0x6);
 	rig_config_write16(PM_CONTROL, 1); /* D1 is not there */
@@ -124,8 +117,7 @@ leaving_d3_resets(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "+CCQXR");
 }
 
-static void
-flr_resets_after_quiesce(void)
+static void flr_resets_after_quiesce(void)
 {
 	rig_config_write16(4, 0x6);
 	rig_config_write16(DEVICE_CONTROL, 0x8000);
@@ -138,13 +130,15 @@ flr_resets_after_quiesce(void)
 }
 
 /* Hundreds of resets in one message must not nest. */
-static void
-flr_in_write_multi(void)
+static void flr_in_write_multi(void)
 {
 	enum { COUNT = 20000 };
 	const size_t len = 8 + COUNT * sizeof(struct vfu_write_multi_entry);
 	struct vfu_write_multi_entry entry = {
-		.offset = DEVICE_CONTROL + 1, .region = BH_PCI_CONFIG, .count = 1, .data = { 0x80 },
+		.offset = DEVICE_CONTROL + 1,
+		.region = BH_PCI_CONFIG,
+		.count = 1,
+		.data = { 0x80 },
 	};
 	uint8_t *body = malloc(len);
 	const uint64_t wr_cnt = COUNT;
@@ -158,8 +152,7 @@ flr_in_write_multi(void)
 	free(body);
 }
 
-static void
-device_reset_restores_defaults(void)
+static void device_reset_restores_defaults(void)
 {
 	uint8_t before[4096], after[4096], junk[4096];
 
@@ -173,8 +166,7 @@ device_reset_restores_defaults(void)
 	CU_ASSERT_EQUAL(memcmp(before, after, sizeof(after)), 0);
 }
 
-static void
-next_client_finds_defaults(void)
+static void next_client_finds_defaults(void)
 {
 	rig_config_write16(4, 0x406);
 	rig_connect();
@@ -183,8 +175,7 @@ next_client_finds_defaults(void)
 	CU_ASSERT_EQUAL(bh_vfu_server_command(rig.server), 0);
 }
 
-static void
-msix_bar_is_the_servers(void)
+static void msix_bar_is_the_servers(void)
 {
 	uint8_t table[RIG_VECTORS * 16], more[8192];
 
@@ -208,15 +199,14 @@ msix_bar_is_the_servers(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_config", rig_setup, rig_teardown,
-	{ "header_names_the_device", header_names_the_device },
-	{ "capabilities_form_a_chain", capabilities_form_a_chain },
-	{ "bars_size_themselves", bars_size_themselves },
-	{ "only_writable_bits_change", only_writable_bits_change },
-	{ "command_is_reported", command_is_reported },
-	{ "leaving_d3_resets", leaving_d3_resets },
-	{ "flr_resets_after_quiesce", flr_resets_after_quiesce },
-	{ "flr_in_write_multi", flr_in_write_multi },
-	{ "device_reset_restores_defaults", device_reset_restores_defaults },
-	{ "next_client_finds_defaults", next_client_finds_defaults },
-	{ "msix_bar_is_the_servers", msix_bar_is_the_servers },
-)
+		 { "header_names_the_device", header_names_the_device },
+		 { "capabilities_form_a_chain", capabilities_form_a_chain },
+		 { "bars_size_themselves", bars_size_themselves },
+		 { "only_writable_bits_change", only_writable_bits_change },
+		 { "command_is_reported", command_is_reported },
+		 { "leaving_d3_resets", leaving_d3_resets },
+		 { "flr_resets_after_quiesce", flr_resets_after_quiesce },
+		 { "flr_in_write_multi", flr_in_write_multi },
+		 { "device_reset_restores_defaults", device_reset_restores_defaults },
+		 { "next_client_finds_defaults", next_client_finds_defaults },
+		 { "msix_bar_is_the_servers", msix_bar_is_the_servers }, )

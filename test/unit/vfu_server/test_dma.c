@@ -9,8 +9,7 @@
 
 static int memory;
 
-static int
-setup(void)
+static int setup(void)
 {
 	if (rig_setup() != 0)
 		return -1;
@@ -18,21 +17,18 @@ setup(void)
 	return 0;
 }
 
-static int
-teardown(void)
+static int teardown(void)
 {
 	close(memory);
 	return rig_teardown();
 }
 
-static const struct bh_cmem_region *
-region(uint64_t iova)
+static const struct bh_cmem_region *region(uint64_t iova)
 {
 	return bh_cmem_find(bh_vfu_server_cmem(rig.server), iova);
 }
 
-static void
-modes_follow_fd_and_flags(void)
+static void modes_follow_fd_and_flags(void)
 {
 	CU_ASSERT_EQUAL(rig_map(0x10000, 0x1000, RW, memory, 0), 0);
 	CU_ASSERT_EQUAL(region(0x10000)->mode, BH_CMEM_MAPPED);
@@ -47,8 +43,7 @@ modes_follow_fd_and_flags(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_RESUME], 4);
 }
 
-static void
-mapped_memory_is_the_clients(void)
+static void mapped_memory_is_the_clients(void)
 {
 	struct bh_cmem_cache cache = { 0 };
 	uint32_t *map = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
@@ -63,8 +58,7 @@ mapped_memory_is_the_clients(void)
 	munmap(map, 0x10000);
 }
 
-static void
-map_checks_every_field(void)
+static void map_checks_every_field(void)
 {
 	struct vfu_dma_map map = { .argsz = 31, .flags = RW, .size = 0x1000 };
 	int two[2] = { memory, memory };
@@ -91,8 +85,7 @@ map_checks_every_field(void)
 	CU_ASSERT_PTR_NOT_NULL(region(UINT64_MAX));
 }
 
-static void
-odd_fds_are_refused_and_closed(void)
+static void odd_fds_are_refused_and_closed(void)
 {
 	int before = rig_count_fds(), odd = eventfd(0, EFD_CLOEXEC), pipes[2], ro;
 	char path[64];
@@ -112,8 +105,7 @@ odd_fds_are_refused_and_closed(void)
 	CU_ASSERT_EQUAL(rig_count_fds(), before);
 }
 
-static void
-overlap_is_eexist(void)
+static void overlap_is_eexist(void)
 {
 	int before;
 
@@ -126,8 +118,7 @@ overlap_is_eexist(void)
 	CU_ASSERT_EQUAL(rig_map(0x4000, 0x1000, RW, -1, 0), 0);
 }
 
-static void
-too_many_regions_is_einval(void)
+static void too_many_regions_is_einval(void)
 {
 	rig_disconnect();
 	rig_stop();
@@ -143,8 +134,7 @@ too_many_regions_is_einval(void)
 	CU_ASSERT_EQUAL(rig_map(0x7000, 0x1000, RW, memory, 0), 0);
 }
 
-static void
-unmap_checks_every_field(void)
+static void unmap_checks_every_field(void)
 {
 	struct {
 		struct vfu_dma_unmap unmap;
@@ -172,8 +162,7 @@ unmap_checks_every_field(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_QUIESCE], 1);
 }
 
-static void
-unmap_frees_the_fd(void)
+static void unmap_frees_the_fd(void)
 {
 	int before = rig_count_fds();
 	const struct vfu_dma_unmap unmap = { .argsz = 24, .address = 0x1000, .size = 0x1000 };
@@ -190,9 +179,9 @@ unmap_frees_the_fd(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_QUIESCE], 2);
 }
 
-/* A guest's virtual IOMMU makes thousands of mappings, and descriptors are what all clients share. */
-static void
-a_mapping_needs_no_fd(void)
+/* A guest's virtual IOMMU makes thousands of mappings, and descriptors are what all clients share.
+ */
+static void a_mapping_needs_no_fd(void)
 {
 	int before = rig_count_fds();
 	uint64_t i;
@@ -205,8 +194,7 @@ a_mapping_needs_no_fd(void)
 }
 
 /* So is the process's address space. */
-static void
-mappings_are_limited_in_sum(void)
+static void mappings_are_limited_in_sum(void)
 {
 	const uint64_t tib = 1ull << 40;
 	int huge = rig_memfd(0);
@@ -232,8 +220,7 @@ mappings_are_limited_in_sum(void)
 	close(huge);
 }
 
-static void
-unmap_takes_what_lies_inside(void)
+static void unmap_takes_what_lies_inside(void)
 {
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
 	CU_ASSERT_EQUAL(rig_map(0x3000, 0x1000, RW, -1, 0), 0);
@@ -252,8 +239,7 @@ unmap_takes_what_lies_inside(void)
 	CU_ASSERT_PTR_NULL(region(UINT64_MAX));
 }
 
-static void
-unmap_all_empties_the_table(void)
+static void unmap_all_empties_the_table(void)
 {
 	CU_ASSERT_EQUAL(rig_unmap(0, 0, VFU_UNMAP_FLAG_ALL), 0);
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, memory, 0), 0);
@@ -262,8 +248,7 @@ unmap_all_empties_the_table(void)
 	CU_ASSERT_EQUAL(bh_vfu_server_cmem(rig.server)->table->count, 0);
 }
 
-static void
-disconnect_empties_the_table(void)
+static void disconnect_empties_the_table(void)
 {
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, memory, 0), 0);
 	rig_disconnect();
@@ -273,17 +258,16 @@ disconnect_empties_the_table(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_dma", setup, teardown,
-	{ "modes_follow_fd_and_flags", modes_follow_fd_and_flags },
-	{ "mapped_memory_is_the_clients", mapped_memory_is_the_clients },
-	{ "map_checks_every_field", map_checks_every_field },
-	{ "odd_fds_are_refused_and_closed", odd_fds_are_refused_and_closed },
-	{ "overlap_is_eexist", overlap_is_eexist },
-	{ "too_many_regions_is_einval", too_many_regions_is_einval },
-	{ "unmap_checks_every_field", unmap_checks_every_field },
-	{ "unmap_frees_the_fd", unmap_frees_the_fd },
-	{ "a_mapping_needs_no_fd", a_mapping_needs_no_fd },
-	{ "mappings_are_limited_in_sum", mappings_are_limited_in_sum },
-	{ "unmap_takes_what_lies_inside", unmap_takes_what_lies_inside },
-	{ "unmap_all_empties_the_table", unmap_all_empties_the_table },
-	{ "disconnect_empties_the_table", disconnect_empties_the_table },
-)
+		 { "modes_follow_fd_and_flags", modes_follow_fd_and_flags },
+		 { "mapped_memory_is_the_clients", mapped_memory_is_the_clients },
+		 { "map_checks_every_field", map_checks_every_field },
+		 { "odd_fds_are_refused_and_closed", odd_fds_are_refused_and_closed },
+		 { "overlap_is_eexist", overlap_is_eexist },
+		 { "too_many_regions_is_einval", too_many_regions_is_einval },
+		 { "unmap_checks_every_field", unmap_checks_every_field },
+		 { "unmap_frees_the_fd", unmap_frees_the_fd },
+		 { "a_mapping_needs_no_fd", a_mapping_needs_no_fd },
+		 { "mappings_are_limited_in_sum", mappings_are_limited_in_sum },
+		 { "unmap_takes_what_lies_inside", unmap_takes_what_lies_inside },
+		 { "unmap_all_empties_the_table", unmap_all_empties_the_table },
+		 { "disconnect_empties_the_table", disconnect_empties_the_table }, )

@@ -14,16 +14,14 @@ static uint8_t buf[SIZE];
 static int status;
 static unsigned int done_count;
 
-static void
-done(void *arg, int rc)
+static void done(void *arg, int rc)
 {
 	(void)arg;
 	status = rc;
 	done_count++;
 }
 
-static int
-setup(void)
+static int setup(void)
 {
 	size_t i;
 
@@ -37,27 +35,23 @@ setup(void)
 	return rig_map(IOVA, SIZE, RW, -1, 0);
 }
 
-static bool
-is_done(void)
+static bool is_done(void)
 {
 	return done_count > 0;
 }
 
-static void
-start_read(uint64_t iova, size_t len)
+static void start_read(uint64_t iova, size_t len)
 {
 	bh_cmem_read(bh_vfu_server_cmem(rig.server), iova, buf, len, done, NULL);
 }
 
-static void
-start_write(uint64_t iova, size_t len)
+static void start_write(uint64_t iova, size_t len)
 {
 	bh_cmem_write(bh_vfu_server_cmem(rig.server), iova, buf, len, done, NULL);
 }
 
 /* The next message is a DMA command; its request. */
-static struct vfu_dma_access
-expect(uint16_t command)
+static struct vfu_dma_access expect(uint16_t command)
 {
 	struct vfu_dma_access access = { 0 };
 
@@ -69,14 +63,12 @@ expect(uint16_t command)
 	CU_ASSERT_EQUAL(rig.reply.header.flags, VFU_TYPE_COMMAND);
 	CU_ASSERT_EQUAL(rig.reply.nfds, 0);
 	memcpy(&access, rig.reply.body, sizeof(access));
-	CU_ASSERT_EQUAL(rig.reply.body_len,
-			16 + (command == VFU_DMA_WRITE ? access.count : 0));
+	CU_ASSERT_EQUAL(rig.reply.body_len, 16 + (command == VFU_DMA_WRITE ? access.count : 0));
 	return access;
 }
 
 /* A reply to rig.reply with these contents. */
-static void
-answer(uint32_t error, const void *access, const void *data, size_t len)
+static void answer(uint32_t error, const void *access, const void *data, size_t len)
 {
 	struct vfu_header header = {
 		.id = rig.reply.header.id,
@@ -96,14 +88,12 @@ answer(uint32_t error, const void *access, const void *data, size_t len)
 	free(msg);
 }
 
-static void
-answer_read(const struct vfu_dma_access *access)
+static void answer_read(const struct vfu_dma_access *access)
 {
 	answer(0, access, guest + (access->address - IOVA), access->count);
 }
 
-static void
-read_is_one_message(void)
+static void read_is_one_message(void)
 {
 	struct vfu_dma_access access;
 
@@ -119,8 +109,7 @@ read_is_one_message(void)
 	CU_ASSERT_EQUAL(buf[1000], 0);
 }
 
-static void
-write_carries_its_data(void)
+static void write_carries_its_data(void)
 {
 	struct vfu_dma_access access;
 
@@ -134,8 +123,7 @@ write_carries_its_data(void)
 	CU_ASSERT_EQUAL(status, 0);
 }
 
-static void
-large_ones_are_split(void)
+static void large_ones_are_split(void)
 {
 	struct vfu_dma_access access[3];
 	uint16_t id[3];
@@ -158,8 +146,7 @@ large_ones_are_split(void)
 	CU_ASSERT_EQUAL(memcmp(buf, guest, 2 * MIB + 5), 0);
 }
 
-static void
-the_clients_limit_is_kept(void)
+static void the_clients_limit_is_kept(void)
 {
 	struct vfu_dma_access access;
 	unsigned int n;
@@ -178,8 +165,7 @@ the_clients_limit_is_kept(void)
 	CU_ASSERT_TRUE(rig_silent());
 }
 
-static void
-short_replies_are_continued(void)
+static void short_replies_are_continued(void)
 {
 	struct vfu_dma_access access;
 
@@ -203,15 +189,14 @@ short_replies_are_continued(void)
 	CU_ASSERT_EQUAL(status, -EFAULT);
 }
 
-static void
-errors_are_translated(void)
+static void errors_are_translated(void)
 {
 	static const struct {
 		uint32_t error;
 		int status;
 	} table[] = {
 		{ ENODEV, -EFAULT }, { EFAULT, -EFAULT }, { EPERM, -EPERM }, { EINVAL, -EFAULT },
-		{ ENOSYS, -EIO }, { E2BIG, -EIO }, { 0xfffff, -EIO },
+		{ ENOSYS, -EIO },    { E2BIG, -EIO },	  { 0xfffff, -EIO },
 	};
 	size_t i;
 
@@ -227,8 +212,7 @@ errors_are_translated(void)
 }
 
 /* Each of these ends the transfer and the connection. */
-static void
-wrong_replies_close(void)
+static void wrong_replies_close(void)
 {
 	struct vfu_dma_access access;
 	int i;
@@ -267,8 +251,7 @@ wrong_replies_close(void)
 	}
 }
 
-static void
-permissions_are_looked_at_first(void)
+static void permissions_are_looked_at_first(void)
 {
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, VFU_DMA_FLAG_READ, -1, 0), 0);
 	start_write(0x1000, 10);
@@ -279,8 +262,7 @@ permissions_are_looked_at_first(void)
 	CU_ASSERT_TRUE(rig_silent());
 }
 
-static void
-commands_pass_between_replies(void)
+static void commands_pass_between_replies(void)
 {
 	struct vfu_dma_access access;
 	const struct vfu_region_access read = { .region = BH_PCI_CONFIG, .count = 4 };
@@ -296,8 +278,7 @@ commands_pass_between_replies(void)
 	CU_ASSERT_EQUAL(status, 0);
 }
 
-static void
-replies_are_taken_while_a_command_waits(void)
+static void replies_are_taken_while_a_command_waits(void)
 {
 	struct vfu_dma_access access;
 
@@ -316,8 +297,7 @@ replies_are_taken_while_a_command_waits(void)
 }
 
 /* A client that serves no DMA while it waits for us gets its reply nevertheless. */
-static void
-transfers_are_given_up_for_a_waiting_client(void)
+static void transfers_are_given_up_for_a_waiting_client(void)
 {
 	struct vfu_dma_access access;
 	struct vfu_header request;
@@ -346,8 +326,7 @@ transfers_are_given_up_for_a_waiting_client(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
 }
 
-static void
-disconnect_ends_transfers_at_once(void)
+static void disconnect_ends_transfers_at_once(void)
 {
 	rig.hold_quiesce = true;
 	start_read(IOVA, SIZE);
@@ -363,8 +342,7 @@ disconnect_ends_transfers_at_once(void)
 	bh_vfu_server_quiesced(rig.server);
 }
 
-static void
-silence_is_etimedout(void)
+static void silence_is_etimedout(void)
 {
 	const uint64_t begin = bh_now_ns();
 
@@ -377,8 +355,7 @@ silence_is_etimedout(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
 }
 
-static void
-twin_socket_carries_dma(void)
+static void twin_socket_carries_dma(void)
 {
 	struct vfu_caps caps;
 	uint16_t major, minor;
@@ -390,8 +367,9 @@ twin_socket_carries_dma(void)
 	rig_negotiate_json("{\"capabilities\":{\"max_msg_fds\":1,\"write_multiple\":true,"
 			   "\"twin_socket\":{\"supported\":true}}}");
 	CU_ASSERT(rig.reply.header.size <= 214);
-	CU_ASSERT_EQUAL(vfu_version_decode(rig.reply.body, rig.reply.body_len, &major, &minor,
-					   &caps, &why), 0);
+	CU_ASSERT_EQUAL(
+		vfu_version_decode(rig.reply.body, rig.reply.body_len, &major, &minor, &caps, &why),
+		0);
 	CU_ASSERT_TRUE(caps.twin_socket);
 	CU_ASSERT_EQUAL(caps.twin_fd_index, 0);
 	CU_ASSERT_EQUAL_FATAL(rig.reply.nfds, 1);
@@ -418,8 +396,7 @@ twin_socket_carries_dma(void)
 	CU_ASSERT_TRUE(rig_closed());
 }
 
-static void
-twin_socket_needs_room_for_an_fd(void)
+static void twin_socket_needs_room_for_an_fd(void)
 {
 	rig_connect();
 	rig_negotiate_json("{\"capabilities\":{\"max_msg_fds\":0,"
@@ -431,20 +408,20 @@ twin_socket_needs_room_for_an_fd(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_dma_msg", setup, rig_teardown,
-	{ "read_is_one_message", read_is_one_message },
-	{ "write_carries_its_data", write_carries_its_data },
-	{ "large_ones_are_split", large_ones_are_split },
-	{ "the_clients_limit_is_kept", the_clients_limit_is_kept },
-	{ "short_replies_are_continued", short_replies_are_continued },
-	{ "errors_are_translated", errors_are_translated },
-	{ "wrong_replies_close", wrong_replies_close },
-	{ "permissions_are_looked_at_first", permissions_are_looked_at_first },
-	{ "commands_pass_between_replies", commands_pass_between_replies },
-	{ "replies_are_taken_while_a_command_waits", replies_are_taken_while_a_command_waits },
-	{ "transfers_are_given_up_for_a_waiting_client",
-	  transfers_are_given_up_for_a_waiting_client },
-	{ "disconnect_ends_transfers_at_once", disconnect_ends_transfers_at_once },
-	{ "silence_is_etimedout", silence_is_etimedout },
-	{ "twin_socket_carries_dma", twin_socket_carries_dma },
-	{ "twin_socket_needs_room_for_an_fd", twin_socket_needs_room_for_an_fd },
-)
+		 { "read_is_one_message", read_is_one_message },
+		 { "write_carries_its_data", write_carries_its_data },
+		 { "large_ones_are_split", large_ones_are_split },
+		 { "the_clients_limit_is_kept", the_clients_limit_is_kept },
+		 { "short_replies_are_continued", short_replies_are_continued },
+		 { "errors_are_translated", errors_are_translated },
+		 { "wrong_replies_close", wrong_replies_close },
+		 { "permissions_are_looked_at_first", permissions_are_looked_at_first },
+		 { "commands_pass_between_replies", commands_pass_between_replies },
+		 { "replies_are_taken_while_a_command_waits",
+		   replies_are_taken_while_a_command_waits },
+		 { "transfers_are_given_up_for_a_waiting_client",
+		   transfers_are_given_up_for_a_waiting_client },
+		 { "disconnect_ends_transfers_at_once", disconnect_ends_transfers_at_once },
+		 { "silence_is_etimedout", silence_is_etimedout },
+		 { "twin_socket_carries_dma", twin_socket_carries_dma },
+		 { "twin_socket_needs_room_for_an_fd", twin_socket_needs_room_for_an_fd }, )

@@ -15,8 +15,7 @@
 
 static int e[RIG_VECTORS];
 
-static int
-setup(void)
+static int setup(void)
 {
 	unsigned int i;
 
@@ -27,8 +26,7 @@ setup(void)
 	return 0;
 }
 
-static int
-teardown(void)
+static int teardown(void)
 {
 	unsigned int i;
 
@@ -37,9 +35,8 @@ teardown(void)
 	return rig_teardown();
 }
 
-static int
-set_bools(uint32_t action, uint32_t index, uint32_t start, uint32_t count, const uint8_t *bools,
-	  size_t len)
+static int set_bools(uint32_t action, uint32_t index, uint32_t start, uint32_t count,
+		     const uint8_t *bools, size_t len)
 {
 	uint8_t body[64];
 	const struct vfu_irq_set set = {
@@ -55,8 +52,7 @@ set_bools(uint32_t action, uint32_t index, uint32_t start, uint32_t count, const
 	return rig_call(VFU_DEVICE_SET_IRQS, body, sizeof(set) + len, NULL, 0);
 }
 
-static void
-info_of_every_type(void)
+static void info_of_every_type(void)
 {
 	static const uint32_t flags[] = { 7, 9, 3, 9, 9 }, counts[] = { 1, 0, RIG_VECTORS, 1, 1 };
 	struct vfu_irq_info info = { .argsz = 16 };
@@ -79,8 +75,7 @@ info_of_every_type(void)
 	CU_ASSERT_EQUAL(rig_call(VFU_DEVICE_GET_IRQ_INFO, &info, sizeof(info), NULL, 0), -EINVAL);
 }
 
-static void
-set_checks_every_field(void)
+static void set_checks_every_field(void)
 {
 	struct vfu_irq_set set = { .argsz = 19, .flags = NONE | TRIGGER, .index = MSIX };
 	const uint8_t bools[4] = { 1, 1, 1, 1 };
@@ -98,8 +93,7 @@ set_checks_every_field(void)
 	CU_ASSERT_EQUAL(rig_irqs(NONE | MASK | TRIGGER, MSIX, 0, 1, NULL, 0), -EINVAL);
 	CU_ASSERT_EQUAL(rig_irqs(NONE | MASK | UNMASK, MSIX, 0, 1, NULL, 0), -EINVAL);
 	for (bit = 6; bit < 32; bit++)
-		CU_ASSERT_EQUAL(rig_irqs(NONE | TRIGGER | 1u << bit, MSIX, 0, 1, NULL, 0),
-				-EINVAL);
+		CU_ASSERT_EQUAL(rig_irqs(NONE | TRIGGER | 1u << bit, MSIX, 0, 1, NULL, 0), -EINVAL);
 	/* start and count */
 	CU_ASSERT_EQUAL(rig_irqs(NONE | TRIGGER, MSIX, RIG_VECTORS, 1, NULL, 0), -EINVAL);
 	CU_ASSERT_EQUAL(rig_irqs(NONE | TRIGGER, MSIX, 0, RIG_VECTORS + 1, NULL, 0), -EINVAL);
@@ -125,8 +119,7 @@ set_checks_every_field(void)
 	CU_ASSERT_FALSE(bh_vfu_irq_msix_enabled(rig.server));
 }
 
-static void
-bound_vectors_signal(void)
+static void bound_vectors_signal(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 3, 2, e, 2), 0);
 	CU_ASSERT_TRUE(bh_vfu_irq_msix_enabled(rig.server));
@@ -149,8 +142,7 @@ bound_vectors_signal(void)
 	CU_ASSERT_FALSE(bh_vfu_irq_msix_enabled(rig.server));
 }
 
-static void
-what_was_raised_before_binding_is_delivered(void)
+static void what_was_raised_before_binding_is_delivered(void)
 {
 	uint8_t pba[8];
 
@@ -165,8 +157,7 @@ what_was_raised_before_binding_is_delivered(void)
 }
 
 /* QEMU enables with no vector, then binds one by one. */
-static void
-enable_without_vectors(void)
+static void enable_without_vectors(void)
 {
 	rig_config_write16(0x92, 0x8000);
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 0, 1, NULL, 0), 0);
@@ -179,8 +170,7 @@ enable_without_vectors(void)
 	CU_ASSERT_FALSE(bh_vfu_irq_raise(rig.server, 1));
 }
 
-static void
-mask_holds_back_and_unmask_delivers(void)
+static void mask_holds_back_and_unmask_delivers(void)
 {
 	const uint8_t second[3] = { 0, 1, 0 };
 
@@ -201,8 +191,7 @@ mask_holds_back_and_unmask_delivers(void)
 	CU_ASSERT_FALSE(bh_vfu_irq_is_open(rig.server, 1));
 }
 
-static void
-loopback_triggers(void)
+static void loopback_triggers(void)
 {
 	const uint8_t some[4] = { 1, 0, 0, 1 };
 
@@ -221,8 +210,7 @@ loopback_triggers(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[5]), 0);
 }
 
-static void
-function_mask_and_table_mask_count_too(void)
+static void function_mask_and_table_mask_count_too(void)
 {
 	const uint32_t one = 1, zero = 0;
 
@@ -238,8 +226,7 @@ function_mask_and_table_mask_count_too(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[1]), 1);
 }
 
-static void
-mask_fds_act_when_signalled(void)
+static void mask_fds_act_when_signalled(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 0, 1, e, 1), 0);
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | MASK, MSIX, 0, 1, &e[1], 1), 0);
@@ -258,8 +245,7 @@ mask_fds_act_when_signalled(void)
 	CU_ASSERT_FALSE(bh_vfu_irq_is_open(rig.server, 0));
 }
 
-static void
-intx_masks_itself_until_unmasked(void)
+static void intx_masks_itself_until_unmasked(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, INTX, 0, 1, e, 1), 0);
 	CU_ASSERT_EQUAL(rig_irqs(NONE | MASK, INTX, 0, 1, NULL, 0), 0);
@@ -282,8 +268,7 @@ intx_masks_itself_until_unmasked(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
 }
 
-static void
-intx_respects_its_disable_bit_and_msix(void)
+static void intx_respects_its_disable_bit_and_msix(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, INTX, 0, 1, e, 1), 0);
 	rig_config_write16(4, 0x400);
@@ -302,8 +287,7 @@ intx_respects_its_disable_bit_and_msix(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[1]), 1);
 }
 
-static void
-a_whole_table_is_one_change(void)
+static void a_whole_table_is_one_change(void)
 {
 	uint8_t table[16 * RIG_VECTORS] = { 0 };
 	unsigned int before;
@@ -317,8 +301,7 @@ a_whole_table_is_one_change(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_IRQS], before + 1);
 }
 
-static void
-intx_is_absent_without_a_pin(void)
+static void intx_is_absent_without_a_pin(void)
 {
 	rig_disconnect();
 	rig_stop();
@@ -331,8 +314,7 @@ intx_is_absent_without_a_pin(void)
 	CU_ASSERT_EQUAL(rig_irqs(NONE | TRIGGER, INTX, 0, 0, NULL, 0), -EINVAL);
 }
 
-static void
-reset_keeps_bindings_and_forgets_pending(void)
+static void reset_keeps_bindings_and_forgets_pending(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, MSIX, 0, 1, e, 1), 0);
 	CU_ASSERT_FALSE(bh_vfu_irq_raise(rig.server, 1));
@@ -343,8 +325,7 @@ reset_keeps_bindings_and_forgets_pending(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[1]), 0);
 }
 
-static void
-disconnect_drops_everything(void)
+static void disconnect_drops_everything(void)
 {
 	int before = rig_count_fds();
 
@@ -364,8 +345,7 @@ disconnect_drops_everything(void)
 	CU_ASSERT_TRUE(bh_vfu_irq_raise(rig.server, 1));
 }
 
-static void
-full_and_odd_fds_block_nobody(void)
+static void full_and_odd_fds_block_nobody(void)
 {
 	int full = eventfd(0, EFD_CLOEXEC), pipes[2], file = rig_memfd(4096), i; /* blocking ones */
 
@@ -392,8 +372,8 @@ full_and_odd_fds_block_nobody(void)
 	close(file);
 }
 
-BH_SUITE_FIXTURE("vfu_server_irqs", setup, teardown,
-	{ "info_of_every_type", info_of_every_type },
+BH_SUITE_FIXTURE(
+	"vfu_server_irqs", setup, teardown, { "info_of_every_type", info_of_every_type },
 	{ "set_checks_every_field", set_checks_every_field },
 	{ "bound_vectors_signal", bound_vectors_signal },
 	{ "what_was_raised_before_binding_is_delivered",
@@ -409,5 +389,4 @@ BH_SUITE_FIXTURE("vfu_server_irqs", setup, teardown,
 	{ "intx_is_absent_without_a_pin", intx_is_absent_without_a_pin },
 	{ "reset_keeps_bindings_and_forgets_pending", reset_keeps_bindings_and_forgets_pending },
 	{ "disconnect_drops_everything", disconnect_drops_everything },
-	{ "full_and_odd_fds_block_nobody", full_and_odd_fds_block_nobody },
-)
+	{ "full_and_odd_fds_block_nobody", full_and_odd_fds_block_nobody }, )

@@ -7,22 +7,19 @@
 
 static bool stopped;
 
-static void
-on_stopped(void *arg)
+static void on_stopped(void *arg)
 {
 	(void)arg;
 	stopped = true;
 	rig_stop(); /* destroying here is allowed */
 }
 
-static bool
-is_stopped(void)
+static bool is_stopped(void)
 {
 	return stopped;
 }
 
-static int
-create(const struct bh_vfu_server_opts *opts)
+static int create(const struct bh_vfu_server_opts *opts)
 {
 	struct bh_vfu_server *server = NULL;
 	const int before = rig_count_fds(), rc = bh_vfu_server_create(opts, &server);
@@ -34,19 +31,18 @@ create(const struct bh_vfu_server_opts *opts)
 	return rc;
 }
 
-static void
-contradictions_are_einval(void)
+static void contradictions_are_einval(void)
 {
 	static const struct bh_vfu_area outside = { .offset = 0x4000, .len = 0x1000 };
 	static const struct bh_vfu_area odd = { .offset = 0x800, .len = 0x1000 };
 	struct bh_vfu_server_opts opts;
 
 	rig_stop();
-#define REFUSED(change)                                                                            \
-	do {                                                                                       \
-		opts = rig.opts;                                                                   \
-		change;                                                                            \
-		CU_ASSERT_EQUAL(create(&opts), -EINVAL);                                           \
+#define REFUSED(change)                                  \
+	do {                                             \
+		opts = rig.opts;                         \
+		change;                                  \
+		CU_ASSERT_EQUAL(create(&opts), -EINVAL); \
 	} while (0)
 	REFUSED(opts.size = 8);
 	REFUSED(opts.path = NULL);
@@ -79,8 +75,7 @@ contradictions_are_einval(void)
 	bh_vfu_server_destroy(NULL);
 }
 
-static void
-paths_have_their_errnos(void)
+static void paths_have_their_errnos(void)
 {
 	struct bh_vfu_server_opts opts = rig.opts;
 	int fd;
@@ -96,8 +91,7 @@ paths_have_their_errnos(void)
 	unlink(rig.path);
 }
 
-static void
-mode_is_what_was_asked(void)
+static void mode_is_what_was_asked(void)
 {
 	struct stat st;
 
@@ -105,8 +99,7 @@ mode_is_what_was_asked(void)
 	CU_ASSERT_EQUAL(st.st_mode & 0777, 0600);
 }
 
-static void
-somebody_elses_socket_is_not_removed(void)
+static void somebody_elses_socket_is_not_removed(void)
 {
 	int fd;
 
@@ -118,8 +111,7 @@ somebody_elses_socket_is_not_removed(void)
 	unlink(rig.path);
 }
 
-static void
-clients_come_one_after_another(void)
+static void clients_come_one_after_another(void)
 {
 	struct vfu_conn first;
 	int fd;
@@ -138,8 +130,7 @@ clients_come_one_after_another(void)
 	CU_ASSERT_TRUE(bh_vfu_server_is_connected(rig.server));
 }
 
-static void
-a_client_that_never_spoke_changes_nothing(void)
+static void a_client_that_never_spoke_changes_nothing(void)
 {
 	rig_connect();
 	rig_connect();
@@ -148,14 +139,12 @@ a_client_that_never_spoke_changes_nothing(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "");
 }
 
-static bool
-is_negotiated(void)
+static bool is_negotiated(void)
 {
 	return bh_vfu_server_is_connected(rig.server);
 }
 
-static void
-half_a_version_is_not_waited_for(void)
+static void half_a_version_is_not_waited_for(void)
 {
 	static const struct vfu_header version = { .command = VFU_VERSION, .size = 20 };
 	struct vfu_conn first;
@@ -175,8 +164,7 @@ half_a_version_is_not_waited_for(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_DISCONNECTED], 0);
 }
 
-static void
-a_hundred_clients_leak_nothing(void)
+static void a_hundred_clients_leak_nothing(void)
 {
 	int i, before = rig_count_fds(), e = eventfd(0, EFD_CLOEXEC), memory = rig_memfd(0x1000);
 	const uint32_t half[3] = { 0x00020001, 100, 0 };
@@ -185,8 +173,9 @@ a_hundred_clients_leak_nothing(void)
 		rig_connect();
 		rig_negotiate();
 		CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, 3, memory, 0), 0);
-		CU_ASSERT_EQUAL(rig_irqs(VFU_IRQ_DATA_EVENTFD | VFU_IRQ_ACTION_TRIGGER,
-					 BH_PCI_MSIX, 0, 1, &e, 1), 0);
+		CU_ASSERT_EQUAL(rig_irqs(VFU_IRQ_DATA_EVENTFD | VFU_IRQ_ACTION_TRIGGER, BH_PCI_MSIX,
+					 0, 1, &e, 1),
+				0);
 		rig_raw(half, sizeof(half), &e, 1); /* leaves in the middle of a message */
 		rig_turn();
 	}
@@ -197,8 +186,7 @@ a_hundred_clients_leak_nothing(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_RESET], 100);
 }
 
-static void
-users_may_be_named(void)
+static void users_may_be_named(void)
 {
 	uid_t uids[2] = { getuid() + 1, getuid() + 2 };
 
@@ -216,8 +204,7 @@ users_may_be_named(void)
 	CU_ASSERT_TRUE(bh_vfu_server_is_connected(rig.server));
 }
 
-static void
-shutdown_without_a_client(void)
+static void shutdown_without_a_client(void)
 {
 	stopped = false;
 	bh_vfu_server_shutdown(rig.server, on_stopped, NULL);
@@ -227,8 +214,7 @@ shutdown_without_a_client(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "");
 }
 
-static void
-shutdown_disconnects_first(void)
+static void shutdown_disconnects_first(void)
 {
 	stopped = false;
 	rig_connect();
@@ -244,8 +230,7 @@ shutdown_disconnects_first(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "+QXR-");
 }
 
-static void
-destroy_with_a_client(void)
+static void destroy_with_a_client(void)
 {
 	rig_connect();
 	rig_negotiate();
@@ -256,16 +241,16 @@ destroy_with_a_client(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_life", rig_setup_bare, rig_teardown,
-	{ "contradictions_are_einval", contradictions_are_einval },
-	{ "paths_have_their_errnos", paths_have_their_errnos },
-	{ "mode_is_what_was_asked", mode_is_what_was_asked },
-	{ "somebody_elses_socket_is_not_removed", somebody_elses_socket_is_not_removed },
-	{ "clients_come_one_after_another", clients_come_one_after_another },
-	{ "a_client_that_never_spoke_changes_nothing", a_client_that_never_spoke_changes_nothing },
-	{ "half_a_version_is_not_waited_for", half_a_version_is_not_waited_for },
-	{ "a_hundred_clients_leak_nothing", a_hundred_clients_leak_nothing },
-	{ "users_may_be_named", users_may_be_named },
-	{ "shutdown_without_a_client", shutdown_without_a_client },
-	{ "shutdown_disconnects_first", shutdown_disconnects_first },
-	{ "destroy_with_a_client", destroy_with_a_client },
-)
+		 { "contradictions_are_einval", contradictions_are_einval },
+		 { "paths_have_their_errnos", paths_have_their_errnos },
+		 { "mode_is_what_was_asked", mode_is_what_was_asked },
+		 { "somebody_elses_socket_is_not_removed", somebody_elses_socket_is_not_removed },
+		 { "clients_come_one_after_another", clients_come_one_after_another },
+		 { "a_client_that_never_spoke_changes_nothing",
+		   a_client_that_never_spoke_changes_nothing },
+		 { "half_a_version_is_not_waited_for", half_a_version_is_not_waited_for },
+		 { "a_hundred_clients_leak_nothing", a_hundred_clients_leak_nothing },
+		 { "users_may_be_named", users_may_be_named },
+		 { "shutdown_without_a_client", shutdown_without_a_client },
+		 { "shutdown_disconnects_first", shutdown_disconnects_first },
+		 { "destroy_with_a_client", destroy_with_a_client }, )

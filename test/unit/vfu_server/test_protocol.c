@@ -6,13 +6,12 @@
 
 #include "rig.h"
 
-#define INFO_BODY                                                                                  \
-	{                                                                                          \
-		.argsz = 16                                                                        \
+#define INFO_BODY           \
+	{                   \
+		.argsz = 16 \
 	}
 
-static void
-version_reply_is_short_and_complete(void)
+static void version_reply_is_short_and_complete(void)
 {
 	struct vfu_caps caps;
 	uint16_t major, minor;
@@ -20,8 +19,9 @@ version_reply_is_short_and_complete(void)
 
 	CU_ASSERT(rig.reply.header.size <= 214);
 	CU_ASSERT_EQUAL(rig.reply.nfds, 0);
-	CU_ASSERT_EQUAL(vfu_version_decode(rig.reply.body, rig.reply.body_len, &major, &minor,
-					   &caps, &why), 0);
+	CU_ASSERT_EQUAL(
+		vfu_version_decode(rig.reply.body, rig.reply.body_len, &major, &minor, &caps, &why),
+		0);
 	CU_ASSERT_EQUAL(major, 0);
 	CU_ASSERT_EQUAL(minor, 0);
 	CU_ASSERT_EQUAL(caps.max_msg_fds, 16);
@@ -33,8 +33,7 @@ version_reply_is_short_and_complete(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_CONNECTED], 1);
 }
 
-static void
-version_without_json_is_defaults(void)
+static void version_without_json_is_defaults(void)
 {
 	const uint16_t spdk[2] = { 0, 1 }, newer[2] = { 0, 9 };
 
@@ -47,11 +46,16 @@ version_without_json_is_defaults(void)
 	CU_ASSERT_EQUAL(rig.reply.body[2], 2);
 }
 
-static void
-bad_version_is_answered_and_closed(void)
+static void bad_version_is_answered_and_closed(void)
 {
-#define BARE(text) { text, sizeof(text) - 1 }
-#define TERMINATED(text) { text, sizeof(text) }
+#define BARE(text)                     \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
+#define TERMINATED(text)           \
+	{                          \
+		text, sizeof(text) \
+	}
 	static const struct {
 		const char *bytes;
 		size_t len;
@@ -74,8 +78,7 @@ bad_version_is_answered_and_closed(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_CONNECTED], 1); /* the fixture's */
 }
 
-static void
-version_with_fds_is_refused(void)
+static void version_with_fds_is_refused(void)
 {
 	const uint16_t version[2] = { 0, 0 };
 	int fd = eventfd(0, EFD_CLOEXEC);
@@ -86,8 +89,7 @@ version_with_fds_is_refused(void)
 	close(fd);
 }
 
-static void
-first_message_must_be_version(void)
+static void first_message_must_be_version(void)
 {
 	const struct vfu_device_info info = INFO_BODY;
 
@@ -99,8 +101,7 @@ first_message_must_be_version(void)
 	CU_ASSERT_TRUE(rig_closed());
 }
 
-static void
-second_version_is_einval(void)
+static void second_version_is_einval(void)
 {
 	const uint16_t version[2] = { 0, 0 };
 
@@ -108,8 +109,7 @@ second_version_is_einval(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
 }
 
-static void
-unknown_commands_are_einval(void)
+static void unknown_commands_are_einval(void)
 {
 	static const uint16_t unknown[] = { 0, 11, 12, 14, 17, 18, 19, 255, 65535 };
 	const uint8_t body[16] = { 0 };
@@ -120,8 +120,7 @@ unknown_commands_are_einval(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
 }
 
-static void
-empty_bodies_are_einval_but_for_reset(void)
+static void empty_bodies_are_einval_but_for_reset(void)
 {
 	uint16_t command;
 
@@ -131,14 +130,20 @@ empty_bodies_are_einval_but_for_reset(void)
 	CU_ASSERT_EQUAL(rig_call(VFU_DEVICE_RESET, "x", 1, NULL, 0), -EINVAL);
 }
 
-static void
-short_bodies_are_einval(void)
+static void short_bodies_are_einval(void)
 {
 	static const uint8_t fixed[] = {
-		[VFU_DMA_MAP] = 32, [VFU_DMA_UNMAP] = 24, [VFU_DEVICE_GET_INFO] = 16,
-		[VFU_DEVICE_GET_REGION_INFO] = 32, [VFU_DEVICE_GET_REGION_IO_FDS] = 16,
-		[VFU_DEVICE_GET_IRQ_INFO] = 16, [VFU_DEVICE_SET_IRQS] = 20, [VFU_REGION_READ] = 16,
-		[VFU_REGION_WRITE] = 16, [VFU_REGION_WRITE_MULTI] = 8, [VFU_DEVICE_FEATURE] = 8,
+		[VFU_DMA_MAP] = 32,
+		[VFU_DMA_UNMAP] = 24,
+		[VFU_DEVICE_GET_INFO] = 16,
+		[VFU_DEVICE_GET_REGION_INFO] = 32,
+		[VFU_DEVICE_GET_REGION_IO_FDS] = 16,
+		[VFU_DEVICE_GET_IRQ_INFO] = 16,
+		[VFU_DEVICE_SET_IRQS] = 20,
+		[VFU_REGION_READ] = 16,
+		[VFU_REGION_WRITE] = 16,
+		[VFU_REGION_WRITE_MULTI] = 8,
+		[VFU_DEVICE_FEATURE] = 8,
 	};
 	uint8_t body[64];
 	uint16_t command;
@@ -151,8 +156,7 @@ short_bodies_are_einval(void)
 					-EINVAL);
 }
 
-static void
-odd_types_are_einval(void)
+static void odd_types_are_einval(void)
 {
 	uint32_t type;
 	const uint8_t body[16] = { 16 };
@@ -166,8 +170,7 @@ odd_types_are_einval(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36);
 }
 
-static void
-unusable_sizes_are_answered_and_closed(void)
+static void unusable_sizes_are_answered_and_closed(void)
 {
 	static const uint32_t sizes[] = { 0, 1, 15, (1u << 20) + 33, UINT32_MAX };
 	struct vfu_header header = { .id = 77, .command = VFU_REGION_READ };
@@ -185,8 +188,7 @@ unusable_sizes_are_answered_and_closed(void)
 	}
 }
 
-static void
-too_many_fds_close(void)
+static void too_many_fds_close(void)
 {
 	const struct vfu_header header = { .command = VFU_DEVICE_RESET, .size = 16 };
 	int fds[17], i;
@@ -199,8 +201,7 @@ too_many_fds_close(void)
 		close(fds[i]);
 }
 
-static void
-stray_fds_are_closed(void)
+static void stray_fds_are_closed(void)
 {
 	const struct vfu_device_info info = INFO_BODY;
 	const uint8_t zeros[32] = { 0 };
@@ -220,8 +221,7 @@ stray_fds_are_closed(void)
 		close(fds[i]);
 }
 
-static void
-messages_come_in_single_bytes(void)
+static void messages_come_in_single_bytes(void)
 {
 	struct {
 		struct vfu_header header;
@@ -242,8 +242,7 @@ messages_come_in_single_bytes(void)
 	CU_ASSERT_EQUAL(msg.info.num_irqs, 5);
 }
 
-static void
-device_info_checks_argsz(void)
+static void device_info_checks_argsz(void)
 {
 	const struct vfu_device_info small = { .argsz = 15 }, large = { .argsz = 4096 };
 
@@ -251,8 +250,7 @@ device_info_checks_argsz(void)
 	CU_ASSERT_EQUAL(rig_call(VFU_DEVICE_GET_INFO, &large, sizeof(large), NULL, 0), 0);
 }
 
-static void
-pipelined_commands_are_answered_in_order(void)
+static void pipelined_commands_are_answered_in_order(void)
 {
 	struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
 	unsigned int i;
@@ -269,8 +267,7 @@ pipelined_commands_are_answered_in_order(void)
 	CU_ASSERT_TRUE(rig_silent());
 }
 
-static void
-no_reply_means_none_not_even_an_error(void)
+static void no_reply_means_none_not_even_an_error(void)
 {
 	struct {
 		struct vfu_region_access access;
@@ -288,11 +285,10 @@ no_reply_means_none_not_even_an_error(void)
 	CU_ASSERT_EQUAL(got, 0xabcd1234);
 }
 
-static void
-features_are_einval(void)
+static void features_are_einval(void)
 {
 	static const uint32_t flags[] = {
-		0, 0x40000, 0x40001, 0x10001, 0x20001, 0x50001, 0x60002, 0x30001, 0x70001,
+		0,	 0x40000, 0x40001, 0x10001, 0x20001, 0x50001,	 0x60002, 0x30001, 0x70001,
 		0x10002, 0x20006, 0x20007, 0x10008, 0x80000, 0xffffffff, 0x1ffff, 0x4000b,
 	};
 	struct vfu_device_feature body[8] = { { .argsz = sizeof(body) } };
@@ -306,8 +302,7 @@ features_are_einval(void)
 }
 
 /* A client that does not read delays itself only, and gets everything when it does. */
-static void
-unread_replies_stop_reading(void)
+static void unread_replies_stop_reading(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4096 };
 	enum { COUNT = 4000 };
@@ -339,8 +334,8 @@ unread_replies_stop_reading(void)
 }
 
 /* Sends as many of a message as the server takes, up to `most`, and reads nothing. */
-static unsigned int
-send_unread(const void *msg, size_t len, const int *fds, unsigned int nfds, unsigned int most)
+static unsigned int send_unread(const void *msg, size_t len, const int *fds, unsigned int nfds,
+				unsigned int most)
 {
 	struct pollfd pfd = { .fd = rig.conn.fd, .events = POLLOUT };
 	unsigned int sent = 0, stuck = 0;
@@ -358,8 +353,7 @@ send_unread(const void *msg, size_t len, const int *fds, unsigned int nfds, unsi
 	return sent;
 }
 
-static void
-unread_replies_hold_few_fds(void)
+static void unread_replies_hold_few_fds(void)
 {
 	const struct {
 		struct vfu_header header;
@@ -371,8 +365,7 @@ unread_replies_hold_few_fds(void)
 	CU_ASSERT(rig_count_fds() < before + 150);
 }
 
-static void
-waiting_commands_hold_few_fds(void)
+static void waiting_commands_hold_few_fds(void)
 {
 	const struct vfu_header get_info = { .command = VFU_DEVICE_GET_INFO, .size = 16 };
 	const struct vfu_dma_map map = { .argsz = 32, .address = 0x1000, .size = 0x1000 };
@@ -393,8 +386,7 @@ waiting_commands_hold_few_fds(void)
 	CU_ASSERT_EQUAL(rig.reply.header.command, VFU_DEVICE_GET_INFO);
 }
 
-static void
-unread_errors_of_the_twin_stop_reading(void)
+static void unread_errors_of_the_twin_stop_reading(void)
 {
 	const struct vfu_header reset = { .command = VFU_DEVICE_RESET, .size = 16 };
 	struct vfu_conn conn;
@@ -412,42 +404,50 @@ unread_errors_of_the_twin_stop_reading(void)
 
 static uint32_t seed;
 
-static uint32_t
-roll(uint32_t n)
+static uint32_t roll(uint32_t n)
 {
 	seed = seed * 1664525u + 1013904223u;
 	return (seed >> 8) % n;
 }
 
 /* Numbers that matter somewhere: sizes, indices, flags, edges. */
-static uint32_t
-interesting(void)
+static uint32_t interesting(void)
 {
 	static const uint32_t values[] = {
-		0, 0, 0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 10, 16, 20, 24, 32, 33, 36, 40, 64, 0x44, 0x58,
-		0x59, 0x80, 0x92, 0x1000, 0x2000, 0x3ffc, 0x4000, 0x8000, 0x100000, 0x7fffffff,
-		0x80000000, 0xfffff000, 0xffffffff,
+		0,	    0,		0,	    1,		1,	2,	3,	4,
+		5,	    7,		8,	    9,		10,	16,	20,	24,
+		32,	    33,		36,	    40,		64,	0x44,	0x58,	0x59,
+		0x80,	    0x92,	0x1000,	    0x2000,	0x3ffc, 0x4000, 0x8000, 0x100000,
+		0x7fffffff, 0x80000000, 0xfffff000, 0xffffffff,
 	};
 
 	return values[roll(sizeof(values) / sizeof(values[0]))];
 }
 
 /* A request that may well be right; its length. nfds: what should go with it. */
-static uint32_t
-plausible(uint16_t command, uint32_t *body, unsigned int *nfds)
+static uint32_t plausible(uint16_t command, uint32_t *body, unsigned int *nfds)
 {
 	const struct vfu_irq_set set = {
-		.argsz = 64, .flags = 1u << roll(3) | 8u << roll(3), .index = roll(5),
-		.start = roll(4), .count = roll(4),
+		.argsz = 64,
+		.flags = 1u << roll(3) | 8u << roll(3),
+		.index = roll(5),
+		.start = roll(4),
+		.count = roll(4),
 	};
 	const struct vfu_dma_map map = {
-		.argsz = 32, .flags = roll(16), .address = roll(8) * 0x1000ull, .size = 0x1000,
+		.argsz = 32,
+		.flags = roll(16),
+		.address = roll(8) * 0x1000ull,
+		.size = 0x1000,
 	};
 	const struct vfu_dma_unmap unmap = {
-		.argsz = 24, .address = roll(8) * 0x1000ull, .size = 0x1000 << roll(3),
+		.argsz = 24,
+		.address = roll(8) * 0x1000ull,
+		.size = 0x1000 << roll(3),
 	};
 	const struct vfu_region_access access = {
-		.offset = interesting(), .region = roll(4) ? BH_PCI_CONFIG : roll(5),
+		.offset = interesting(),
+		.region = roll(4) ? BH_PCI_CONFIG : roll(5),
 		.count = 1 + roll(8),
 	};
 
@@ -483,8 +483,7 @@ plausible(uint16_t command, uint32_t *body, unsigned int *nfds)
 	}
 }
 
-static void
-send_anything(const int *fds)
+static void send_anything(const int *fds)
 {
 	static const uint32_t flags[] = { 0, 0, 0, 0, 0, 0, 0x10, 0x10, 1, 0x21, 2 };
 	const uint16_t command = (uint16_t)(2 + roll(18));
@@ -499,8 +498,7 @@ send_anything(const int *fds)
 }
 
 /* Whatever comes, the next client is served, and (teardown) no descriptor stays behind. */
-static void
-anything_may_come(void)
+static void anything_may_come(void)
 {
 	int fds[3] = { eventfd(0, EFD_CLOEXEC), rig.bar_fd, eventfd(0, EFD_CLOEXEC) };
 	unsigned int i;
@@ -534,7 +532,8 @@ anything_may_come(void)
 	close(fds[2]);
 }
 
-BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
+BH_SUITE_FIXTURE(
+	"vfu_server_protocol", rig_setup, rig_teardown,
 	{ "version_reply_is_short_and_complete", version_reply_is_short_and_complete },
 	{ "version_without_json_is_defaults", version_without_json_is_defaults },
 	{ "bad_version_is_answered_and_closed", bad_version_is_answered_and_closed },
@@ -557,5 +556,4 @@ BH_SUITE_FIXTURE("vfu_server_protocol", rig_setup, rig_teardown,
 	{ "unread_replies_hold_few_fds", unread_replies_hold_few_fds },
 	{ "waiting_commands_hold_few_fds", waiting_commands_hold_few_fds },
 	{ "unread_errors_of_the_twin_stop_reading", unread_errors_of_the_twin_stop_reading },
-	{ "anything_may_come", anything_may_come },
-)
+	{ "anything_may_come", anything_may_come }, )

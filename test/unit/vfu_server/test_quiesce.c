@@ -6,37 +6,35 @@
 
 #define RW (VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE)
 
-static void
-send_map(uint64_t iova)
+static void send_map(uint64_t iova)
 {
 	const struct vfu_dma_map map = {
-		.argsz = sizeof(map), .flags = RW, .address = iova, .size = 0x1000,
+		.argsz = sizeof(map),
+		.flags = RW,
+		.address = iova,
+		.size = 0x1000,
 	};
 
 	rig_send(VFU_DMA_MAP, 0, &map, sizeof(map), NULL, 0);
 }
 
-static size_t
-regions(void)
+static size_t regions(void)
 {
 	return bh_vfu_server_cmem(rig.server)->table->count;
 }
 
-static bool
-was_fatal(void)
+static bool was_fatal(void)
 {
 	return rig.count[RIG_FATAL] > 0;
 }
 
-static bool
-has_left(void)
+static bool has_left(void)
 {
 	return rig.count[RIG_DISCONNECTED] > 0;
 }
 
 /* A server whose patience is a number of milliseconds. */
-static void
-restart(unsigned int ms)
+static void restart(unsigned int ms)
 {
 	rig_disconnect();
 	rig_stop();
@@ -48,8 +46,7 @@ restart(unsigned int ms)
 	memset(rig.order, 0, sizeof(rig.order));
 }
 
-static void
-commands_wait_in_order(void)
+static void commands_wait_in_order(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
 
@@ -82,8 +79,7 @@ commands_wait_in_order(void)
 	rig.hold_quiesce = false;
 }
 
-static void
-unasked_answers_are_ignored(void)
+static void unasked_answers_are_ignored(void)
 {
 	bh_vfu_server_quiesced(rig.server);
 	CU_ASSERT_STRING_EQUAL(rig.order, "+");
@@ -92,8 +88,7 @@ unasked_answers_are_ignored(void)
 	CU_ASSERT_STRING_EQUAL(rig.order, "+QR");
 }
 
-static void
-deadline_fails_the_command_only(void)
+static void deadline_fails_the_command_only(void)
 {
 	restart(30);
 	rig.hold_quiesce = true;
@@ -118,8 +113,7 @@ deadline_fails_the_command_only(void)
 	rig.hold_quiesce = false;
 }
 
-static void
-waiting_for_a_late_answer_has_a_deadline_too(void)
+static void waiting_for_a_late_answer_has_a_deadline_too(void)
 {
 	restart(30);
 	rig.hold_quiesce = true;
@@ -136,8 +130,7 @@ waiting_for_a_late_answer_has_a_deadline_too(void)
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
 }
 
-static void
-client_leaves_while_a_command_waits(void)
+static void client_leaves_while_a_command_waits(void)
 {
 	rig.hold_quiesce = true;
 	send_map(0x1000);
@@ -157,8 +150,7 @@ client_leaves_while_a_command_waits(void)
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
 }
 
-static void
-a_device_may_answer_when_it_is_told_that_it_is_late(void)
+static void a_device_may_answer_when_it_is_told_that_it_is_late(void)
 {
 	restart(30);
 	rig.hold_quiesce = rig.fatal_quiesces = true;
@@ -178,8 +170,7 @@ a_device_may_answer_when_it_is_told_that_it_is_late(void)
 }
 
 /* With so much held back that nothing more is read, the end of the stream is behind the unread. */
-static void
-half_a_hang_up_is_noticed_while_nothing_is_read(void)
+static void half_a_hang_up_is_noticed_while_nothing_is_read(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
 	unsigned int i;
@@ -199,8 +190,7 @@ half_a_hang_up_is_noticed_while_nothing_is_read(void)
 	rig.hold_quiesce = false;
 }
 
-static void
-client_leaves_after_the_deadline(void)
+static void client_leaves_after_the_deadline(void)
 {
 	restart(30);
 	rig.hold_quiesce = true;
@@ -216,8 +206,7 @@ client_leaves_after_the_deadline(void)
 }
 
 /* Memory that the device may still touch stays until it says that it does not. */
-static void
-disconnect_waits_past_the_deadline(void)
+static void disconnect_waits_past_the_deadline(void)
 {
 	int memory = rig_memfd(0x1000), fd;
 
@@ -240,14 +229,14 @@ disconnect_waits_past_the_deadline(void)
 	close(memory);
 }
 
-static void
-flr_waits_inside_write_multi(void)
+static void flr_waits_inside_write_multi(void)
 {
 	const struct {
 		uint64_t wr_cnt;
 		struct vfu_write_multi_entry e[2];
-	} multi = { 2, { { .offset = 0x59, .region = BH_PCI_CONFIG, .count = 1, .data = { 0x80 } },
-			 { .offset = 0, .region = 0, .count = 4, .data = { 0x42 } } } };
+	} multi = { 2,
+		    { { .offset = 0x59, .region = BH_PCI_CONFIG, .count = 1, .data = { 0x80 } },
+		      { .offset = 0, .region = 0, .count = 4, .data = { 0x42 } } } };
 
 	rig.hold_quiesce = true;
 	rig_send(VFU_REGION_WRITE_MULTI, 0, &multi, sizeof(multi), NULL, 0);
@@ -260,8 +249,7 @@ flr_waits_inside_write_multi(void)
 	rig.hold_quiesce = false;
 }
 
-static void
-too_many_waiting_commands_stop_reading(void)
+static void too_many_waiting_commands_stop_reading(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
 	unsigned int i;
@@ -277,8 +265,7 @@ too_many_waiting_commands_stop_reading(void)
 		CU_ASSERT_TRUE(rig_recv(1000));
 }
 
-static void
-hang_up_is_noticed_while_not_reading(void)
+static void hang_up_is_noticed_while_not_reading(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
 	unsigned int i;
@@ -296,19 +283,19 @@ hang_up_is_noticed_while_not_reading(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_quiesce", rig_setup, rig_teardown,
-	{ "commands_wait_in_order", commands_wait_in_order },
-	{ "unasked_answers_are_ignored", unasked_answers_are_ignored },
-	{ "deadline_fails_the_command_only", deadline_fails_the_command_only },
-	{ "waiting_for_a_late_answer_has_a_deadline_too",
-	  waiting_for_a_late_answer_has_a_deadline_too },
-	{ "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
-	{ "a_device_may_answer_when_it_is_told_that_it_is_late",
-	  a_device_may_answer_when_it_is_told_that_it_is_late },
-	{ "half_a_hang_up_is_noticed_while_nothing_is_read",
-	  half_a_hang_up_is_noticed_while_nothing_is_read },
-	{ "client_leaves_after_the_deadline", client_leaves_after_the_deadline },
-	{ "disconnect_waits_past_the_deadline", disconnect_waits_past_the_deadline },
-	{ "flr_waits_inside_write_multi", flr_waits_inside_write_multi },
-	{ "too_many_waiting_commands_stop_reading", too_many_waiting_commands_stop_reading },
-	{ "hang_up_is_noticed_while_not_reading", hang_up_is_noticed_while_not_reading },
-)
+		 { "commands_wait_in_order", commands_wait_in_order },
+		 { "unasked_answers_are_ignored", unasked_answers_are_ignored },
+		 { "deadline_fails_the_command_only", deadline_fails_the_command_only },
+		 { "waiting_for_a_late_answer_has_a_deadline_too",
+		   waiting_for_a_late_answer_has_a_deadline_too },
+		 { "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
+		 { "a_device_may_answer_when_it_is_told_that_it_is_late",
+		   a_device_may_answer_when_it_is_told_that_it_is_late },
+		 { "half_a_hang_up_is_noticed_while_nothing_is_read",
+		   half_a_hang_up_is_noticed_while_nothing_is_read },
+		 { "client_leaves_after_the_deadline", client_leaves_after_the_deadline },
+		 { "disconnect_waits_past_the_deadline", disconnect_waits_past_the_deadline },
+		 { "flr_waits_inside_write_multi", flr_waits_inside_write_multi },
+		 { "too_many_waiting_commands_stop_reading",
+		   too_many_waiting_commands_stop_reading },
+		 { "hang_up_is_noticed_while_not_reading", hang_up_is_noticed_while_not_reading }, )

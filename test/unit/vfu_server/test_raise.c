@@ -16,8 +16,7 @@
 static uint32_t done_words; /* the "completions": raised for after each is stored */
 static uint32_t stop;
 
-static void *
-raiser(void *arg)
+static void *raiser(void *arg)
 {
 	(void)arg;
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
@@ -30,16 +29,15 @@ raiser(void *arg)
 	return NULL;
 }
 
-static void
-bind(unsigned int vector, const int *fd)
+static void bind(unsigned int vector, const int *fd)
 {
 	CU_ASSERT_EQUAL(rig_irqs(VFU_IRQ_DATA_EVENTFD | VFU_IRQ_ACTION_TRIGGER, BH_PCI_MSIX, vector,
-				 1, fd, fd != NULL), 0);
+				 1, fd, fd != NULL),
+			0);
 }
 
 /* Whatever else reuses the number of a closed eventfd is never written to. */
-static void
-rebinding_never_hits_another_file(void)
+static void rebinding_never_hits_another_file(void)
 {
 	pthread_t thread[2];
 	int i, e[2] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC) }, innocent;
@@ -71,8 +69,7 @@ rebinding_never_hits_another_file(void)
 
 static uint32_t raised, acknowledged;
 
-static void *
-one_at_a_time(void *arg)
+static void *one_at_a_time(void *arg)
 {
 	uint32_t n;
 
@@ -88,8 +85,7 @@ one_at_a_time(void *arg)
 }
 
 /* Every raise arrives, however the mask moves about it. */
-static void
-no_raise_is_lost(void)
+static void no_raise_is_lost(void)
 {
 	struct vfus_vector *v = &rig.server->irqs.msix[0];
 	int e = eventfd(0, EFD_CLOEXEC);
@@ -122,6 +118,5 @@ no_raise_is_lost(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_raise", rig_setup, rig_teardown,
-	{ "rebinding_never_hits_another_file", rebinding_never_hits_another_file },
-	{ "no_raise_is_lost", no_raise_is_lost },
-)
+		 { "rebinding_never_hits_another_file", rebinding_never_hits_another_file },
+		 { "no_raise_is_lost", no_raise_is_lost }, )

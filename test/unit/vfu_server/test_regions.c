@@ -4,8 +4,7 @@
 
 #include "rig.h"
 
-static int
-region_info(uint32_t index, uint32_t argsz, struct vfu_region_info *info, size_t body)
+static int region_info(uint32_t index, uint32_t argsz, struct vfu_region_info *info, size_t body)
 {
 	uint8_t request[4096] = { 0 };
 	const struct vfu_region_info ask = { .argsz = argsz, .index = index };
@@ -18,8 +17,7 @@ region_info(uint32_t index, uint32_t argsz, struct vfu_region_info *info, size_t
 	return rc;
 }
 
-static void
-info_of_every_region(void)
+static void info_of_every_region(void)
 {
 	static const uint64_t sizes[BH_PCI_REGIONS] = { RIG_BAR0, 0, 0, 0, 8192, 0, 0, 4096, 0 };
 	struct vfu_region_info info;
@@ -36,8 +34,7 @@ info_of_every_region(void)
 	}
 }
 
-static void
-info_checks_argsz_and_index(void)
+static void info_checks_argsz_and_index(void)
 {
 	struct vfu_region_info info;
 
@@ -47,8 +44,7 @@ info_checks_argsz_and_index(void)
 	CU_ASSERT_EQUAL(region_info(UINT32_MAX, 32, &info, 32), -EINVAL);
 }
 
-static void
-mappable_region_first_tells_the_size(void)
+static void mappable_region_first_tells_the_size(void)
 {
 	struct vfu_region_info info;
 
@@ -60,8 +56,7 @@ mappable_region_first_tells_the_size(void)
 	CU_ASSERT_FALSE(info.flags & VFU_REGION_FLAG_CAPS);
 }
 
-static void
-mappable_region_has_area_and_fd(void)
+static void mappable_region_has_area_and_fd(void)
 {
 	struct vfu_region_info info;
 	struct vfu_cap_sparse cap;
@@ -88,8 +83,7 @@ mappable_region_has_area_and_fd(void)
 	munmap(map, area.size);
 }
 
-static void
-client_without_fds_is_offered_no_mapping(void)
+static void client_without_fds_is_offered_no_mapping(void)
 {
 	struct vfu_region_info info;
 
@@ -100,8 +94,7 @@ client_without_fds_is_offered_no_mapping(void)
 	CU_ASSERT_EQUAL(rig.reply.nfds, 0);
 }
 
-static void
-device_answers_accesses(void)
+static void device_answers_accesses(void)
 {
 	uint64_t value = 0x1122334455667788, got = 0;
 	uint8_t *large = calloc(1, RIG_BAR0);
@@ -122,28 +115,20 @@ device_answers_accesses(void)
 	CU_ASSERT_EQUAL(rig_write(0, 0, &got, 8), -EIO);
 }
 
-static void
-bad_accesses_are_einval(void)
+static void bad_accesses_are_einval(void)
 {
 	static const struct {
 		uint32_t region;
 		uint64_t offset;
 		uint32_t count;
 	} bad[] = {
-		{ 0, RIG_BAR0, 1 },
-		{ 0, RIG_BAR0 - 3, 4 },
-		{ 0, UINT64_MAX - 3, 4 },
-		{ 0, UINT64_MAX, 1 },
-		{ 0, UINT64_MAX, 0 },
-		{ 0, 0, (1u << 20) + 1 },
-		{ 0, 0, UINT32_MAX },
-		{ 1, 0, 4 },
-		{ BH_PCI_ROM, 0, 4 },
-		{ BH_PCI_VGA, 0, 4 },
-		{ BH_PCI_CONFIG, 4096, 1 },
-		{ BH_PCI_CONFIG, 4093, 4 },
-		{ BH_PCI_REGIONS, 0, 4 },
-		{ UINT32_MAX, 0, 4 },
+		{ 0, RIG_BAR0, 1 },	    { 0, RIG_BAR0 - 3, 4 },
+		{ 0, UINT64_MAX - 3, 4 },   { 0, UINT64_MAX, 1 },
+		{ 0, UINT64_MAX, 0 },	    { 0, 0, (1u << 20) + 1 },
+		{ 0, 0, UINT32_MAX },	    { 1, 0, 4 },
+		{ BH_PCI_ROM, 0, 4 },	    { BH_PCI_VGA, 0, 4 },
+		{ BH_PCI_CONFIG, 4096, 1 }, { BH_PCI_CONFIG, 4093, 4 },
+		{ BH_PCI_REGIONS, 0, 4 },   { UINT32_MAX, 0, 4 },
 	};
 	uint64_t value = 0;
 	size_t i;
@@ -152,14 +137,14 @@ bad_accesses_are_einval(void)
 		CU_ASSERT_EQUAL(rig_read(bad[i].region, bad[i].offset, &value, bad[i].count),
 				-EINVAL);
 		if (bad[i].count <= 8)
-			CU_ASSERT_EQUAL(rig_write(bad[i].region, bad[i].offset, &value,
-						  bad[i].count), -EINVAL);
+			CU_ASSERT_EQUAL(
+				rig_write(bad[i].region, bad[i].offset, &value, bad[i].count),
+				-EINVAL);
 	}
 	CU_ASSERT_EQUAL(rig.count[RIG_WRITE], 0);
 }
 
-static void
-write_length_must_be_the_count(void)
+static void write_length_must_be_the_count(void)
 {
 	struct {
 		struct vfu_region_access access;
@@ -173,8 +158,7 @@ write_length_must_be_the_count(void)
 	CU_ASSERT_EQUAL(rig.count[RIG_WRITE], 1);
 }
 
-static void
-largest_message_works(void)
+static void largest_message_works(void)
 {
 	static uint8_t body[16 + (1 << 20)];
 	const struct vfu_region_access access = { .region = 0, .count = 1 << 20 };
@@ -184,8 +168,7 @@ largest_message_works(void)
 	CU_ASSERT_EQUAL(rig_config32(0), 0x00101b36); /* the payload went with it */
 }
 
-static int
-write_multi(uint64_t wr_cnt, const struct vfu_write_multi_entry *entries, size_t len)
+static int write_multi(uint64_t wr_cnt, const struct vfu_write_multi_entry *entries, size_t len)
 {
 	uint8_t body[512];
 
@@ -194,8 +177,7 @@ write_multi(uint64_t wr_cnt, const struct vfu_write_multi_entry *entries, size_t
 	return rig_call(VFU_REGION_WRITE_MULTI, body, 8 + len, NULL, 0);
 }
 
-static void
-write_multi_is_applied_in_order(void)
+static void write_multi_is_applied_in_order(void)
 {
 	const struct vfu_write_multi_entry entries[3] = {
 		{ .offset = 0x10, .region = 0, .count = 8, .data = { 1, 2, 3, 4, 5, 6, 7, 8 } },
@@ -213,8 +195,7 @@ write_multi_is_applied_in_order(void)
 	CU_ASSERT_EQUAL(write_multi(0, entries, 0), 0);
 }
 
-static void
-write_multi_checks_every_field(void)
+static void write_multi_checks_every_field(void)
 {
 	struct vfu_write_multi_entry e[2] = {
 		{ .offset = 0x10, .region = 0, .count = 4, .data = { 1 } },
@@ -244,8 +225,7 @@ write_multi_checks_every_field(void)
 	CU_ASSERT_EQUAL(write_multi(2, e, sizeof(e)), -ENOMEM);
 }
 
-static void
-write_multi_must_be_negotiated(void)
+static void write_multi_must_be_negotiated(void)
 {
 	const struct vfu_write_multi_entry e = { .offset = 0, .region = 0, .count = 4 };
 
@@ -256,9 +236,8 @@ write_multi_must_be_negotiated(void)
 
 /* ---- IO_FDS ---- */
 
-static int
-io_fds(uint32_t index, uint32_t argsz, uint32_t flags, uint32_t count,
-       struct vfu_region_io_fds *head)
+static int io_fds(uint32_t index, uint32_t argsz, uint32_t flags, uint32_t count,
+		  struct vfu_region_io_fds *head)
 {
 	const struct vfu_region_io_fds ask = {
 		.argsz = argsz,
@@ -274,8 +253,7 @@ io_fds(uint32_t index, uint32_t argsz, uint32_t flags, uint32_t count,
 }
 
 /* The largest there is: others have their turn in between, and nothing is written for the gone. */
-static void
-write_multi_is_done_in_pieces(void)
+static void write_multi_is_done_in_pieces(void)
 {
 	enum { COUNT = 40000 };
 	const size_t len = 8 + COUNT * sizeof(struct vfu_write_multi_entry);
@@ -303,8 +281,7 @@ write_multi_is_done_in_pieces(void)
 	free(multi);
 }
 
-static void
-io_fds_checks_every_field(void)
+static void io_fds_checks_every_field(void)
 {
 	struct vfu_region_io_fds head;
 
@@ -320,14 +297,21 @@ io_fds_checks_every_field(void)
 	CU_ASSERT_EQUAL(head.argsz, 16);
 }
 
-static void
-io_fds_are_listed_once(void)
+static void io_fds_are_listed_once(void)
 {
 	int e[2] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC) }, shadow = rig_memfd(4096);
 	const struct bh_vfu_io_fd add[3] = {
-		{ .region = 0, .offset = 0x1008, .len = 4, .eventfd = e[0], .shadow_fd = shadow,
+		{ .region = 0,
+		  .offset = 0x1008,
+		  .len = 4,
+		  .eventfd = e[0],
+		  .shadow_fd = shadow,
 		  .shadow_offset = 8 },
-		{ .region = 0, .offset = 0x100c, .len = 4, .eventfd = e[0], .shadow_fd = shadow,
+		{ .region = 0,
+		  .offset = 0x100c,
+		  .len = 4,
+		  .eventfd = e[0],
+		  .shadow_fd = shadow,
 		  .shadow_offset = 12 },
 		{ .region = 0, .offset = 0x1010, .len = 4, .eventfd = e[1], .shadow_fd = -1 },
 	};
@@ -361,8 +345,7 @@ io_fds_are_listed_once(void)
 	close(shadow);
 }
 
-static void
-io_fds_beyond_the_clients_limit_are_left_out(void)
+static void io_fds_beyond_the_clients_limit_are_left_out(void)
 {
 	int e[4];
 	struct bh_vfu_io_fd add = { .region = 0, .len = 4 };
@@ -386,12 +369,14 @@ io_fds_beyond_the_clients_limit_are_left_out(void)
 		close(e[i]);
 }
 
-static void
-io_fd_add_checks_its_range(void)
+static void io_fd_add_checks_its_range(void)
 {
 	struct bh_vfu_io_fd add = {
-		.region = 0, .offset = RIG_BAR0 - 3, .len = 4,
-		.eventfd = rig.bar_fd, .shadow_fd = -1,
+		.region = 0,
+		.offset = RIG_BAR0 - 3,
+		.len = 4,
+		.eventfd = rig.bar_fd,
+		.shadow_fd = -1,
 	};
 
 	CU_ASSERT_EQUAL(bh_vfu_server_io_fd_add(rig.server, &add), -EINVAL);
@@ -404,22 +389,22 @@ io_fd_add_checks_its_range(void)
 }
 
 BH_SUITE_FIXTURE("vfu_server_regions", rig_setup, rig_teardown,
-	{ "info_of_every_region", info_of_every_region },
-	{ "info_checks_argsz_and_index", info_checks_argsz_and_index },
-	{ "mappable_region_first_tells_the_size", mappable_region_first_tells_the_size },
-	{ "mappable_region_has_area_and_fd", mappable_region_has_area_and_fd },
-	{ "client_without_fds_is_offered_no_mapping", client_without_fds_is_offered_no_mapping },
-	{ "device_answers_accesses", device_answers_accesses },
-	{ "bad_accesses_are_einval", bad_accesses_are_einval },
-	{ "write_length_must_be_the_count", write_length_must_be_the_count },
-	{ "largest_message_works", largest_message_works },
-	{ "write_multi_is_applied_in_order", write_multi_is_applied_in_order },
-	{ "write_multi_checks_every_field", write_multi_checks_every_field },
-	{ "write_multi_must_be_negotiated", write_multi_must_be_negotiated },
-	{ "write_multi_is_done_in_pieces", write_multi_is_done_in_pieces },
-	{ "io_fds_checks_every_field", io_fds_checks_every_field },
-	{ "io_fds_are_listed_once", io_fds_are_listed_once },
-	{ "io_fds_beyond_the_clients_limit_are_left_out",
-	  io_fds_beyond_the_clients_limit_are_left_out },
-	{ "io_fd_add_checks_its_range", io_fd_add_checks_its_range },
-)
+		 { "info_of_every_region", info_of_every_region },
+		 { "info_checks_argsz_and_index", info_checks_argsz_and_index },
+		 { "mappable_region_first_tells_the_size", mappable_region_first_tells_the_size },
+		 { "mappable_region_has_area_and_fd", mappable_region_has_area_and_fd },
+		 { "client_without_fds_is_offered_no_mapping",
+		   client_without_fds_is_offered_no_mapping },
+		 { "device_answers_accesses", device_answers_accesses },
+		 { "bad_accesses_are_einval", bad_accesses_are_einval },
+		 { "write_length_must_be_the_count", write_length_must_be_the_count },
+		 { "largest_message_works", largest_message_works },
+		 { "write_multi_is_applied_in_order", write_multi_is_applied_in_order },
+		 { "write_multi_checks_every_field", write_multi_checks_every_field },
+		 { "write_multi_must_be_negotiated", write_multi_must_be_negotiated },
+		 { "write_multi_is_done_in_pieces", write_multi_is_done_in_pieces },
+		 { "io_fds_checks_every_field", io_fds_checks_every_field },
+		 { "io_fds_are_listed_once", io_fds_are_listed_once },
+		 { "io_fds_beyond_the_clients_limit_are_left_out",
+		   io_fds_beyond_the_clients_limit_are_left_out },
+		 { "io_fd_add_checks_its_range", io_fd_add_checks_its_range }, )
