@@ -72,8 +72,12 @@ static void shadow_doorbells_spare_messages(void)
 	wraps(&r, 5000); /* 700 times around */
 	bh_nvme_queue_stats(r.q, &stats);
 	CU_ASSERT(stats.sq_doorbells > 500);
-	/* Event indices start at 0, so the first values are told; none after. */
-	CU_ASSERT(stats.doorbell_messages < 20);
+	/*
+	 * Event indices start at 0, so the first values are told. Later ones only when we were stopped
+	 * between storing a doorbell and loading its index; an index that stood still would be passed
+	 * once per wrap.
+	 */
+	CU_ASSERT(stats.doorbell_messages < 100);
 	rig_close(&r);
 }
 
