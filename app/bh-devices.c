@@ -121,10 +121,8 @@ static int parse_options(struct app *app, int argc, char **argv, struct devices_
 		case OPT_VERSION:
 			app_version(app);
 			return 0;
-		case ':':
-			return app_usage(app, "%s: its value is missing", argv[optind - 1]);
 		default:
-			return app_usage(app, "unknown option '%s'", argv[optind - 1]);
+			return app_bad_option(app, c, argv);
 		}
 	}
 	return parse_addresses(app, argc - optind, argv + optind, opts);

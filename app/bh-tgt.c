@@ -93,9 +93,8 @@ static int parse_options(struct app *app, int argc, char **argv, struct bh_tgt_o
 			app_version(app);
 			return 0;
 		case ':':
-			return app_usage(app, "%s: its value is missing", argv[optind - 1]);
 		case '?':
-			return app_usage(app, "unknown option '%s'", argv[optind - 1]);
+			return app_bad_option(app, c, argv);
 		default:
 			return app_usage(app, "--%s: not part of this build", later[c - OPT_LATER]);
 		}

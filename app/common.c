@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,14 @@ int app_usage(const struct app *app, const char *fmt, ...)
 	say(app, tail, fmt, args);
 	va_end(args);
 	return EXIT_USAGE;
+}
+
+int app_bad_option(const struct app *app, int c, char **argv)
+{
+	const char *word = argv[optind - 1];
+
+	return c == ':' ? app_usage(app, "%s: its value is missing", word)
+			: app_usage(app, "unknown option '%s'", word);
 }
 
 void app_version(const struct app *app)

@@ -30,6 +30,8 @@ int app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* As app_fail with "see NAME --help" behind it; returns EXIT_USAGE. */
 int app_usage(const struct app *app, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What getopt_long() said of argv with ':' (no value) or anything else (unknown); EXIT_USAGE. */
+int app_bad_option(const struct app *app, int c, char **argv);
 void app_version(const struct app *app);
 
 /* A controller with the memory it may reach. */

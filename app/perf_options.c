@@ -153,9 +153,8 @@ static int parse_one(struct app *app, int c, char **argv, struct perf_options *o
 		app_verbose(app);
 		return -1;
 	case ':':
-		return app_usage(app, "%s: its value is missing", argv[optind - 1]);
 	case '?':
-		return app_usage(app, "unknown option '%s'", argv[optind - 1]);
+		return app_bad_option(app, c, argv);
 	default:
 		return parse_long(app, c, opts);
 	}
