@@ -7,9 +7,13 @@ A VM test is a Python script that describes machines and what their guests run:
 
 The guest says on its serial console "@@ PASS name", "@@ FAIL name: why", "@@ SKIP name: reason", which
 become lines of scripts/run-tests with the machine's name in front; "@@ QMP {...}" has the harness do
-something to the machine; "@@ END" is the last word. A guest that ends without it, panics, or runs
+something to the machine; "@@ HOST verb ..." asks the host for something and reads a line in answer
+from the console (vmhost.py); "@@ END" is the last word. A guest that ends without it, panics, or runs
 over its deadline is a failed test of that name. Consoles are kept in $BH_TMP, and the end of one is
 shown when something failed.
+
+A machine with `specs` has a bh-tgt of its own on the host, which lives as long as the test does
+while the guest may be rebooted or killed and started again.
 """
 
 import argparse
@@ -24,6 +28,7 @@ import time
 
 import vmcache
 import vmguest
+import vmhost
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -32,16 +37,24 @@ TAIL = 40
 
 
 class Machine:
-    """One guest: kernel "stock" or "built", what is in the machine, and the script it runs."""
+    """One guest: kernel "stock" or "built", what is in the machine, and the script it runs.
+
+    later: modules that the script loads, with options of its own choice (/modules/NAME.ko).
+    specs: what a bh-tgt on the host serves; guest memory is then shared with it. reboots: the guest
+    may restart the machine, which otherwise ends it.
+    """
 
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
-                 memory=1024, cpus=2, deadline=120):
+                 memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
+                 reboots=False):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
         self.kernel, self.iommu, self.append = kernel, iommu, append
         self.modules, self.programs, self.tree_programs = modules, programs, tree_programs
         self.files = dict(files or {})
         self.memory, self.cpus, self.deadline = memory, cpus, deadline
+        self.later, self.specs, self.target_cpus = later, specs, target_cpus
+        self.machine, self.reboots = machine, reboots
 
 
 def build_dir():
@@ -94,54 +107,99 @@ class Guest:
     """A running machine and what its console has said."""
 
     def __init__(self, machine, tree, cache):
-        self.machine = machine
+        self.machine, self.tree, self.cache = machine, tree, cache
         self.base = os.path.join(tmp_dir(), machine.name)
-        self.results, self.console, self.ended, self.up = [], [], False, None
-        self.qmp = Qmp(self.base + ".qmp")
-        argv, env = self.command(tree, cache)
+        self.results, self.console, self.ended, self.up, self.ups = [], [], False, None, 0
+        self.pending = b""
+        self.initrd, self.target, self.proc, self.qmp = self.initramfs(), None, None, None
+        for name, size in machine.disks:
+            with open("%s.%s.img" % (self.base, name), "wb") as file:
+                file.truncate(size)
         self.start = time.monotonic()
-        self.proc = subprocess.Popen(argv, env=dict(os.environ, **env), stdin=subprocess.DEVNULL,
+        if machine.specs:
+            self.target = vmhost.Target(program("bh-tgt"), self.base, machine.specs,
+                                        machine.target_cpus)
+        self.boot("")
+
+    def boot(self, append):
+        """Start QEMU, or start it again in place of the one that ran."""
+        self.stop()
+        self.qmp = Qmp(self.base + ".qmp")
+        argv, env = self.command(append)
+        self.proc = subprocess.Popen(argv, env=dict(os.environ, **env), stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def initramfs(self, tree):
-        m = self.machine
-        modules = None
+    def stop(self):
+        if self.proc:
+            self.proc.kill()
+            self.proc.wait()
+            self.proc.stdin.close()
+            self.proc.stdout.close()
+            self.qmp.close()
+
+    def initramfs(self):
+        m, modules = self.machine, None
         if m.kernel == "stock":
-            modules = vmguest.Modules(tree.modules_dir())
+            modules = vmguest.Modules(self.tree.modules_dir(), m.later)
             for name in m.modules:
                 modules.add(name)
-        data = vmguest.build(tree, modules, [program(p) for p in m.programs], m.tree_programs,
+        data = vmguest.build(self.tree, modules, [program(p) for p in m.programs], m.tree_programs,
                              m.files, m.script)
         path = self.base + ".initrd"
         with open(path, "wb") as file:
             file.write(data)
         return path
 
-    def command(self, tree, cache):
+    def memory_options(self):
         m = self.machine
-        argv, env = tree.qemu()
-        kernel = tree.kernel_image()
+        kind = "q35,kernel-irqchip=split" + m.machine
+        if not m.specs:
+            return ["-M", kind, "-m", str(m.memory)]
+        return ["-M", kind + ",memory-backend=ram", "-m", str(m.memory), "-object",
+                "memory-backend-memfd,id=ram,size=%dM,share=on" % m.memory]
+
+    def command(self, append):
+        m = self.machine
+        argv, env = self.tree.qemu()
+        kernel = self.tree.kernel_image()
+        append = m.append + " " + append
         if m.kernel == "built":
-            kernel = os.path.join(cache.kernel(), "bzImage")
+            kernel = os.path.join(self.cache.kernel(), "bzImage")
             # Hotplug by the ports themselves, which without ASPM ACPI would keep to itself.
             argv += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
-            m.append += " pcie_ports=native"
-        argv += ["-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi", "-cpu", "max",
-                 "-m", str(m.memory), "-smp", str(m.cpus), "-display", "none", "-monitor", "none",
-                 "-serial", "stdio", "-no-reboot", "-net", "none", "-nodefaults",
+            append += " pcie_ports=native"
+        argv += self.memory_options()
+        argv += ["-accel", "tcg,thread=multi", "-cpu", "max",
+                 "-smp", str(m.cpus), "-display", "none", "-monitor", "none",
+                 "-serial", "stdio", "-net", "none", "-nodefaults",
                  "-qmp", "unix:%s,server=on,wait=off" % self.qmp.path,
-                 "-kernel", kernel, "-initrd", self.initramfs(tree), "-append",
-                 "console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=nopt " + m.append]
+                 "-kernel", kernel, "-initrd", self.initrd, "-append",
+                 "console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=nopt " + append]
+        if not m.reboots:
+            argv += ["-no-reboot"]
         if m.iommu:
             argv += ["-device", "intel-iommu,intremap=on,caching-mode=on" + m.iommu]
-        for name, size in m.disks:
-            path = "%s.%s.img" % (self.base, name)
-            with open(path, "wb") as file:
-                file.truncate(size)
-            argv += ["-drive", "if=none,id=%s,file=%s,format=raw,cache=unsafe" % (name, path)]
+        for name, _ in m.disks:
+            argv += ["-drive", "if=none,id=%s,file=%s.%s.img,format=raw,cache=unsafe" %
+                     (name, self.base, name)]
         for device in m.devices:
-            argv += ["-device", device]
+            argv += ["-device", vmhost.socket_paths(self.base, device)]
         return argv, env
+
+    def host(self, verb, *words):
+        """What the guest has asked of the host. The answer, or None if nobody waits for one."""
+        if verb == "ups":
+            return str(self.ups)
+        if verb == "again":
+            self.boot(" ".join(words))
+            return None
+        if verb == "kill-target":
+            self.target.kill()
+            return "killed"
+        if verb == "target-cpu-ms":
+            return "%d" % (self.target.cpu_seconds() * 1000)
+        self.results.append(("FAIL", "host: it does not know " + verb))
+        return "unknown"
 
     def line(self, text):
         self.console.append(text)
@@ -155,42 +213,58 @@ class Guest:
             reply = self.qmp.send(json.loads(rest))
             if "error" in reply:
                 self.results.append(("FAIL", "qmp: %s: %s" % (rest, reply["error"]["desc"])))
+        elif word == "HOST":
+            answer = self.host(*rest.split())
+            if answer is not None:
+                self.proc.stdin.write(answer.encode() + b"\n")
+                self.proc.stdin.flush()
         elif word == "NOTE":
             vmcache.note("%s: %s" % (self.machine.name, rest))
         elif word == "UP":
-            self.up = time.monotonic() - self.start
+            self.ups += 1
+            self.up = self.up or time.monotonic() - self.start
         elif word == "END":
             self.ended = True
 
+    def read_console(self):
+        """The console's next lines go through line(). False: this QEMU has ended."""
+        proc, data = self.proc, b""
+        if select.select([proc.stdout], [], [], 1)[0]:
+            data = os.read(proc.stdout.fileno(), 65536)
+            if not data:
+                return False
+        self.pending += data
+        *lines, self.pending = self.pending.split(b"\n")
+        for line in lines:
+            self.line(line.decode("utf-8", "replace").rstrip("\r"))
+            if self.proc is not proc:
+                self.pending = b""
+                break
+        return True
+
     def watch(self):
         """Read the console until the machine ends or its time is up. Why it ended badly, or None."""
-        pipe, pending = self.proc.stdout.fileno(), b""
         end = self.start + self.machine.deadline
-        while True:
-            left = end - time.monotonic()
-            if left <= 0:
+        while self.read_console():
+            if time.monotonic() >= end:
                 return "ran over its deadline of %d s" % self.machine.deadline
-            if not select.select([pipe], [], [], min(left, 1))[0]:
-                continue
-            data = os.read(pipe, 65536)
-            if not data:
-                break
-            pending += data
-            *lines, pending = pending.split(b"\n")
-            for line in lines:
-                self.line(line.decode("utf-8", "replace").rstrip("\r"))
-        if pending:
-            self.line(pending.decode("utf-8", "replace"))
+        if self.pending:
+            self.line(self.pending.decode("utf-8", "replace"))
         self.proc.wait()
         if self.ended:
             return None
         said = self.console[-1] if self.console else "no output"
         return "it ended early (QEMU's status %d): %s" % (self.proc.returncode, said)
 
+    def end_target(self):
+        why = self.target.end() if self.target else None
+        if why:
+            self.results.append(("FAIL", "target: " + why))
+
     def close(self):
-        self.proc.kill()
-        self.proc.wait()
-        self.qmp.close()
+        self.stop()
+        if self.target:
+            self.target.close()
         with open(self.base + ".console", "w", encoding="utf-8") as file:
             file.write("\n".join(self.console))
 
@@ -206,6 +280,7 @@ def run_machine(machine, tree, cache, verbose):
     guest = Guest(machine, tree, cache)
     try:
         why = guest.watch()
+        guest.end_target()
     finally:
         guest.close()
     results = list(guest.results)

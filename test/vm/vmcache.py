@@ -25,7 +25,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUEST_SUITE = "trixie"
 GUEST_PACKAGES = ["seabios", "ipxe-qemu", "busybox-static", "pciutils", "util-linux", "mount",
-                  "e2fsprogs"]
+                  "e2fsprogs", "nvme-cli", "fio"]
 # Native to the machine, for building a kernel where they are not installed.
 BUILD_TOOLS = {"flex": "flex", "bison": "bison", "m4": "m4"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -273,7 +273,10 @@ class Tree:
         self.path = path
         with open(os.path.join(path, ".release"), encoding="ascii") as file:
             self.release = file.read().strip()
-        self.libs = os.path.join(path, "usr/lib/x86_64-linux-gnu")
+        libs = os.path.join(path, "usr/lib/x86_64-linux-gnu")
+        # Ceph keeps a library that fio wants to itself.
+        self.libs = libs + ":" + os.path.join(libs, "ceph")
+        self.qemu_modules = os.path.join(libs, "qemu")
 
     def find(self, *names):
         for name in names:
@@ -292,7 +295,7 @@ class Tree:
         argv = [self.loader(), "--library-path", self.libs, self.program("qemu-system-x86_64")]
         for data in ("usr/share/seabios", "usr/share/qemu", "usr/lib/ipxe/qemu"):
             argv += ["-L", os.path.join(self.path, data)]
-        return argv, {"QEMU_MODULE_DIR": os.path.join(self.libs, "qemu")}
+        return argv, {"QEMU_MODULE_DIR": self.qemu_modules}
 
     def kernel_image(self):
         return self.find("usr/lib/modules/%s/vmlinuz" % self.release,

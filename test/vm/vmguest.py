@@ -3,7 +3,6 @@
 our programs with the libraries they need, and programs of the package tree under its own loader."""
 
 import glob
-import gzip
 import lzma
 import os
 import re
@@ -55,7 +54,8 @@ class Cpio:
 
     def finish(self):
         self._entry("TRAILER!!!", 0)
-        return gzip.compress(b"".join(self.parts), compresslevel=1)
+        # Not compressed: an emulated processor takes longer to unpack it than we to write it.
+        return b"".join(self.parts)
 
 
 def module_name(path):
@@ -71,11 +71,14 @@ def module_bytes(path):
 class Modules:
     """Modules of the stock kernel, with what they depend on. The package has no modules.dep."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, later=()):
         self.paths = {module_name(p): p for p in
                       glob.glob(os.path.join(directory, "**", "*.ko*"), recursive=True)}
+        self.later = [name.replace("-", "_") for name in later]
         self.order = []
         self.content = {}
+        for name in later:
+            self.add(name)
 
     def add(self, name):
         name = name.replace("-", "_")
@@ -89,7 +92,8 @@ class Modules:
         for needed in (found.group(1).decode().split(",") if found else []):
             if needed:
                 self.add(needed)
-        self.order.append(name)
+        if name not in self.later:
+            self.order.append(name)
 
 
 def host_libraries(program):

@@ -67,3 +67,10 @@ remove() {
 	uniq /tmp/removal
 	grep -q '^PASS' /tmp/removal
 }
+
+# Ask the host for something; prints its answer.
+host() {
+	echo "@@ HOST $*" >/dev/console
+	read -r answer </dev/ttyS0
+	echo "$answer"
+}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The host's side of a guest on our own controllers: a bh-tgt beside QEMU, and the devices that reach it.
+
+Sockets are named, not spelt: "%c0%" in a SPEC or a device is the socket c0 of this machine.
+"""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+
+READY_SECONDS = 30
+END_SECONDS = 20
+
+
+class Bad(Exception):
+    """The target did not do what it should; the text says what."""
+
+
+def controller(name, **properties):
+    """A QEMU device on the controller behind socket NAME, as -device takes it."""
+    return json.dumps(dict({"driver": "vfio-user-pci", "id": name,
+                            "socket": {"type": "unix", "path": "%%%s%%" % name}}, **properties))
+
+
+def socket_paths(base, text):
+    """TEXT with the names of sockets replaced by their paths below BASE."""
+    return re.sub(r"%(\w+)%", lambda found: "%s.%s" % (base, found.group(1)), text)
+
+
+class Target:
+    """A running bh-tgt."""
+
+    def __init__(self, program, base, specs, cpus=None):
+        self.log_path = base + ".target.log"
+        self.log = open(self.log_path, "wb")
+        argv = [program] + (["-c", cpus] if cpus else [])
+        argv += [socket_paths(base, spec) for spec in specs]
+        self.killed = False
+        self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
+        try:
+            self.wait_ready()
+        except Bad:
+            self.close()
+            raise
+
+    def wait_ready(self):
+        end = time.monotonic() + READY_SECONDS
+        said = b""
+        while b"bh-tgt: ready\n" not in said:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.proc.stdout], [], [], left)[0]:
+                raise Bad("not ready after %d s" % READY_SECONDS)
+            data = os.read(self.proc.stdout.fileno(), 4096)
+            if not data:
+                raise Bad("it ended before it was ready: " + self.last_words())
+            said += data
+
+    def last_words(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def kill(self):
+        """As a crash would end it."""
+        self.killed = True
+        self.proc.send_signal(signal.SIGKILL)
+        self.proc.wait()
+
+    def cpu_seconds(self):
+        """What it has used so far."""
+        with open("/proc/%d/stat" % self.proc.pid, encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self):
+        """Have it end by SIGTERM. What was wrong with that, or None."""
+        if self.killed:
+            return None
+        if self.proc.poll() is not None:
+            return "it ended by itself (status %d): %s" % (self.proc.returncode, self.last_words())
+        self.proc.terminate()
+        try:
+            self.proc.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it does not end on SIGTERM"
+        if self.proc.returncode != 0:
+            return "it ended with status %d: %s" % (self.proc.returncode, self.last_words())
+        return None
+
+    def close(self):
+        if self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+        self.proc.stdout.close()
+        self.log.close()
