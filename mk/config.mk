@@ -90,6 +90,8 @@ DPDK_LIBS := $(shell $(PKG_CONFIG) --libs-only-L libdpdk 2>/dev/null) \
 NUMA_LIBS := $(or $(shell $(PKG_CONFIG) --libs numa 2>/dev/null),-lnuma)
 JANSSON_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 UUID_LIBS := $(or $(shell $(PKG_CONFIG) --libs uuid 2>/dev/null),-luuid)
+# Without ISA-L checksums are made with tables.
+ISAL_LIBS := $(shell $(PKG_CONFIG) --libs libisal 2>/dev/null)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
 ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
@@ -100,7 +102,7 @@ endif
 
 # Libraries come after the archive; --as-needed drops the ones a program does not use.
 LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS)) \
-	$(strip $(UUID_LIBS))
+	$(strip $(UUID_LIBS)) $(strip $(ISAL_LIBS))
 LINK_FLAGS := -pthread $(LINK_OPT)
 
 # What objects and links depend on: rewritten only when it differs.
