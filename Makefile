@@ -17,6 +17,7 @@ include mk/unit.mk
 include mk/functional.mk
 include mk/checks.mk
 include mk/vm.mk
+include mk/fuzz.mk
 include mk/install.mk
 
 .PHONY: all lib help clean FORCE

@@ -70,6 +70,9 @@ ifneq ($(SAN),)
 OPT_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
 LINK_OPT := -fsanitize=$(SAN)
 endif
+ifeq ($(FUZZ),1)
+OPT_FLAGS += -fsanitize=fuzzer-no-link
+endif
 ifneq ($(LTO),0)
 ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
 $(error LTO=1 works with gcc only: archives of clang's objects need another ar)

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bellhop/blk.h>
+#include <bellhop/clock.h>
+#include <bellhop/fault.h>
+#include <bellhop/poll.h>
+#include <bellhop/target_nvme.h>
+
+/* A controller that needs longer than this for anything has hung. */
+#define PATIENCE_NS 10000000000ull
+#define FD_CHECK 256 /* inputs between two counts of open descriptors */
+#define MAX_TURNS 100000u
+#define MAX_FD 256
+
+struct queue {
+	uint32_t sq, cq; /* offsets in fz_mem */
+	uint32_t tail, head;
+	bool phase;
+};
+
+uint8_t *fz_mem;
+int fz_mem_fd = -1;
+
+static struct bh_reactor *control, *worker;
+static struct bh_target_nvme *target;
+static struct vfu_conn conn;
+static struct queue queue[2];
+static char path[64];
+static uint16_t next_id;
+static unsigned int inputs;
+static int fds_expected;
+
+__attribute__((noreturn)) static void failed(const char *what)
+{
+	fprintf(stderr, "fuzz: %s\n", what);
+	abort();
+}
+
+/* ---- input ---- */
+
+const uint8_t *fz_bytes(struct fz_input *in, size_t len, size_t *have)
+{
+	const uint8_t *at = in->at;
+
+	*have = len < in->left ? len : in->left;
+	in->at += *have;
+	in->left -= *have;
+	return at;
+}
+
+static uint64_t number(struct fz_input *in, size_t len)
+{
+	uint64_t value = 0;
+	size_t have;
+	const uint8_t *at = fz_bytes(in, len, &have);
+
+	for (size_t i = 0; i < have; i++)
+		value |= (uint64_t)at[i] << 8 * i;
+	return value;
+}
+
+uint8_t fz_u8(struct fz_input *in)
+{
+	return (uint8_t)number(in, 1);
+}
+
+uint16_t fz_u16(struct fz_input *in)
+{
+	return (uint16_t)number(in, 2);
+}
+
+uint32_t fz_u32(struct fz_input *in)
+{
+	return (uint32_t)number(in, 4);
+}
+
+uint64_t fz_u64(struct fz_input *in)
+{
+	return number(in, 8);
+}
+
+uint64_t fz_address(struct fz_input *in)
+{
+	uint8_t kind = fz_u8(in);
+
+	switch (kind & 7) {
+	case 0:
+		return 0;
+	case 1:
+	case 2:
+		return FZ_IOVA + (uint64_t)(fz_u8(in) % (FZ_BYTES >> 12)) * 4096;
+	case 3:
+	case 4:
+		return FZ_IOVA + (uint64_t)fz_u16(in) * 4;
+	case 5:
+		return FZ_IOVA + FZ_BYTES - (uint64_t)fz_u8(in) * 16;
+	case 6:
+		return FZ_IOVA + fz_u32(in);
+	default:
+		return fz_u64(in);
+	}
+}
+
+/*
+ * A byte says which fields follow; those that do not are zero, or the most usual.
+ */
+void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd)
+{
+	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL };
+	uint8_t has = fz_u8(in), nsid;
+
+	memset(cmd, 0, sizeof(*cmd));
+	cmd->opc = fz_u8(in);
+	cmd->flags = has & 1 ? fz_u8(in) : 0;
+	cmd->cid = next_id++;
+	nsid = has & 2 ? fz_u8(in) : 0;
+	cmd->nsid = nsid < 8 ? nsids[nsid & 3] : nsid < 128 ? 0 : fz_u32(in);
+	cmd->dptr.prp.prp1 = has & 4 ? fz_address(in) : FZ_IOVA + FZ_DATA;
+	cmd->dptr.prp.prp2 = has & 8 ? fz_address(in) : FZ_IOVA + FZ_DATA + 4096;
+	cmd->mptr = has & 128 ? fz_address(in) : 0;
+	cmd->cdw10 = has & 16 ? fz_u32(in) : fz_u8(in);
+	cmd->cdw11 = has & 32 ? fz_u32(in) : 0;
+	cmd->cdw12 = has & 64 ? fz_u32(in) : fz_u8(in);
+	if (has & 128) {
+		cmd->cdw13 = fz_u32(in);
+		cmd->cdw14 = fz_u32(in);
+		cmd->cdw15 = fz_u32(in);
+	}
+}
+
+/* ---- the controller ---- */
+
+/* What a descriptor is of; the number of characters, 0: it is not open. */
+static size_t fd_name(int fd, char name[128])
+{
+	char link[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, name, 127);
+	name[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* All but pipes: the fuzzer has some to its symbolizer, the controller has none. */
+static int count_fds(void)
+{
+	char name[128];
+	int n = 0;
+
+	for (int fd = 0; fd < MAX_FD; fd++)
+		n += fd_name(fd, name) && strncmp(name, "pipe:", 5) != 0;
+	return n;
+}
+
+/* For the reader of the report: what is open. */
+__attribute__((noreturn)) static void fds_explain(void)
+{
+	char name[128];
+
+	for (int fd = 0; fd < MAX_FD; fd++)
+		if (fd_name(fd, name))
+			fprintf(stderr, "fd %d: %s\n", fd, name);
+	fprintf(stderr, "fuzz: %d descriptors are open, %d were\n", count_fds(), fds_expected);
+	failed("it has kept file descriptors");
+}
+
+static void attach(const struct bh_blk_type *type, uint32_t block_size, uint32_t nsid)
+{
+	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
+	struct bh_blk *blk;
+	char why[256] = "";
+
+	if (type->create(&spec, type->name, NULL, why, &blk) != 0)
+		failed(why);
+	if (bh_target_nvme_ns_attach(target, blk, nsid) < 0)
+		failed("no namespace");
+	bh_blk_put(blk);
+}
+
+static void tidy_up(void)
+{
+	char *slash;
+
+	bh_target_nvme_free(target);
+	slash = strrchr(path, '/');
+	*slash = '\0';
+	rmdir(path);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *tmp = getenv("BH_TMP");
+	struct bh_target_nvme_opts opts;
+	struct bh_reactor_opts ro;
+
+	(void)argc, (void)argv;
+	snprintf(path, sizeof(path), "%.40s/bh-fuzz-XXXXXX",
+		 tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	if (!mkdtemp(path))
+		failed("no directory");
+	strcat(path, "/s");
+	bh_fault_install();
+	bh_reactor_opts_init(&ro);
+	if (bh_reactor_create(&ro, &control) != 0 || bh_reactor_create(&ro, &worker) != 0)
+		failed("no reactor");
+	bh_target_nvme_opts_init(&opts);
+	opts.path = path;
+	opts.control = control;
+	opts.threads = &worker;
+	opts.num_threads = 1;
+	opts.queues = 4;
+	opts.depth = 64;
+	opts.doorbells = BH_DOORBELLS_TRAPPED;
+	opts.mdts = 64 << 10;
+	if (bh_target_nvme_create(&opts, &target) != 0)
+		failed("no controller");
+	attach(&bh_blk_ram_type, 512, 1);
+	attach(&bh_blk_null_type, 4096, 2);
+	fz_mem_fd = memfd_create("client", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fz_mem_fd < 0 || ftruncate(fz_mem_fd, FZ_BYTES) != 0)
+		failed("no memory");
+	fz_mem = mmap(NULL, FZ_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fz_mem_fd, 0);
+	if (fz_mem == MAP_FAILED)
+		failed("no memory");
+	conn.fd = -1;
+	atexit(tidy_up);
+	return 0;
+}
+
+/* ---- the client ---- */
+
+static void answer_dma(const struct vfu_msg *msg)
+{
+	struct vfu_dma_access access;
+	bool is_read = msg->header.command == VFU_DMA_READ, inside;
+
+	if (msg->body_len < sizeof(access))
+		failed("a DMA message without a body");
+	memcpy(&access, msg->body, sizeof(access));
+	inside = access.address >= FZ_IOVA && access.count <= FZ_BYTES &&
+		 access.address - FZ_IOVA <= FZ_BYTES - access.count;
+	if (!inside) {
+		vfu_conn_reply(&conn, &msg->header, EFAULT, NULL, 0, NULL, 0, NULL, 0);
+	} else if (is_read) {
+		vfu_conn_reply(&conn, &msg->header, 0, &access, sizeof(access),
+			       fz_mem + (access.address - FZ_IOVA), access.count, NULL, 0);
+	} else {
+		if (msg->body_len != sizeof(access) + access.count)
+			failed("a DMA_WRITE whose size is not its count");
+		memcpy(fz_mem + (access.address - FZ_IOVA), msg->body + sizeof(access),
+		       access.count);
+		vfu_conn_reply(&conn, &msg->header, 0, &access, sizeof(access), NULL, 0, NULL, 0);
+	}
+}
+
+/* False: nothing came. */
+static bool receive(void)
+{
+	struct vfu_msg msg;
+	int rc;
+
+	if (conn.fd < 0)
+		return false;
+	memset(&msg, 0, sizeof(msg));
+	rc = vfu_conn_recv(&conn, &msg);
+	if (rc == -EPROTO)
+		failed("the controller sent a header that is none");
+	if (rc < 0) {
+		vfu_msg_fini(&msg);
+		vfu_conn_fini(&conn);
+		conn.fd = -1;
+		return false;
+	}
+	if (rc == 1 && (msg.header.flags & VFU_FLAG_TYPE_MASK) == VFU_TYPE_COMMAND)
+		answer_dma(&msg);
+	if (rc == 1)
+		vfu_msg_fini(&msg);
+	return rc == 1;
+}
+
+void fz_pump(void)
+{
+	unsigned int idle = 0, turns = 0;
+
+	while (idle < 2) {
+		bool moved = bh_reactor_run_once(control) > 0;
+
+		moved |= bh_reactor_run_once(worker) > 0;
+		moved |= receive();
+		if (conn.fd >= 0 && vfu_conn_wants_out(&conn))
+			moved |= vfu_conn_flush(&conn) == 1;
+		idle = moved ? 0 : idle + 1;
+		if (++turns > MAX_TURNS)
+			failed("it is busy for ever");
+	}
+}
+
+void fz_connect(void)
+{
+	int fd;
+
+	if (vfu_connect(path, 100, &fd) != 0)
+		failed("nobody listens");
+	vfu_conn_init(&conn, fd, NULL);
+	memset(queue, 0, sizeof(queue));
+	memset(fz_mem, 0, FZ_BYTES);
+	next_id = 0;
+	fz_pump();
+}
+
+void fz_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(32 * sizeof(int))];
+	} control_data = { 0 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (conn.fd < 0 || len == 0)
+		return;
+	if (nfds > 0) {
+		struct cmsghdr *cmsg;
+
+		mh.msg_control = control_data.buf;
+		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		cmsg = CMSG_FIRSTHDR(&mh);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
+	}
+	/* What the socket does not take is the client's own loss: inputs are shorter than it is. */
+	(void)!sendmsg(conn.fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void fz_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
+	     unsigned int nfds)
+{
+	uint8_t buf[4096];
+	const struct vfu_header header = {
+		.id = next_id++,
+		.command = command,
+		.size = (uint32_t)(sizeof(header) + len),
+		.flags = flags,
+	};
+
+	if (len > sizeof(buf) - sizeof(header))
+		failed("the fuzz target's message is too long");
+	memcpy(buf, &header, sizeof(header));
+	if (len)
+		memcpy(buf + sizeof(header), body, len);
+	fz_raw(buf, sizeof(header) + len, fds, nfds);
+}
+
+void fz_negotiate(void)
+{
+	static const char json[] =
+		"{\"capabilities\":{\"max_msg_fds\":16,\"write_multiple\":true}}";
+	uint64_t end = bh_now_ns() + PATIENCE_NS;
+	uint8_t body[4 + sizeof(json)] = { 0 };
+	struct vfu_msg msg;
+	int rc;
+
+	memcpy(body + 4, json, sizeof(json));
+	fz_send(VFU_VERSION, 0, body, sizeof(body), NULL, 0);
+	memset(&msg, 0, sizeof(msg));
+	while ((rc = vfu_conn_recv(&conn, &msg)) == 0) {
+		bh_reactor_run_once(control);
+		bh_reactor_run_once(worker);
+		if (bh_now_ns() > end)
+			failed("it does not serve the next client");
+	}
+	if (rc != 1 || msg.header.flags & VFU_FLAG_ERROR)
+		failed("it refuses the next client");
+	vfu_msg_fini(&msg);
+}
+
+void fz_map(enum fz_memory memory)
+{
+	const uint32_t modes[] = { 0, VFU_DMA_FLAG_MMAP, VFU_DMA_FLAG_FILE_IO, 0 };
+	const struct vfu_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE | modes[memory],
+		.address = FZ_IOVA,
+		.size = FZ_BYTES,
+	};
+
+	if (memory != FZ_NO_MEMORY)
+		fz_send(VFU_DMA_MAP, 0, &map, sizeof(map), &fz_mem_fd, memory != FZ_MESSAGES);
+	fz_pump();
+}
+
+void fz_write(uint32_t region, uint64_t offset, uint64_t value, uint32_t count)
+{
+	struct {
+		struct vfu_region_access access;
+		uint64_t value;
+	} body = { { offset, region, count }, value };
+
+	fz_send(VFU_REGION_WRITE, VFU_FLAG_NO_REPLY, &body, sizeof(body.access) + (count & 15),
+		NULL, 0);
+}
+
+void fz_read(uint32_t region, uint64_t offset, uint32_t count)
+{
+	const struct vfu_region_access access = { offset, region, count };
+
+	fz_send(VFU_REGION_READ, 0, &access, sizeof(access), NULL, 0);
+}
+
+enum { CONFIG = 7, COMMAND = 4, MEMORY_AND_MASTER = 6 };
+
+void fz_enable(void)
+{
+	queue[0] = (struct queue){ .sq = FZ_ASQ, .cq = FZ_ACQ, .phase = true };
+	fz_write(CONFIG, COMMAND, MEMORY_AND_MASTER, 2);
+	fz_write(0, BH_NVME_REG_AQA, (FZ_DEPTH - 1) << 16 | (FZ_DEPTH - 1), 4);
+	fz_write(0, BH_NVME_REG_ASQ, FZ_IOVA + FZ_ASQ, 8);
+	fz_write(0, BH_NVME_REG_ACQ, FZ_IOVA + FZ_ACQ, 8);
+	fz_write(0, BH_NVME_REG_CC, BH_NVME_CC_EN | 6u << 16 | 4u << 20, 4);
+	fz_pump();
+}
+
+void fz_create_queues(void)
+{
+	struct bh_nvme_cmd cq = {
+		.opc = BH_NVME_ADMIN_CREATE_CQ,
+		.dptr.prp.prp1 = FZ_IOVA + FZ_CQ,
+		.cdw10 = (FZ_DEPTH - 1) << 16 | 1,
+		.cdw11 = 1,
+	};
+	struct bh_nvme_cmd sq = {
+		.opc = BH_NVME_ADMIN_CREATE_SQ,
+		.dptr.prp.prp1 = FZ_IOVA + FZ_SQ,
+		.cdw10 = (FZ_DEPTH - 1) << 16 | 1,
+		.cdw11 = 1 << 16 | 1,
+	};
+
+	queue[1] = (struct queue){ .sq = FZ_SQ, .cq = FZ_CQ, .phase = true };
+	fz_submit(0, &cq);
+	fz_submit(0, &sq);
+	fz_ring(0);
+	fz_reap(0);
+}
+
+void fz_submit(unsigned int qid, const struct bh_nvme_cmd *cmd)
+{
+	struct queue *q = &queue[qid];
+
+	memcpy(fz_mem + q->sq + q->tail * sizeof(*cmd), cmd, sizeof(*cmd));
+	q->tail = (q->tail + 1) % FZ_DEPTH;
+}
+
+void fz_ring(unsigned int qid)
+{
+	fz_write(0, bh_nvme_sq_doorbell((uint16_t)qid, 0), queue[qid].tail, 4);
+	fz_pump();
+}
+
+void fz_reap(unsigned int qid)
+{
+	struct queue *q = &queue[qid];
+	struct bh_nvme_cpl cpl;
+	unsigned int n = 0;
+
+	for (;;) {
+		memcpy(&cpl, fz_mem + q->cq + q->head * sizeof(cpl), sizeof(cpl));
+		if ((cpl.status & BH_NVME_CPL_PHASE) != q->phase || n++ == FZ_DEPTH)
+			break;
+		q->head = (q->head + 1) % FZ_DEPTH;
+		q->phase ^= q->head == 0;
+	}
+	if (n == 0)
+		return;
+	fz_write(0, bh_nvme_cq_doorbell((uint16_t)qid, 0), q->head, 4);
+	fz_pump();
+}
+
+void fz_disconnect(void)
+{
+	if (conn.fd >= 0)
+		vfu_conn_fini(&conn);
+	conn.fd = -1;
+	fz_pump();
+	if (++inputs % FD_CHECK)
+		return;
+	/* Settled only when the next client could be served. */
+	fz_connect();
+	fz_negotiate();
+	if (fds_expected == 0)
+		fds_expected = count_fds();
+	else if (count_fds() > fds_expected)
+		fds_explain();
+	vfu_conn_fini(&conn);
+	conn.fd = -1;
+	fz_pump();
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the fuzz targets share: an emulated controller with two namespaces on a real socket, and a
+ * client of it, in one thread that turns the reactors itself.
+ *
+ * Each input gets a client of its own on the controller that all inputs share; when it is done the
+ * client leaves. A controller that does not serve the next client, or that has kept a file
+ * descriptor, has failed as much as one that crashed.
+ */
+#ifndef TEST_FUZZ_FUZZ_H
+#define TEST_FUZZ_FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bellhop/nvme_spec.h>
+
+#include "vfu/vfu.h"
+
+#define FZ_IOVA 0x100000000ull
+#define FZ_BYTES 0x40000u /* of client memory */
+#define FZ_ASQ 0x0u	  /* where the client keeps what it needs, in that memory */
+#define FZ_ACQ 0x1000u
+#define FZ_SQ 0x2000u
+#define FZ_CQ 0x3000u
+#define FZ_DATA 0x8000u
+#define FZ_DEPTH 16u /* entries of each queue */
+
+/* What is left of an input. Beyond its end everything reads as zeros. */
+struct fz_input {
+	const uint8_t *at;
+	size_t left;
+};
+
+uint8_t fz_u8(struct fz_input *in);
+uint16_t fz_u16(struct fz_input *in);
+uint32_t fz_u32(struct fz_input *in);
+uint64_t fz_u64(struct fz_input *in);
+/* Up to len bytes, as many as there are. */
+const uint8_t *fz_bytes(struct fz_input *in, size_t len, size_t *have);
+/* An address: null, in the client's memory, at its end, or anything. */
+uint64_t fz_address(struct fz_input *in);
+/* A command in as few bytes as say something. */
+void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd);
+
+enum fz_memory {
+	FZ_NO_MEMORY,
+	FZ_MAPPED,
+	FZ_FILE_IO,
+	FZ_MESSAGES,
+};
+
+extern uint8_t *fz_mem; /* the client's memory */
+extern int fz_mem_fd;
+
+void fz_connect(void); /* up to the socket */
+void fz_negotiate(void);
+void fz_map(enum fz_memory memory);
+/* Configuration space is set up, the controller enabled; with one pair of I/O queues. */
+void fz_enable(void);
+void fz_create_queues(void);
+void fz_disconnect(void);
+
+/* Turns everything until nothing moves; answers DMA messages, drops other replies. */
+void fz_pump(void);
+void fz_raw(const void *buf, size_t len, const int *fds, unsigned int nfds);
+void fz_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
+	     unsigned int nfds);
+void fz_write(uint32_t region, uint64_t offset, uint64_t value, uint32_t count);
+void fz_read(uint32_t region, uint64_t offset, uint32_t count);
+
+/* Puts a command into the admin queue (qid 0) or the I/O queue (1); fz_ring() makes it known. */
+void fz_submit(unsigned int qid, const struct bh_nvme_cmd *cmd);
+void fz_ring(unsigned int qid);
+/* Takes what completions there are. */
+void fz_reap(unsigned int qid);
+
+#endif
