@@ -37,6 +37,9 @@ static void describe_ns(const struct bh_nvme *nvme, struct bh_nvme_queue_desc *d
 		desc->ns[desc->ns_count].block_shift = bh__geom_shift(ns->geom);
 		desc->ns[desc->ns_count].blocks = ns->blocks;
 		desc->ns[desc->ns_count].boundary = bh__geom_boundary(ns->geom);
+		desc->ns[desc->ns_count].zone_blocks = (uint32_t)ns->zone_blocks;
+		desc->ns[desc->ns_count].append_blocks = ns->append_max;
+		desc->ns[desc->ns_count].ext_bytes = ns->ext_bytes;
 		desc->ns_count++;
 	}
 }
@@ -140,6 +143,17 @@ static int map_piece(int fd, uint64_t offset, uint64_t len, struct piece *piece,
 	return 0;
 }
 
+/* An append is never more than a command may be; what is not zoned has none of it. */
+static bool zones_ok(const struct bh_nvme_queue_desc *d, uint32_t i)
+{
+	uint32_t max = d->mdts >> d->ns[i].block_shift;
+
+	if (!d->ns[i].zone_blocks)
+		return !d->ns[i].append_blocks && !d->ns[i].ext_bytes;
+	return d->ns[i].zone_blocks <= d->ns[i].blocks && d->ns[i].append_blocks <= max &&
+	       d->ns[i].append_blocks <= 65536 && d->ns[i].ext_bytes <= 255 * 64;
+}
+
 static bool desc_ok(const struct bh_nvme_queue_desc *d)
 {
 	uint32_t i;
@@ -162,7 +176,8 @@ static bool desc_ok(const struct bh_nvme_queue_desc *d)
 	    ((d->doorbell_offset | d->shadow_offset) & 3))
 		return false;
 	for (i = 0; i < d->ns_count; i++)
-		if (!d->ns[i].nsid || d->ns[i].block_shift < 9 || d->ns[i].block_shift > 20)
+		if (!d->ns[i].nsid || d->ns[i].block_shift < 9 || d->ns[i].block_shift > 20 ||
+		    !zones_ok(d, i))
 			return false;
 	return true;
 }
@@ -234,6 +249,11 @@ static void fill_ns(struct borrowed *b, const struct bh_nvme_queue_desc *d)
 		ns->blocks = d->ns[i].blocks;
 		ns->geom = bh__geom(d->ns[i].block_shift, max > 65536 ? 65536 : max,
 				    d->ns[i].boundary);
+		ns->geom |= d->ns[i].zone_blocks ? BH__GEOM_ZONED : 0;
+		ns->csi = d->ns[i].zone_blocks ? BH_NVME_CSI_ZNS : BH_NVME_CSI_NVM;
+		ns->zone_blocks = d->ns[i].zone_blocks;
+		ns->append_max = d->ns[i].append_blocks;
+		ns->ext_bytes = d->ns[i].ext_bytes;
 		ns->next = i + 1 < d->ns_count ? &b->ns[i + 1] : NULL;
 	}
 }

@@ -167,8 +167,8 @@ int bh__ctrl_enable(struct bh_nvme *nvme, uint64_t asq, uint64_t acq)
 	uint32_t aqa = last | last << BH_NVME_AQA_ACQS_SHIFT, cc;
 	int rc;
 
-	/* All command sets, where there is no NVM one alone; namespaces say which is theirs. */
-	if (!(BH_NVME_GET(nvme->cap, CAP_CSS) & BH_NVME_CAP_CSS_NVM))
+	/* All command sets, where there are several; namespaces say which is theirs. */
+	if (BH_NVME_GET(nvme->cap, CAP_CSS) & BH_NVME_CAP_CSS_IOCS)
 		css = BH_NVME_CC_CSS_IOCS;
 	if (BH_NVME_GET(nvme->cap, CAP_AMS) & BH_NVME_CAP_AMS_WRR)
 		ams = BH_NVME_CC_AMS_WRR;

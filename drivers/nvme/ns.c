@@ -7,6 +7,9 @@
  * needs (block size, transfer limit, boundary) is one 64-bit word, replaced at once, so a rescan
  * never shows a queue owner half of a change.
  *
+ * A namespace of a command set we have no functions for is listed, without blocks. A zoned one is
+ * served like an ordinary one, with a shape of its own (zns.c).
+ *
  * Formats with metadata are listed but not served: no I/O function here passes metadata. Blocks of
  * a size that no format has, or larger than a command may be, are no namespace: nobody could say
  * how many bytes one has.
@@ -53,6 +56,7 @@ static void ns_gone(struct bh_nvme_ns *ns)
 {
 	ns->active = false;
 	__atomic_store_n(&ns->blocks, 0, __ATOMIC_RELAXED);
+	bh__zns_none(ns);
 }
 
 /* Gone, and I/O to it is refused here: the block size stays what it was. */
@@ -64,32 +68,11 @@ static void ns_unserved(struct bh_nvme_ns *ns)
 	ns_gone(ns);
 }
 
-/* The UUID of the identification descriptors (CNS 03h), if there is one. */
-static void read_uuid(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf)
-{
-	size_t at = 0;
-
-	memset(ns->uuid, 0, sizeof(ns->uuid));
-	if (nvme->vs < BH_NVME_VERSION(1, 3, 0) ||
-	    identify(nvme, BH_NVME_CNS_NS_ID_DESC, ns->nsid, buf))
-		return;
-	while (at + 4 <= 4096 && buf[at + 1]) {
-		size_t len = buf[at + 1];
-
-		if (len > 4096 - 4 - at)
-			return;
-		if (buf[at] == BH_NVME_NIDT_UUID && len == 16) {
-			memcpy(ns->uuid, buf + at + 4, 16);
-			return;
-		}
-		at += 4 + len;
-	}
-}
-
 static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = &ns->data;
 	const struct bh_nvme_lbaf *f = &id->lbaf[bh_nvme_flbas_index(id->flbas) & 63];
+	uint64_t geom;
 	uint32_t max;
 
 	if (!id->nsze) {
@@ -110,16 +93,43 @@ static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
 			f->ms);
 		max = 0;
 	}
-	__atomic_store_n(&ns->geom, bh__geom(f->lbads, max, id->noiob), __ATOMIC_RELAXED);
+	geom = bh__geom(f->lbads, max, id->noiob);
+	if (ns->csi == BH_NVME_CSI_ZNS)
+		geom = bh__zns_shape(nvme, ns, geom);
+	else
+		bh__zns_none(ns);
+	__atomic_store_n(&ns->geom, geom, __ATOMIC_RELAXED);
 	__atomic_store_n(&ns->blocks, id->nsze, __ATOMIC_RELAXED);
 	ns->active = true;
+}
+
+/* Listed, and no more: what its data mean only its command set says. */
+static int ns_foreign(struct bh_nvme *nvme, uint32_t nsid, const struct bh__ns_ids *ids)
+{
+	struct bh_nvme_ns *ns = ns_find(nvme, nsid, true);
+
+	if (!ns)
+		return -ENOMEM;
+	bh__log(nvme, BH_LOG_WARN, "namespace %u is of the %s command set (CSI %u): not served",
+		nsid, bh_nvme_csi_str(ids->csi), ids->csi);
+	memset(&ns->data, 0, sizeof(ns->data));
+	ns_unserved(ns);
+	ns->csi = ids->csi;
+	memcpy(ns->uuid, ids->uuid, sizeof(ns->uuid));
+	ns->active = ns->seen = true;
+	return 0;
 }
 
 static int ns_read(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf)
 {
 	struct bh_nvme_ns *ns;
-	int rc = identify(nvme, BH_NVME_CNS_NS, nsid, buf);
+	struct bh__ns_ids ids;
+	int rc;
 
+	bh__cmdset_ids(nvme, nsid, buf, &ids);
+	if (ids.csi != BH_NVME_CSI_NVM && ids.csi != BH_NVME_CSI_ZNS)
+		return ns_foreign(nvme, nsid, &ids);
+	rc = identify(nvme, BH_NVME_CNS_NS, nsid, buf);
 	if (rc < 0)
 		return rc;
 	/* It may have gone between the list and here. */
@@ -131,10 +141,14 @@ static int ns_read(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf)
 		return 0;
 	}
 	ns->seen = true;
+	ns->csi = ids.csi;
+	memcpy(ns->uuid, ids.uuid, sizeof(ns->uuid));
 	memcpy(&ns->data, buf, sizeof(ns->data));
-	set_shape(nvme, ns);
-	read_uuid(nvme, ns, buf);
-	return 0;
+	if (ns->csi == BH_NVME_CSI_ZNS)
+		rc = bh__zns_read(nvme, ns, buf);
+	if (!rc)
+		set_shape(nvme, ns);
+	return rc;
 }
 
 /* The next ids after `after` into list; controllers of before 1.1 have 1 to NN and no list. */
@@ -224,6 +238,11 @@ struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid)
 uint32_t bh_nvme_ns_id(const struct bh_nvme_ns *ns)
 {
 	return ns->nsid;
+}
+
+uint8_t bh_nvme_ns_csi(const struct bh_nvme_ns *ns)
+{
+	return ns->csi;
 }
 
 uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns)

@@ -3,8 +3,8 @@
  * The controller. Private to the driver.
  *
  * Everything here is the controller thread's, but: `queues` is walked by the gone listener, under
- * `lock`; want_reset and attention are set by queue owners; a namespace's geom and blocks are read
- * by queue owners (each is one atomic word).
+ * `lock`; want_reset and attention are set by queue owners; a namespace's geom and blocks, and
+ * what is atomic of its zones, are read by queue owners (each is one atomic word).
  */
 #ifndef NVME_NVME_H
 #define NVME_NVME_H
@@ -13,7 +13,7 @@
 
 #include <bellhop/clock.h>
 #include <bellhop/log.h>
-#include <bellhop/nvme.h>
+#include <bellhop/nvme_zns.h>
 
 #include "nvme/queue.h"
 
@@ -25,8 +25,13 @@
 struct bh_nvme_ns {
 	uint64_t geom; /* __atomic; queue_io.h */
 	uint32_t nsid;
+	uint32_t append_max; /* __atomic: blocks per zone append, 0: none */
 	bool active, seen;
-	uint64_t blocks; /* __atomic */
+	uint8_t csi;
+	uint64_t blocks;      /* __atomic */
+	uint64_t zone_blocks; /* __atomic: 0: not zoned, or not served */
+	uint32_t ext_bytes;   /* __atomic: of a zone's descriptor extension */
+	struct bh_nvme_zns zns;
 	struct bh_nvme_ns *next;
 	uint8_t uuid[16];
 	struct bh_nvme_id_ns data;
@@ -129,6 +134,23 @@ unsigned int bh__bells_pairs(const struct bh_nvme *nvme);
 void bh__bells_release(struct bh_nvme *nvme);
 int bh__bells_shadow_config(struct bh_nvme *nvme);
 void bh__bells_assign(struct bh_nvme *nvme, struct bh_nvme_queue *q);
+
+/* cmdset.c */
+bool bh__cmdset_several(const struct bh_nvme *nvme); /* command sets other than NVM are on */
+int bh__cmdset_config(struct bh_nvme *nvme);
+struct bh__ns_ids {
+	uint8_t csi;
+	uint8_t uuid[16];
+};
+/* From the namespace's identification descriptors; buf: 4096 bytes to work in. */
+void bh__cmdset_ids(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf, struct bh__ns_ids *ids);
+
+/* zns.c */
+/* Reads the geometry of a zoned namespace whose data has been read; buf: 4096 bytes. */
+int bh__zns_read(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf);
+/* Publishes it, and the shape as zones make it; one of no blocks where they cannot be. */
+uint64_t bh__zns_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint64_t geom);
+void bh__zns_none(struct bh_nvme_ns *ns); /* not zoned, or gone */
 
 /* ns.c */
 int bh__ns_scan(struct bh_nvme *nvme);

@@ -13,6 +13,9 @@
 /* What is known of a namespace's shape, in one word that is read at once. */
 #define BH__GEOM_MAX_BLOCKS ((1u << 24) - 1)
 
+#define BH__GEOM_SERIAL (1u << 6) /* of a request: its commands go out one by one */
+#define BH__GEOM_ZONED (1u << 7)
+
 static inline uint64_t bh__geom(uint32_t shift, uint32_t max_blocks, uint32_t boundary)
 {
 	return (uint64_t)boundary << 32 | (uint64_t)max_blocks << 8 | shift;

@@ -92,6 +92,7 @@ int bh__nvme_bring_up(struct bh_nvme *nvme)
 
 	rc = rc ? rc : bh__ctrl_enable(nvme, nvme->aq->sq_iova, nvme->aq->cq_iova);
 	rc = rc ? rc : identify_ctrl(nvme);
+	rc = rc ? rc : bh__cmdset_config(nvme);
 	rc = rc ? rc : number_of_queues(nvme);
 	rc = rc ? rc : bh__bells_shadow_config(nvme);
 	rc = rc ? rc : bh__ns_scan(nvme);

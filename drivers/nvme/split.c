@@ -7,7 +7,7 @@
  * finds out whether every byte can be reached, the second issues them; so a request is refused
  * before anything of it was submitted. One that takes more commands than the queue holds is issued
  * piece by piece, each completion issuing the next; then, and only then, the caller's iovec has to
- * stay until it is done.
+ * stay until it is done. So is a write to a zone, whose parts must not overtake each other.
  *
  * The state of a split request is in a parent record of its own, not in a slot; there are as many
  * as slots, and an unfinished request always has a command in flight, so they cannot run out
@@ -153,7 +153,7 @@ void bh__parent_continue(struct bh_nvme_queue *q, struct bh__parent *p)
 		p->left = 0;
 		return;
 	}
-	while (p->left && q->nfree) {
+	while (p->left && q->nfree && !((p->geom & BH__GEOM_SERIAL) && p->pending)) {
 		/* A pool that went away under a request is the caller's mistake, seen here. */
 		if (issue(q, p)) {
 			p->status = BH_NVME_SC_DATA_TRANSFER_ERROR;
@@ -166,6 +166,18 @@ void bh__parent_continue(struct bh_nvme_queue *q, struct bh__parent *p)
 		p->status = BH_NVME_SC_ABORTED_BY_HOST;
 		p->left = 0;
 	}
+}
+
+/*
+ * What a request makes of a zoned namespace's shape: writes go one by one, and over a zone's border
+ * as one command, which the controller refuses, rather than half of it into the next zone.
+ */
+static uint64_t zoned_shape(uint64_t geom, uint8_t opc)
+{
+	if (!(geom & BH__GEOM_ZONED) ||
+	    (opc != BH_NVME_CMD_WRITE && opc != BH_NVME_CMD_WRITE_ZEROES))
+		return geom;
+	return bh__geom(bh__geom_shift(geom), bh__geom_max(geom), 0) | BH__GEOM_SERIAL;
 }
 
 /* Exactly one command: no parent. */
@@ -195,11 +207,12 @@ int bh__queue_split(struct bh_nvme_queue *q, uint8_t opc, uint32_t nsid, uint64_
 	if (!blocks || blocks - 1 > UINT64_MAX - lba ||
 	    (data && (!bh__geom_max(geom) || bh__cursor_left(at) != bytes)))
 		return -EINVAL;
+	geom = zoned_shape(geom, opc);
 	n = count(q, pos, geom, data, lba, blocks);
 	if (n < 0)
 		return (int)n;
-	/* More than the queue holds: one will do, completions issue the rest. */
-	if (q->nfree < (n <= q->depth - q->zombies ? n : 1))
+	/* One by one, or more than the queue holds: one will do, completions issue the rest. */
+	if (q->nfree < (geom & BH__GEOM_SERIAL || n > q->depth - q->zombies ? 1 : n))
 		return -EAGAIN;
 	if (n == 1) {
 		cmd.cdw10 = (uint32_t)lba;

@@ -110,12 +110,14 @@ const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);
  * Active namespaces in ascending order of id, the first 1024 of them. Handles stay valid until
  * detach; one that went away has 0 blocks. Left out are those with blocks of a size outside 512
  * bytes to 1 MiB or over the transfer limit; listed, but I/O to them -EINVAL, those formatted with
- * metadata.
+ * metadata, and, with 0 blocks, those of a command set other than NVM (bh_nvme_ns_csi() 0) and
+ * zoned (2; see <bellhop/nvme_zns.h>).
  */
 struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme);
 struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns);
 struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid); /* NULL: not active */
 uint32_t bh_nvme_ns_id(const struct bh_nvme_ns *ns);
+uint8_t bh_nvme_ns_csi(const struct bh_nvme_ns *ns);	     /* BH_NVME_CSI_*: its command set */
 uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns); /* bytes */
 uint64_t bh_nvme_ns_blocks(const struct bh_nvme_ns *ns);
 const struct bh_nvme_id_ns *bh_nvme_ns_data(const struct bh_nvme_ns *ns);
@@ -214,7 +216,8 @@ unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
  * Reads or writes `blocks` (1..2^32 - 1, not 0's based) at lba. flags: CDW12 bits above. `done`
  * NULL: reaped with bh_nvme_queue_reap() (a poll drops the result). Requests over MDTS, a namespace
  * boundary or a PRP-illegal iovec are split and complete once. An iovec may go away after the call,
- * unless the request takes more commands than the queue's depth: then it stays until done.
+ * unless the request takes more commands than the queue's depth, or is a write to a zone that takes
+ * more than one: then it stays until done.
  *
  * -EAGAIN: not enough free slots now, or a reset under way (poll first); -EINVAL: blocks 0 or past
  * address 2^64 - 1, buffer size mismatch, a namespace that is not served, or pieces of less than a
@@ -323,8 +326,10 @@ struct bh_nvme_queue_desc {
 		uint32_t nsid;
 		uint32_t block_shift;
 		uint64_t blocks;
-		uint32_t boundary; /* blocks; 0: none */
-		uint32_t reserved;
+		uint32_t boundary;	/* blocks; 0: none */
+		uint32_t zone_blocks;	/* 0: not zoned */
+		uint32_t append_blocks; /* per zone append at most */
+		uint32_t ext_bytes;	/* of a zone's descriptor extension */
 	} ns[BH_NVME_DESC_NS];
 };
 

@@ -707,6 +707,9 @@ static_assert(offsetof(struct bh_nvme_copy_range1, elbat) == 36, "ELBAT");
 #define BH_NVME_CSI_NVM 0x00u
 #define BH_NVME_CSI_KV 0x01u
 #define BH_NVME_CSI_ZNS 0x02u
+#define BH_NVME_CSI_SLM 0x03u /* subsystem local memory */
+#define BH_NVME_CSI_CP 0x04u  /* computational programs */
+#define BH_NVME_CSI_VENDOR_FIRST 0x30u
 
 /* Power state descriptor. */
 struct bh_nvme_psd {
@@ -1547,6 +1550,7 @@ const char *bh_nvme_admin_str(uint8_t opc);
 const char *bh_nvme_cmd_str(uint8_t opc);
 const char *bh_nvme_feat_str(uint8_t fid);
 const char *bh_nvme_log_str(uint8_t lid);
+const char *bh_nvme_csi_str(uint8_t csi);
 
 #define BH_NVME_STATUS_FMT_MAX 128 /* bytes: enough for any status */
 

@@ -147,6 +147,14 @@ static const struct bh__nvme_name log_names[] = {
 	{ BH_NVME_LOG_CHANGED_ZONES, "Changed Zone List" },
 };
 
+static const struct bh__nvme_name csi_names[] = {
+	{ BH_NVME_CSI_NVM, "NVM" },
+	{ BH_NVME_CSI_KV, "Key Value" },
+	{ BH_NVME_CSI_ZNS, "Zoned Namespace" },
+	{ BH_NVME_CSI_SLM, "Subsystem Local Memory" },
+	{ BH_NVME_CSI_CP, "Computational Programs" },
+};
+
 const char *bh_nvme_admin_str(uint8_t opc)
 {
 	const char *text = bh__nvme_name_of(admin_names, opc);
@@ -181,4 +189,13 @@ const char *bh_nvme_log_str(uint8_t lid)
 	if (text != NULL)
 		return text;
 	return lid >= BH_NVME_LOG_VENDOR_FIRST ? "Vendor Specific Log" : "Unknown Log";
+}
+
+const char *bh_nvme_csi_str(uint8_t csi)
+{
+	const char *text = bh__nvme_name_of(csi_names, csi);
+
+	if (text != NULL)
+		return text;
+	return csi >= BH_NVME_CSI_VENDOR_FIRST ? "Vendor Specific" : "Unknown";
 }

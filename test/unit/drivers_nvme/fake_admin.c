@@ -51,6 +51,58 @@ static void id_ns(struct fake *f, uint32_t nsid, struct bh_nvme_id_ns *id)
 	id->noiob = (uint16_t)f->o.noiob;
 }
 
+/* An EUI-64, a UUID, and where there are several command sets, of which it is. */
+static void id_descs(struct fake *f, uint32_t nsid, uint8_t *bytes)
+{
+	uint8_t *at = bytes + 32;
+
+	bytes[0] = BH_NVME_NIDT_EUI64;
+	bytes[1] = 8;
+	bytes[12] = BH_NVME_NIDT_UUID;
+	bytes[13] = 16;
+	memset(bytes + 16, (int)nsid, 16);
+	if (!f->o.iocs || BH_NVME_GET(f->cc, CC_CSS) != BH_NVME_CC_CSS_IOCS || nsid > 8 ||
+	    f->o.descs == FAKE_DESCS_NO_CSI)
+		return;
+	if (f->o.descs == FAKE_DESCS_OVERRUN) {
+		for (; at < bytes + 4096 - 128; at += 4 + 100) {
+			at[0] = 0x7f;
+			at[1] = 100;
+		}
+		at[0] = BH_NVME_NIDT_CSI;
+		at[1] = 200;
+		return;
+	}
+	at[0] = BH_NVME_NIDT_CSI;
+	at[1] = f->o.descs == FAKE_DESCS_LONG_CSI ? 2 : 1;
+	at[4] = f->o.csi[nsid - 1];
+}
+
+/* What only controllers of several command sets have. */
+static uint16_t identify_iocs(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *bytes)
+{
+	uint8_t csi = (uint8_t)BH_NVME_GET(cmd->cdw11, IDENTIFY_CSI);
+
+	if (!f->o.iocs || BH_NVME_GET(f->cc, CC_CSS) != BH_NVME_CC_CSS_IOCS)
+		return BH_NVME_SC_INVALID_FIELD;
+	switch (cmd->cdw10 & 0xff) {
+	case BH_NVME_CNS_IOCS:
+		memcpy(bytes, f->o.combination, sizeof(f->o.combination));
+		return f->o.combination[0] ? 0 : BH_NVME_SC_INVALID_FIELD;
+	case BH_NVME_CNS_CSI_NS:
+		if (csi != BH_NVME_CSI_ZNS || !fake_is_zoned(f, cmd->nsid))
+			return BH_NVME_SC_INVALID_IOCS;
+		fake_zns_id_ns(f, (struct bh_nvme_id_ns_zns *)(void *)bytes);
+		return 0;
+	case BH_NVME_CNS_CSI_CTRL:
+		if (csi != BH_NVME_CSI_ZNS)
+			return BH_NVME_SC_INVALID_IOCS;
+		bytes[0] = f->o.zasl;
+		return 0;
+	}
+	return BH_NVME_SC_INVALID_FIELD;
+}
+
 static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 {
 	static union {
@@ -59,6 +111,7 @@ static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 		struct bh_nvme_id_ns ns;
 		struct bh_nvme_ns_list list;
 	} u; /* under the lock */
+	uint16_t status;
 
 	memset(&u, 0, sizeof(u));
 	switch (cmd->cdw10 & 0xff) {
@@ -71,17 +124,17 @@ static uint16_t identify(struct fake *f, const struct bh_nvme_cmd *cmd)
 	case BH_NVME_CNS_NS:
 		if (!cmd->nsid || (cmd->nsid > f->o.namespaces && f->o.lists == FAKE_HONEST))
 			return BH_NVME_SC_INVALID_NS;
+		if (f->o.iocs && cmd->nsid <= 8 && f->o.csi[cmd->nsid - 1] == BH_NVME_CSI_KV)
+			return BH_NVME_SC_INVALID_IOCS;
 		id_ns(f, cmd->nsid, &u.ns);
 		break;
 	case BH_NVME_CNS_NS_ID_DESC:
-		u.bytes[0] = BH_NVME_NIDT_EUI64;
-		u.bytes[1] = 8;
-		u.bytes[12] = BH_NVME_NIDT_UUID;
-		u.bytes[13] = 16;
-		memset(u.bytes + 16, (int)cmd->nsid, 16);
+		id_descs(f, cmd->nsid, u.bytes);
 		break;
 	default:
-		return BH_NVME_SC_INVALID_FIELD;
+		status = identify_iocs(f, cmd, u.bytes);
+		if (status)
+			return status;
 	}
 	return fake_copy(f, cmd, u.bytes, 4096, true) ? 0 : BH_NVME_SC_DATA_TRANSFER_ERROR;
 }
@@ -190,6 +243,11 @@ static uint16_t features(struct fake *f, const struct bh_nvme_cmd *cmd, struct b
 		cpl->cdw0 = (FAKE_QUEUES - 1) | (FAKE_QUEUES - 1) << 16;
 		return 0;
 	case BH_NVME_FEAT_ASYNC_EVENT_CONFIG:
+		return 0;
+	case BH_NVME_FEAT_IOCS_PROFILE:
+		if (cmd->opc == BH_NVME_ADMIN_SET_FEATURES)
+			fake_set(&f->combination_set, cmd->cdw11);
+		cpl->cdw0 = fake_get(&f->combination_set);
 		return 0;
 	case BH_NVME_FEAT_HOST_ID:
 		memset(host_id, 0x5a, sizeof(host_id));

@@ -124,9 +124,13 @@ static bool step_queue(struct fake *f, uint16_t qid)
 	q->head = (q->head + 1) % q->sq_entries;
 	memset(&cpl, 0, sizeof(cpl));
 	cpl.cid = cmd.cid;
+	f->result[0] = f->result[1] = 0;
 	if (qid ? fake_io(f, qid, &cmd, &status) : fake_admin(f, &cmd, &cpl)) {
-		if (qid)
+		if (qid) {
 			cpl.status = (uint16_t)(status << 1);
+			cpl.cdw0 = f->result[0];
+			cpl.cdw1 = f->result[1];
+		}
 		fake_complete(f, qid, &cpl);
 	}
 	return true;
@@ -248,6 +252,8 @@ static int region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 	uint64_t cap = f->o.mqes | 1u << 16 | 2u << 24 | (uint64_t)f->o.dstrd << 32 | 1ull << 37;
 	uint32_t vs = BH_NVME_VERSION(2, 0, 0);
 
+	if (f->o.iocs)
+		cap |= BH_NVME_SET(CAP_CSS, BH_NVME_CAP_CSS_NVM | BH_NVME_CAP_CSS_IOCS);
 	if (f->o.any_cap)
 		cap = f->o.cap;
 	pthread_mutex_lock(&f->lock);
@@ -514,6 +520,7 @@ int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struc
 	f->bells = mmap(NULL, f->bell_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->bell_fd, 0);
 	f->disk = calloc(o->namespaces, (size_t)FAKE_BLOCKS << o->block_shift);
 	f->ns_present = (1u << o->namespaces) - 1;
+	fake_zns_init(f);
 	for (i = 0; i <= FAKE_QUEUES; i++)
 		f->efd[i] = -1;
 	f->listener.map = dma_map;

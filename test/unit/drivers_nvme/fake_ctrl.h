@@ -23,6 +23,7 @@
 #define FAKE_QUEUES 8
 #define FAKE_BLOCKS 4096u
 #define FAKE_HELD 4096
+#define FAKE_ZONES 1024
 
 enum fake_bells {
 	FAKE_MAPPED,	/* ordinary shared memory */
@@ -38,7 +39,40 @@ enum fake_lists {
 	FAKE_EVERYONE, /* the broadcast id among them */
 };
 
+/* What a zone report says that is not so. */
+enum fake_lie {
+	FAKE_LIE_NONE,
+	FAKE_LIE_COUNT, /* 2^64 - 1 zones */
+	FAKE_LIE_MORE,	/* all zones, whatever was put into the buffer */
+	FAKE_LIE_BACKWARDS,
+	FAKE_LIE_OUTSIDE,
+	FAKE_LIE_OFF_BORDER,
+	FAKE_LIE_CAPACITY,
+	FAKE_LIE_WP_BELOW,
+	FAKE_LIE_WP_ABOVE,
+	FAKE_LIE_STATE,
+	FAKE_LIE_TYPE,
+	FAKE_LIES,
+};
+
+enum fake_descs {
+	FAKE_DESCS_HONEST,
+	FAKE_DESCS_NO_CSI,
+	FAKE_DESCS_LONG_CSI, /* of 2 bytes */
+	FAKE_DESCS_OVERRUN,  /* one that goes beyond the page */
+};
+
 struct fake_opts {
+	bool iocs;		 /* several command sets: CAP.CSS bit 6 */
+	uint8_t csi[8];		 /* by nsid - 1 */
+	enum fake_descs descs;	 /* of identification */
+	uint64_t combination[2]; /* of command sets, by index */
+	uint64_t zone, zone_cap; /* blocks; capacity 0: all of it */
+	bool any_zone;		 /* ZSZE is `lying_zone`, whatever zones really are */
+	uint64_t lying_zone;
+	uint32_t mar, mor; /* 0's based */
+	uint8_t zasl, zdes;
+	bool read_across;
 	enum fake_bells bells;
 	enum fake_lists lists;
 	bool any_lbads; /* LBADS is `lbads`, whatever the blocks really are */
@@ -63,6 +97,11 @@ struct fake_queue {
 	uint32_t phase;
 	bool ien;
 	uint32_t vector;
+};
+
+struct fake_zone {
+	uint8_t state;
+	uint64_t wp;
 };
 
 struct fake_held {
@@ -96,6 +135,10 @@ struct fake {
 	int efd[FAKE_QUEUES + 1];
 	bool masked[FAKE_QUEUES + 1], pending[FAKE_QUEUES + 1];
 	uint32_t ns_present; /* __atomic: a bit per nsid - 1 */
+	struct fake_zone zones[FAKE_ZONES];
+	uint8_t ext[255 * 64]; /* the last one set, of ext_zone */
+	uint64_t ext_zone;
+	uint32_t result[2]; /* of the I/O command being carried out */
 
 	/* ---- scripts, __atomic ---- */
 	uint32_t hold;	       /* keep I/O commands, do not complete them */
@@ -109,12 +152,16 @@ struct fake {
 	uint32_t kicked;
 	uint32_t nonsense;    /* registers read as all ones (1) or zeros (2) */
 	uint32_t nonsense_at; /* from this read on */
+	uint32_t lie;	      /* enum fake_lie */
+	uint32_t append_lie;  /* added to the address an append returns */
 	uint32_t irq_slow;    /* SET_IRQS unmask posts a completion meanwhile */
 	/* ---- what it saw, __atomic ---- */
 	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
 	uint32_t deleted_with_io;
-	uint32_t reads;	 /* of registers */
-	uint32_t stalls; /* commands there, but no room in the completion queue */
+	uint32_t reports;	  /* of zones */
+	uint32_t combination_set; /* index, by Set Features */
+	uint32_t reads;		  /* of registers */
+	uint32_t stalls;	  /* commands there, but no room in the completion queue */
 };
 
 void fake_opts_init(struct fake_opts *o);
@@ -140,6 +187,15 @@ bool fake_copy(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *data, uin
 bool fake_io(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd, uint16_t *status);
 /* fake_admin.c */
 bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl);
+/* fake_zns.c */
+void fake_zns_init(struct fake *f);
+bool fake_is_zoned(const struct fake *f, uint32_t nsid);
+void fake_zns_id_ns(struct fake *f, struct bh_nvme_id_ns_zns *id);
+/* A read's, write's or append's status; *lba becomes where it happens. */
+uint16_t fake_zns_check(struct fake *f, const struct bh_nvme_cmd *cmd, uint64_t *lba,
+			uint64_t blocks);
+uint16_t fake_zns_send(struct fake *f, const struct bh_nvme_cmd *cmd);
+uint16_t fake_zns_receive(struct fake *f, const struct bh_nvme_cmd *cmd);
 /* fake_ctrl.c, with the lock held */
 void fake_complete(struct fake *f, uint16_t qid, struct bh_nvme_cpl *cpl);
 uint8_t *fake_bell(struct fake *f, uint16_t qid, bool cq);

@@ -122,11 +122,15 @@ static uint16_t rw(struct fake *f, const struct bh_nvme_cmd *cmd)
 	uint64_t ns_bytes = (uint64_t)FAKE_BLOCKS << f->o.block_shift;
 	uint8_t *at, other[65536];
 	uint64_t done;
+	uint16_t status;
 
 	if (cmd->nsid < 1 || cmd->nsid > f->o.namespaces)
 		return BH_NVME_SC_INVALID_NS;
 	if (lba >= FAKE_BLOCKS || blocks > FAKE_BLOCKS - lba)
 		return BH_NVME_SC_LBA_OUT_OF_RANGE;
+	status = fake_is_zoned(f, cmd->nsid) ? fake_zns_check(f, cmd, &lba, blocks) : 0;
+	if (status)
+		return status;
 	at = f->disk + (cmd->nsid - 1) * ns_bytes + (lba << f->o.block_shift);
 	if (cmd->opc == BH_NVME_CMD_WRITE_ZEROES) {
 		memset(at, 0, bytes);
@@ -181,7 +185,14 @@ bool fake_io(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd, uint16
 	case BH_NVME_CMD_WRITE:
 	case BH_NVME_CMD_COMPARE:
 	case BH_NVME_CMD_WRITE_ZEROES:
+	case BH_NVME_CMD_ZONE_APPEND:
 		*status = rw(f, cmd);
+		break;
+	case BH_NVME_CMD_ZONE_MGMT_SEND:
+		*status = fake_zns_send(f, cmd);
+		break;
+	case BH_NVME_CMD_ZONE_MGMT_RECV:
+		*status = fake_zns_receive(f, cmd);
 		break;
 	case BH_NVME_CMD_FLUSH:
 		break;

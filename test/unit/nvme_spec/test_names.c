@@ -72,6 +72,9 @@ static void names_are_those_of_the_specification(void)
 	CU_ASSERT_STRING_EQUAL(bh_nvme_feat_str(0x84), "Namespace Write Protection Config");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_log_str(0x02), "SMART / Health Information");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_log_str(0xbf), "Changed Zone List");
+	CU_ASSERT_STRING_EQUAL(bh_nvme_csi_str(0x00), "NVM");
+	CU_ASSERT_STRING_EQUAL(bh_nvme_csi_str(0x02), "Zoned Namespace");
+	CU_ASSERT_STRING_EQUAL(bh_nvme_csi_str(0x04), "Computational Programs");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x000), "Successful Completion");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x002), "Invalid Field in Command");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x1bf), "Invalid Zone State Transition");
@@ -90,6 +93,8 @@ static void numbers_without_a_name_are_vendor_or_unknown(void)
 	CU_ASSERT_STRING_EQUAL(bh_nvme_feat_str(0xff), "Vendor Specific Feature");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_log_str(0x7f), "Unknown Log");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_log_str(0xc0), "Vendor Specific Log");
+	CU_ASSERT_STRING_EQUAL(bh_nvme_csi_str(0x2f), "Unknown");
+	CU_ASSERT_STRING_EQUAL(bh_nvme_csi_str(0x30), "Vendor Specific");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x017), "Unknown Status");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x0bf), "Unknown Status");
 	CU_ASSERT_STRING_EQUAL(bh_nvme_status_str(0x0c0), "Vendor Specific Status");
