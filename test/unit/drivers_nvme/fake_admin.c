@@ -64,18 +64,15 @@ static void id_descs(struct fake *f, uint32_t nsid, uint8_t *bytes)
 	if (!f->o.iocs || BH_NVME_GET(f->cc, CC_CSS) != BH_NVME_CC_CSS_IOCS || nsid > 8 ||
 	    f->o.descs == FAKE_DESCS_NO_CSI)
 		return;
-	if (f->o.descs == FAKE_DESCS_OVERRUN) {
-		for (; at < bytes + 4096 - 128; at += 4 + 100) {
-			at[0] = 0x7f;
-			at[1] = 100;
-		}
-		at[0] = BH_NVME_NIDT_CSI;
-		at[1] = 200;
-		return;
+	/* The head of one ends with the page. */
+	for (; f->o.descs == FAKE_DESCS_OVERRUN && at < bytes + 4092; at += 4 + 136) {
+		at[0] = 0x7f;
+		at[1] = 136;
 	}
 	at[0] = BH_NVME_NIDT_CSI;
 	at[1] = f->o.descs == FAKE_DESCS_LONG_CSI ? 2 : 1;
-	at[4] = f->o.csi[nsid - 1];
+	if (f->o.descs != FAKE_DESCS_OVERRUN)
+		at[4] = f->o.csi[nsid - 1];
 }
 
 /* What only controllers of several command sets have. */

@@ -532,6 +532,9 @@ static void reports_that_lie_are_refused(void)
 		CU_ASSERT_EQUAL(bh_nvme_zones_sync(r.q, r.ns, ZONE, 0, zone, ZONES, &n), -EPROTO);
 		CU_ASSERT_EQUAL(n, 0);
 	}
+	/* The first one is what was asked for, the next is the same again. */
+	fake_set(&r.fake->lie, FAKE_LIE_BACKWARDS);
+	CU_ASSERT_EQUAL(bh_nvme_zones_sync(r.q, r.ns, 0, 0, zone, ZONES, &n), -EPROTO);
 	fake_set(&r.fake->lie, FAKE_LIE_COUNT);
 	CU_ASSERT_EQUAL(bh_nvme_zones_sync(r.q, r.ns, 0, 0, zone, ZONES, &n), -EPROTO);
 	CU_ASSERT_EQUAL(bh_nvme_zone_count_sync(r.q, r.ns, 0, &count), -EPROTO);
