@@ -178,7 +178,7 @@ static void lie(uint32_t how, struct bh_nvme_zone_desc *d, uint64_t zone)
 {
 	switch (how) {
 	case FAKE_LIE_BACKWARDS:
-		d->zslba = 0;
+		d->zslba = d->wp = 0;
 		break;
 	case FAKE_LIE_OUTSIDE:
 		d->zslba += FAKE_BLOCKS;
