@@ -37,12 +37,14 @@ static const char help[] =
 	"      doorbells=mapped|trapped mdts=SIZE\n"
 	"  store:NAME=STORE                                    a store to be shared as "
 	"ns=@NAME[:nsid=N]\n"
-	"STORE is null:SIZE or ram:SIZE, then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, "
-	"T.\n"
+	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "
+	"none,\n"
+	"or a block device), then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
 	"A backslash before \\ , : ? makes it literal.\n"
 	"\n"
 	"examples:\n"
 	"  bh-tgt nvme:/tmp/nvme0.sock,ns=ram:1G\n"
+	"  bh-tgt nvme:/tmp/nvme0.sock,ns=file:/var/tmp/disk.img:10G\n"
 	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a "
 	"nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
 	"\n"
@@ -188,6 +190,7 @@ int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_ty
 	sigaddset(&until, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &until, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write's own error says it */
 	int error = bh_fault_install();
 	if (error)
 		return app_fail(&app, 1, "cannot install the fault guard: %s", strerror(-error));

@@ -95,17 +95,18 @@ JANSSON_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson
 UUID_LIBS := $(or $(shell $(PKG_CONFIG) --libs uuid 2>/dev/null),-luuid)
 # Without ISA-L checksums are made with tables.
 ISAL_LIBS := $(shell $(PKG_CONFIG) --libs libisal 2>/dev/null)
+URING_LIBS := $(or $(shell $(PKG_CONFIG) --libs liburing 2>/dev/null),-luring)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
 ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
-ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid cunit 2>/dev/null && echo yes),yes)
-$(warning DPDK, libnuma, jansson, libuuid or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
+ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid liburing cunit 2>/dev/null && echo yes),yes)
+$(warning DPDK, libnuma, jansson, libuuid, liburing or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
 endif
 endif
 
 # Libraries come after the archive; --as-needed drops the ones a program does not use.
 LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS)) \
-	$(strip $(UUID_LIBS)) $(strip $(ISAL_LIBS))
+	$(strip $(UUID_LIBS)) $(strip $(URING_LIBS)) $(strip $(ISAL_LIBS))
 LINK_FLAGS := -pthread $(LINK_OPT)
 
 # What objects and links depend on: rewritten only when it differs.

@@ -116,11 +116,22 @@ struct bh_blk_ops {
 	 */
 	unsigned int (*reap)(struct bh_blk_chan *chan, struct bh_blk_done *out, unsigned int n);
 	/*
+	 * For stores with reap(): from now on what there is to reap makes bh_blk_chan_fd() readable;
+	 * the next reap() or arm() undoes it. -EAGAIN: there is something already. May be NULL.
+	 */
+	int (*arm)(struct bh_blk_chan *chan);
+	/*
+	 * For stores with reap(): the channel was closed with requests in it. It is the store's until
+	 * it has completed chan->outstanding of them by bh_blk_chan_complete(), on a thread of its
+	 * own. Cannot fail. NULL: completions come that way anyhow.
+	 */
+	void (*leave)(struct bh_blk_chan *chan);
+	/*
 	 * Owner's thread. See above; for stores without CANCEL_SYNC it only hurries the request.
 	 * May be NULL.
 	 */
 	void (*cancel)(struct bh_blk_chan *chan, void *cookie);
-	/* Client memory comes and goes, inside quiesce: for fixed buffers. May be NULL. */
+	/* Memory that buffers will lie in comes and goes, see bh_blk_mem_add(). May be NULL. */
 	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len);
 	void (*mem_del)(struct bh_blk_chan *chan, void *va, size_t len);
 };
@@ -154,7 +165,7 @@ struct bh_blk_chan {
 
 /*
  * For stores. One that queues completes by bh_blk_chan_complete() or out of its own reap();
- * requests that may outlive their channel (no CANCEL_SYNC) only by the former.
+ * requests that outlive their channel (no CANCEL_SYNC) only by the former, see leave().
  *
  * init gives the caller the first reference. block_size 512 or 4096; name is copied (truncated at
  * 255). -EINVAL, -ENOMEM.
@@ -227,6 +238,18 @@ void bh_blk_cancel(struct bh_blk_chan *chan, void *cookie);
 int bh_blk_chan_fd(const struct bh_blk_chan *chan);
 /* 0: armed; -EAGAIN: something is there to reap. */
 int bh_blk_chan_arm(struct bh_blk_chan *chan);
+/*
+ * Buffers of this channel's requests will lie in [va, va + len): the store may prepare the memory
+ * (register it with the kernel, say). Only a hint: buffers elsewhere work as well. What is added is
+ * deleted again before it is unmapped, whole, with none of its requests outstanding. Memory that a
+ * store is given at all is client memory for one with CANCEL_SYNC (then inside quiesce), the
+ * caller's own for the others.
+ *
+ * -EOPNOTSUPP: of no use to this store, or not on this kernel. -ENOSPC: too many. -ENOMEM: RLIMIT_
+ * MEMLOCK, among others. Owner's thread.
+ */
+int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len);
+void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len);
 static inline unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan)
 {
 	return chan->outstanding;
@@ -263,6 +286,18 @@ int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[
  */
 extern const struct bh_blk_type bh_blk_null_type;
 extern const struct bh_blk_type bh_blk_ram_type;
+
+/*
+ * file:PATH[:SIZE], a regular file or a block device by io_uring; see lib/blk/file.c. With SIZE a
+ * file that is not there is made (0600, sparse), and one that is shorter is lengthened. A block
+ * device that anybody has claimed, and a file that is locked, are refused.
+ *
+ * A write beyond RLIMIT_FSIZE raises SIGXFSZ in the thread that submits it: applications ignore it.
+ *
+ * create, always with *why: -EINVAL (size, block size, not a file or device), -EBUSY (in use),
+ * -EROFS, -ENOSYS and -EPERM (no io_uring here), and what opening and lengthening return.
+ */
+extern const struct bh_blk_type bh_blk_file_type;
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,7 @@ struct bh_tgt;
 struct bh_tgt_opts {
 	size_t size;
 	struct bh_cpuset cpus; /* of the poll reactors; empty: the lowest allowed CPU */
-	/* Rows ended by NULL: the store types on offer. NULL: null and ram. */
+	/* Rows ended by NULL: the store types on offer. NULL: null, ram and file. */
 	const struct bh_blk_type *const *store_types;
 	uint64_t idle_ns; /* reactors spin this long before they sleep; default 100 us */
 	const struct bh_log *log;

@@ -131,6 +131,8 @@ void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie))
 	pthread_mutex_unlock(&f->lock);
 	if (last)
 		chan_free(chan);
+	else if (chan->blk->ops->leave)
+		chan->blk->ops->leave(chan);
 }
 
 static void complete_closed(struct bh_blk_chan *chan, struct foreign *f, void *cookie)
@@ -229,5 +231,16 @@ int bh_blk_chan_arm(struct bh_blk_chan *chan)
 	else
 		f->armed = true;
 	pthread_mutex_unlock(&f->lock);
-	return rc;
+	return !rc && chan->blk->ops->arm ? chan->blk->ops->arm(chan) : rc;
+}
+
+int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+{
+	return chan->blk->ops->mem_add ? chan->blk->ops->mem_add(chan, va, len) : -EOPNOTSUPP;
+}
+
+void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len)
+{
+	if (chan->blk->ops->mem_del)
+		chan->blk->ops->mem_del(chan, va, len);
 }

@@ -47,7 +47,7 @@ struct bh_tgt {
 };
 
 static const struct bh_blk_type *const default_types[] = { &bh_blk_null_type, &bh_blk_ram_type,
-							   NULL };
+							   &bh_blk_file_type, NULL };
 
 /* What the contract names and some build may lack: told apart from a slip of the pen. */
 static const char *const contract_types[] = { "null", "ram", "file", "nvme", "rbd", "nbd" };
@@ -231,7 +231,8 @@ static int find_type(struct bh_tgt *tgt, const char *name, const struct bh_blk_t
 			return fail(why, -ENOTSUP, "stores of type '%s' are not part of this build",
 				    name);
 	}
-	return fail(why, -EINVAL, "unknown store type '%s' (try null:SIZE or ram:SIZE)", name);
+	return fail(why, -EINVAL, "unknown store type '%s' (try null:SIZE, ram:SIZE or file:PATH)",
+		    name);
 }
 
 static int create_blk(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,

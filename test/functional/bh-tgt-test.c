@@ -6,7 +6,7 @@
 #include "../common/blk_late.h"
 
 static const struct bh_blk_type *const types[] = { &bh_blk_null_type, &bh_blk_ram_type,
-						   &blk_late_type, NULL };
+						   &bh_blk_file_type, &blk_late_type, NULL };
 
 int main(int argc, char **argv)
 {

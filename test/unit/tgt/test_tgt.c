@@ -93,10 +93,11 @@ static void types_are_told_apart(void)
 
 	CU_ASSERT_EQUAL(apply(tgt, "store:a=disk:1M"), -EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(why, "unknown store type 'disk'"));
-	CU_ASSERT_EQUAL(apply(tgt, "store:a=file:/nowhere"), -ENOTSUP);
-	CU_ASSERT_PTR_NOT_NULL(strstr(why, "'file'"));
+	CU_ASSERT_EQUAL(apply(tgt, "store:a=file:/nowhere"), -ENOENT);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "/nowhere: no such file"));
 	CU_ASSERT_EQUAL(apply(tgt, "store:a=nvme:01:00.0"), -ENOTSUP);
 	CU_ASSERT_EQUAL(apply(tgt, "store:a=rbd:p/i"), -ENOTSUP);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "'rbd'"));
 	CU_ASSERT_EQUAL(apply(tgt, "store:a=nbd://h/e"), -ENOTSUP);
 	CU_ASSERT_EQUAL(apply(tgt, "store:a=null:1000"), -EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(why, "multiple"));

@@ -1,0 +1,815 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The file store: on a disk's file, on tmpfs, on a loop device; what it refuses and what fails. */
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/loop.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bellhop/blk.h>
+#include <bellhop/clock.h>
+
+#include "unit.h"
+
+#define MIB (1u << 20)
+
+static char dir[128];  /* on a disk, as a rule */
+static char shm[64];   /* on tmpfs */
+static char path[256]; /* of the file in use */
+static char why[256];
+
+static int setup(void)
+{
+	const char *tmp = getenv("BH_TMP");
+
+	snprintf(dir, sizeof(dir), "%.100s/bh-file-XXXXXX", tmp ? tmp : "/var/tmp");
+	strcpy(shm, "/dev/shm/bh-file-XXXXXX");
+	signal(SIGXFSZ, SIG_IGN);
+	return !mkdtemp(dir) || !mkdtemp(shm);
+}
+
+static int teardown(void)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "rm -rf '%s' '%s'", dir, shm);
+	return system(command);
+}
+
+static const char *in(const char *where, const char *name)
+{
+	snprintf(path, sizeof(path), "%.200s/%.50s", where, name);
+	return path;
+}
+
+static int try(const char *file, uint64_t bytes, uint32_t bs, struct bh_blk **blk)
+{
+	struct bh_blk_spec spec = { .arg = file, .bytes = bytes, .block_size = bs };
+
+	why[0] = '\0';
+	*blk = NULL;
+	return bh_blk_file_type.create(&spec, "f", NULL, why, blk);
+}
+
+struct rig {
+	struct bh_blk *blk;
+	struct bh_blk_chan *chan;
+};
+
+static int rig_open(struct rig *rig, const char *file, uint64_t bytes, uint32_t bs)
+{
+	int rc = try(file, bytes, bs, &rig->blk);
+
+	if (rc) {
+		CU_FAIL(why);
+		fprintf(stderr, "%s\n", why);
+		return rc;
+	}
+	rc = bh_blk_chan_open(rig->blk, &rig->chan);
+	CU_ASSERT_EQUAL(rc, 0);
+	return rc;
+}
+
+static void rig_close(struct rig *rig)
+{
+	bh_blk_chan_close(rig->chan);
+	bh_blk_put(rig->blk);
+}
+
+/* Waits, polling, for what is outstanding; the status of the last. */
+static int wait_all(struct rig *rig)
+{
+	uint64_t end = bh_now_ns() + 10000000000ull;
+	struct bh_blk_done done = { .status = -ETIMEDOUT };
+
+	while (bh_blk_outstanding(rig->chan) && bh_now_ns() < end)
+		bh_blk_reap(rig->chan, &done, 1);
+	CU_ASSERT_EQUAL(bh_blk_outstanding(rig->chan), 0);
+	return done.status;
+}
+
+static int run_flags(struct rig *rig, enum bh_blk_op op, uint64_t lba, uint32_t blocks, void *buf,
+		     uint8_t flags)
+{
+	struct iovec iov = { buf, (size_t)blocks * bh_blk_info(rig->blk)->block_size };
+	struct bh_blk_io io = { .op = (uint8_t)op,
+				.flags = flags,
+				.iovcnt = buf ? 1 : 0,
+				.blocks = blocks,
+				.lba = lba,
+				.iov = &iov };
+	int rc = bh_blk_submit(rig->chan, &io);
+
+	return rc == BH_BLK_QUEUED ? wait_all(rig) : rc;
+}
+
+static int run(struct rig *rig, enum bh_blk_op op, uint64_t lba, uint32_t blocks, void *buf)
+{
+	return run_flags(rig, op, lba, blocks, buf, 0);
+}
+
+static void fill(uint8_t *buf, size_t len, unsigned int seed)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		buf[i] = (uint8_t)(i * 7 + i / 512 + seed);
+}
+
+static uint8_t *pages(size_t len)
+{
+	uint8_t *buf = aligned_alloc(4096, len);
+
+	memset(buf, 0xee, len);
+	return buf;
+}
+
+/* ---- data ---- */
+
+static void data_on(const char *file, uint64_t bytes, uint32_t bs)
+{
+	uint8_t *out = pages(64 * 1024), *back = pages(64 * 1024);
+	uint32_t n = 64 * 1024 / bs;
+	struct rig rig;
+	uint64_t last;
+
+	if (rig_open(&rig, file, bytes, bs))
+		return;
+	last = bh_blk_info(rig.blk)->blocks - n;
+	fill(out, 64 * 1024, 1);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, last, n, out), 0);
+	CU_ASSERT_EQUAL(run_flags(&rig, BH_BLK_WRITE, 1, 1, out + 4096, BH_BLK_FLAG_FUA), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_FLUSH, 0, 0, NULL), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last, n, back), 0);
+	CU_ASSERT_EQUAL(memcmp(out, back, 64 * 1024), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 1, 1, back), 0);
+	CU_ASSERT_EQUAL(memcmp(out + 4096, back, bs), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last + 1, n, back), -EINVAL);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, UINT64_MAX, 1, back), -EINVAL);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_COMPARE, 0, 1, back), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 0, NULL), 0);
+	rig_close(&rig);
+	/* What was written is there without us. */
+	memset(back, 0xee, 64 * 1024);
+	if (!rig_open(&rig, file, bytes, bs)) {
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last, n, back), 0);
+		CU_ASSERT_EQUAL(memcmp(out, back, 64 * 1024), 0);
+		rig_close(&rig);
+	}
+	free(out);
+	free(back);
+}
+
+static void data_on_a_disk(void)
+{
+	data_on(in(dir, "d"), 4 * MIB, 512);
+	data_on(in(dir, "e"), 4 * MIB, 4096);
+}
+
+static void data_on_tmpfs(void)
+{
+	data_on(in(shm, "d"), 4 * MIB, 512);
+	data_on(in(shm, "e"), 4 * MIB, 4096);
+}
+
+/* Lists of pieces of odd sizes at odd addresses, and ones that the kernel takes as they are. */
+static void lists_on(const char *file, unsigned int align, unsigned int count)
+{
+	size_t piece = 16384 / count / align * align, left = 16384;
+	uint8_t *mem = pages(65536), *flat = pages(16384);
+	struct iovec *iov = calloc(count, sizeof(*iov));
+	struct bh_blk_io io = { .op = BH_BLK_WRITE, .blocks = 32, .lba = 8, .iov = iov };
+	unsigned int i;
+	struct rig rig;
+	size_t wrong = 0;
+
+	if (rig_open(&rig, file, MIB, 512))
+		return;
+	for (i = 0; i < count; i++) {
+		iov[i].iov_base = mem + i * (65536 / count) / align * align;
+		iov[i].iov_len = i + 1 < count ? piece : left;
+		fill(iov[i].iov_base, iov[i].iov_len, (unsigned int)(16384 - left));
+		left -= iov[i].iov_len;
+	}
+	io.iovcnt = (uint16_t)count;
+	CU_ASSERT_EQUAL(bh_blk_submit(rig.chan, &io), BH_BLK_QUEUED);
+	CU_ASSERT_EQUAL(wait_all(&rig), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 8, 32, flat), 0);
+	for (i = 0, left = 0; i < count; left += iov[i++].iov_len)
+		wrong += memcmp(flat + left, iov[i].iov_base, iov[i].iov_len) != 0;
+	memset(mem, 0, 65536);
+	io.op = BH_BLK_READ;
+	CU_ASSERT_EQUAL(bh_blk_submit(rig.chan, &io), BH_BLK_QUEUED);
+	CU_ASSERT_EQUAL(wait_all(&rig), 0);
+	for (i = 0, left = 0; i < count; left += iov[i++].iov_len)
+		wrong += memcmp(flat + left, iov[i].iov_base, iov[i].iov_len) != 0;
+	CU_ASSERT_EQUAL(wrong, 0);
+	rig_close(&rig);
+	free(iov);
+	free(mem);
+	free(flat);
+}
+
+static void lists_of_any_shape(void)
+{
+	static const unsigned int shape[][2] = { { 1, 1 },    { 1, 3 },	   { 4, 7 },   { 512, 4 },
+						 { 512, 32 }, { 4096, 4 }, { 1, 1025 } };
+	size_t i;
+
+	for (i = 0; i < sizeof(shape) / sizeof(shape[0]); i++) {
+		lists_on(in(dir, "l"), shape[i][0], shape[i][1]);
+		lists_on(in(shm, "l"), shape[i][0], shape[i][1]);
+	}
+}
+
+/* More than fit into the ring, and up to the limit; asleep in between. */
+static void many_at_once(void)
+{
+	const unsigned int count = 2048;
+	uint8_t *mem = pages(count * 4096ul);
+	struct iovec *iov = calloc(count, sizeof(*iov));
+	struct bh_blk_done done[64];
+	unsigned int i, k, n, op, bad = 0;
+	struct pollfd pfd = { .events = POLLIN };
+	struct rig rig;
+
+	if (rig_open(&rig, in(dir, "m"), count * 4096ul, 4096))
+		return;
+	pfd.fd = bh_blk_chan_fd(rig.chan);
+	for (op = BH_BLK_WRITE; op <= BH_BLK_WRITE; op--) {
+		for (i = 0; i < count; i++) {
+			struct bh_blk_io io = { .op = (uint8_t)op,
+						.iovcnt = 1,
+						.blocks = 1,
+						.lba = i,
+						.iov = &iov[i],
+						.cookie = &iov[i] };
+
+			iov[i] = (struct iovec){ mem + i * 4096ul, 4096 };
+			if (op == BH_BLK_WRITE)
+				fill(mem + i * 4096ul, 4096, i);
+			bad += bh_blk_submit(rig.chan, &io) != BH_BLK_QUEUED;
+		}
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_FLUSH, 0, 0, NULL), -EAGAIN);
+		while (bh_blk_outstanding(rig.chan)) {
+			if (!bh_blk_chan_arm(rig.chan) && poll(&pfd, 1, 10000) != 1) {
+				CU_FAIL("not woken");
+				break;
+			}
+			n = bh_blk_reap(rig.chan, done, 64);
+			for (k = 0; k < n; k++)
+				bad += done[k].status != 0;
+		}
+		CU_ASSERT_EQUAL(poll(&pfd, 1, 0), 0);
+		if (op == BH_BLK_WRITE)
+			memset(mem, 0, count * 4096ul);
+	}
+	for (i = 0; i < count; i++) {
+		uint8_t want[4096];
+
+		fill(want, 4096, i);
+		bad += memcmp(want, mem + i * 4096ul, 4096) != 0;
+	}
+	CU_ASSERT_EQUAL(bad, 0);
+	rig_close(&rig);
+	free(mem);
+	free(iov);
+}
+
+static void registered_buffers(void)
+{
+	uint8_t *mem = pages(4 * MIB), *other = pages(8192);
+	struct rig rig;
+	unsigned int i;
+	int rc;
+
+	if (rig_open(&rig, in(dir, "r"), MIB, 4096))
+		return;
+	rc = bh_blk_mem_add(rig.chan, mem, 2 * MIB);
+	if (rc == -EOPNOTSUPP || rc == -ENOMEM) {
+		rig_close(&rig);
+		unit_skip("this kernel registers no sparse buffers, or locks no more memory");
+	}
+	CU_ASSERT_EQUAL(rc, 0);
+	for (i = 0; i < 63; i++)
+		CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, mem + 2 * MIB + i * 4096, 4096), 0);
+	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192), -ENOSPC);
+	/* In a registered buffer, across the edge of one, in none, in what was one. */
+	for (i = 0; i < 4; i++) {
+		uint8_t *at[] = { mem + MIB, mem + 2 * MIB - 4096, other, mem + MIB + 4096 };
+
+		fill(at[i], 8192, i);
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 2 * i, 2, at[i]), 0);
+		memset(at[i], 0, 8192);
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 2 * i, 2, at[i]), 0);
+		fill(mem, 8192, i);
+		CU_ASSERT_EQUAL(memcmp(at[i], mem, 8192), 0);
+		if (i == 2)
+			bh_blk_mem_del(rig.chan, mem, 2 * MIB);
+	}
+	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192), 0);
+	rig_close(&rig);
+	free(mem);
+	free(other);
+}
+
+/* ---- holes ---- */
+
+static void zeroes_on(const char *file, uint64_t bytes)
+{
+	uint8_t *buf = pages(MIB);
+	size_t i, wrong = 0;
+	struct rig rig;
+
+	if (rig_open(&rig, file, bytes, 512))
+		return;
+	memset(buf, 0xff, MIB);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, MIB / 512, buf), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 9, 900, NULL), 0);
+	CU_ASSERT_EQUAL(run_flags(&rig, BH_BLK_WRITE_ZEROES, 1000, 100, NULL,
+				  BH_BLK_FLAG_DEALLOCATE | BH_BLK_FLAG_FUA),
+			0);
+	if (bh_blk_info(rig.blk)->caps & BH_BLK_CAP_DEALLOCATE)
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, 1200, 300, NULL), 0)
+	else
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 1200, 300, NULL), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, MIB / 512, buf), 0);
+	for (i = 0; i < MIB; i++) {
+		size_t b = i / 512;
+		bool zero =
+			(b >= 9 && b < 909) || (b >= 1000 && b < 1100) || (b >= 1200 && b < 1500);
+
+		wrong += buf[i] != (zero ? 0 : 0xff);
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 0, 0, NULL), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, bytes / 512, 1, NULL), -EINVAL);
+	rig_close(&rig);
+	free(buf);
+}
+
+static void zeroes_exactly(void)
+{
+	struct stat st;
+
+	zeroes_on(in(dir, "z"), 2 * MIB);
+	zeroes_on(in(shm, "z"), 2 * MIB);
+	/* Made sparse, and punched holes are given back. */
+	CU_ASSERT_EQUAL(stat(path, &st), 0);
+	CU_ASSERT_EQUAL(st.st_size, 2 * MIB);
+	CU_ASSERT(st.st_blocks * 512 < 1 * MIB);
+}
+
+/* ---- what is refused ---- */
+
+static void refuses(const char *file, uint64_t bytes, uint32_t bs, int error, const char *reason)
+{
+	struct bh_blk *blk;
+	int rc = try(file, bytes, bs, &blk);
+
+	CU_ASSERT_EQUAL(rc, error);
+	if (!strstr(why, reason))
+		fprintf(stderr, "%s: expected '%s', got '%s'\n", file, reason, why);
+	CU_ASSERT(strstr(why, reason) != NULL);
+	if (!rc)
+		bh_blk_put(blk);
+}
+
+static void make_file(const char *file, size_t bytes)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	CU_ASSERT(fd >= 0);
+	CU_ASSERT_EQUAL(ftruncate(fd, (off_t)bytes), 0);
+	close(fd);
+}
+
+static void specs_are_checked(void)
+{
+	struct stat st;
+	struct bh_blk *blk;
+
+	refuses(in(dir, "none"), 0, 512, -ENOENT, "no such file");
+	refuses(in(dir, "none/none"), MIB, 512, -ENOENT, "No such file");
+	refuses(dir, 0, 512, -EINVAL, "neither a regular file nor a block device");
+	refuses("/dev/null", MIB, 512, -EINVAL, "neither a regular file nor a block device");
+	refuses(in(dir, "n"), 1000, 512, -EINVAL, "not a number of blocks");
+	CU_ASSERT_EQUAL(stat(path, &st), -1); /* what was begun is undone */
+	refuses(in(dir, "n"), 512, 4096, -EINVAL, "not a number of blocks");
+	make_file(in(dir, "empty"), 0);
+	refuses(path, 0, 512, -EINVAL, "is empty");
+	make_file(in(dir, "odd"), 5000);
+	refuses(path, 0, 512, -EINVAL, "5000 bytes are not a number of blocks");
+	make_file(in(dir, "whole"), 8192);
+	CU_ASSERT_EQUAL(try(path, 0, 4096, &blk), 0);
+	CU_ASSERT_EQUAL(bh_blk_info(blk)->blocks, 2);
+	CU_ASSERT_EQUAL(bh_blk_info(blk)->caps & (BH_BLK_CAP_WRITE | BH_BLK_CAP_FLUSH),
+			BH_BLK_CAP_WRITE | BH_BLK_CAP_FLUSH);
+	bh_blk_put(blk);
+	CU_ASSERT_EQUAL(try(path, 16384, 4096, &blk), 0);
+	bh_blk_put(blk);
+	CU_ASSERT_EQUAL(stat(path, &st), 0);
+	CU_ASSERT_EQUAL(st.st_size, 16384);
+	/* Never shorter: the first 4096 bytes of it. */
+	CU_ASSERT_EQUAL(try(path, 4096, 4096, &blk), 0);
+	CU_ASSERT_EQUAL(bh_blk_info(blk)->blocks, 1);
+	bh_blk_put(blk);
+	CU_ASSERT_EQUAL(stat(path, &st), 0);
+	CU_ASSERT_EQUAL(st.st_size, 16384);
+}
+
+static void read_only_files(void)
+{
+	uint8_t *buf = pages(4096);
+	struct bh_blk *other;
+	struct rig rig;
+
+	make_file(in(dir, "ro"), 8192);
+	CU_ASSERT_EQUAL(chmod(path, 0444), 0);
+	if (rig_open(&rig, path, 0, 512))
+		return;
+	CU_ASSERT_EQUAL(bh_blk_info(rig.blk)->caps, 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 8, buf), 0);
+	CU_ASSERT_EQUAL(buf[4095], 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 8, buf), -EROFS);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 0, 8, NULL), -EROFS);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, 0, 8, NULL), -EROFS);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_FLUSH, 0, 0, NULL), 0);
+	/* Readers do not exclude each other. */
+	CU_ASSERT_EQUAL(try(path, 0, 512, &other), 0);
+	bh_blk_put(other);
+	rig_close(&rig);
+	refuses(path, 16384, 512, -EROFS, "read-only");
+	free(buf);
+}
+
+static void one_writer_at_a_time(void)
+{
+	char expected[64];
+	struct bh_blk *blk;
+	int status = 0;
+	pid_t pid;
+
+	CU_ASSERT_EQUAL(try(in(dir, "once"), MIB, 512, &blk), 0);
+	refuses(path, 0, 512, -EBUSY, "served already");
+	snprintf(expected, sizeof(expected), "locked by process %d", (int)getpid());
+	pid = fork();
+	if (pid == 0) {
+		struct bh_blk *mine;
+		/* The descriptor came along by fork, so the child counts as a holder as well. */
+		int rc = try(path, 0, 512, &mine);
+
+		_exit(rc == -EBUSY && (strstr(why, expected) || strstr(why, "served already")) ? 0
+											       : 1);
+	}
+	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_EQUAL(status, 0);
+	bh_blk_put(blk);
+	CU_ASSERT_EQUAL(try(path, 0, 512, &blk), 0);
+	bh_blk_put(blk);
+}
+
+/* Another process has a lock: it is named. */
+static void holder_is_named(void)
+{
+	struct flock all = { .l_type = F_WRLCK };
+	char expected[64], byte;
+	int fds[2];
+	pid_t pid;
+
+	make_file(in(dir, "held"), MIB);
+	CU_ASSERT_EQUAL(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+
+		byte = fcntl(fd, F_OFD_SETLK, &all) == 0;
+		_exit(write(fds[1], &byte, 1) == 1 ? pause() : 1);
+	}
+	CU_ASSERT_EQUAL(read(fds[0], &byte, 1), 1);
+	CU_ASSERT_EQUAL(byte, 1);
+	snprintf(expected, sizeof(expected), "locked by process %d (test_file)", (int)pid);
+	refuses(path, 0, 512, -EBUSY, expected);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* In a child whose io_uring_setup fails with `error`: 0 if the store says so. */
+static int without_io_uring(int error, const char *reason)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned int)error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+	struct bh_blk *blk;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &prog))
+		return 2;
+	return try(path, MIB, 512, &blk) == -error && strstr(why, reason) && access(path, F_OK) ? 0
+												: 1;
+}
+
+static void no_io_uring_is_said(void)
+{
+	static const struct {
+		int error;
+		const char *reason;
+	} rows[] = { { ENOSYS, "Linux 5.6" }, { EPERM, "kernel.io_uring_disabled" } };
+	int status = -1;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		pid_t pid = fork();
+
+		in(dir, "no-uring");
+		if (pid == 0)
+			_exit(without_io_uring(rows[i].error, rows[i].reason));
+		CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+		CU_ASSERT_EQUAL(status, 0);
+	}
+}
+
+/* ---- what fails ---- */
+
+static void shortened_file(void)
+{
+	uint8_t *buf = pages(8192);
+	struct rig rig;
+
+	if (rig_open(&rig, in(dir, "s"), MIB, 4096))
+		return;
+	CU_ASSERT_EQUAL(truncate(path, 65536 + 4096), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 16, 2, buf), -ENODATA); /* half of it is there */
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 100, 1, buf), -ENODATA);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 16, 1, buf), 0);
+	rig_close(&rig);
+	free(buf);
+}
+
+static void file_size_limit(void)
+{
+	struct rlimit limit = { 65536, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+	uint8_t *buf = pages(8192);
+	struct rig rig;
+
+	if (rig_open(&rig, in(shm, "x"), MIB, 4096))
+		return;
+	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 100, 1, buf), -ENOSPC);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 1, buf), 0);
+	refuses(in(shm, "y"), MIB, 512, -EFBIG, "limit");
+	CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &none), 0);
+	rig_close(&rig);
+	free(buf);
+}
+
+/* A mount of our own, gone with the process at the latest. */
+static bool mount_small(char *at, const char *options)
+{
+	return geteuid() == 0 && !unshare(CLONE_NEWNS) &&
+	       !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mkdir(in(dir, "mnt"), 0700) &&
+	       !mount("tmpfs", path, "tmpfs", 0, options) && strcpy(at, path);
+}
+
+static void full_file_system(void)
+{
+	uint8_t *buf = pages(MIB);
+	char at[256];
+	struct rig rig;
+
+	if (!mount_small(at, "size=1m"))
+		unit_skip("needs root and mount namespaces");
+	if (rig_open(&rig, in(at, "f"), 8 * MIB, 4096))
+		return;
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 128, buf), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 128, 256, buf), -ENOSPC);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 1000, 1, buf), -ENOSPC);
+	/* It goes on: what was there can be read and written, and room made. */
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 128, buf), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 128, buf), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, 0, 64, NULL), 0);
+	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 1000, 1, buf), 0);
+	rig_close(&rig);
+	umount2(at, MNT_DETACH);
+	free(buf);
+}
+
+/* ---- loop devices ---- */
+
+/* A loop device of blocks of bs bytes over `file`, or -1. It goes with its last user. */
+static int loop_open(const char *file, uint32_t bs, char device[32])
+{
+	struct loop_config config = { .block_size = bs };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1;
+	int backing = open(file, O_RDWR | O_CLOEXEC), tries = 5;
+
+	config.fd = (unsigned int)backing;
+	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+	while (control >= 0 && backing >= 0 && fd < 0 && tries-- > 0) {
+		int number = ioctl(control, LOOP_CTL_GET_FREE);
+
+		if (number < 0)
+			break;
+		snprintf(device, 32, "/dev/loop%d", number);
+		fd = open(device, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config)) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	close(control);
+	close(backing);
+	return fd;
+}
+
+static void data_on_a_device(void)
+{
+	char device[32];
+	int fd;
+
+	make_file(in(dir, "loop"), 4 * MIB);
+	fd = loop_open(path, 512, device);
+	if (fd < 0)
+		unit_skip("no loop devices");
+	data_on(device, 0, 512);
+	data_on(device, 2 * MIB, 4096);
+	zeroes_on(device, 4 * MIB);
+	refuses(device, 8 * MIB, 512, -EINVAL, "the device is smaller");
+	close(fd);
+}
+
+static void device_is_claimed(void)
+{
+	struct bh_blk *blk;
+	char device[32];
+	int fd, other;
+
+	make_file(in(dir, "loop"), 4 * MIB);
+	fd = loop_open(path, 512, device);
+	if (fd < 0)
+		unit_skip("no loop devices");
+	other = open(device, O_RDWR | O_EXCL | O_CLOEXEC);
+	CU_ASSERT(other >= 0);
+	refuses(device, 0, 512, -EBUSY, "in use");
+	close(other);
+	CU_ASSERT_EQUAL(try(device, 0, 512, &blk), 0);
+	CU_ASSERT_EQUAL(open(device, O_RDWR | O_EXCL | O_CLOEXEC), -1);
+	bh_blk_put(blk);
+	close(fd);
+}
+
+static void device_blocks_are_checked(void)
+{
+	struct bh_blk *blk;
+	char device[32];
+	int fd;
+
+	make_file(in(dir, "loop"), 4 * MIB);
+	fd = loop_open(path, 4096, device);
+	if (fd < 0)
+		unit_skip("no loop devices");
+	refuses(device, 0, 512, -EINVAL, "its blocks have 4096 bytes: give :bs=4096");
+	CU_ASSERT_EQUAL(try(device, 0, 4096, &blk), 0);
+	CU_ASSERT_EQUAL(bh_blk_info(blk)->blocks, 1024);
+	bh_blk_put(blk);
+	close(fd);
+}
+
+/* Its disk does not take what it is given: an error, and the device goes on. */
+static void device_that_fails(void)
+{
+	uint8_t *buf = pages(MIB);
+	char at[256], device[32];
+	struct rig rig;
+	int fd, rc;
+
+	if (!mount_small(at, "size=1m"))
+		unit_skip("needs root and mount namespaces");
+	make_file(in(at, "back"), 8 * MIB);
+	fd = loop_open(path, 512, device);
+	if (fd < 0)
+		unit_skip("no loop devices");
+	if (!rig_open(&rig, device, 0, 4096)) {
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 64, buf), 0);
+		rc = run(&rig, BH_BLK_WRITE, 512, 256, buf);
+		if (!rc)
+			rc = run(&rig, BH_BLK_WRITE, 1024, 256, buf);
+		CU_ASSERT(rc == -EIO || rc == -ENOSPC);
+		memset(buf, 0, MIB);
+		CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 64, buf), 0);
+		CU_ASSERT_EQUAL(buf[64 * 4096 - 1], 0xee);
+		rig_close(&rig);
+	}
+	close(fd);
+	umount2(at, MNT_DETACH);
+	free(buf);
+}
+
+/* ---- leaving ---- */
+
+static uint32_t left_calls;
+
+static void left(void *cookie)
+{
+	__atomic_fetch_add(&left_calls, 1, __ATOMIC_RELAXED);
+	free(cookie);
+}
+
+static void channel_is_left_with_requests(void)
+{
+	uint64_t until;
+	struct rig rig;
+	int i;
+
+	left_calls = 0;
+	if (rig_open(&rig, in(dir, "left"), 16 * MIB, 4096))
+		return;
+	for (i = 0; i < 256; i++) {
+		/* The buffer belongs to the request: it goes when the kernel has let go of it. */
+		struct iovec *iov = aligned_alloc(4096, 65536 + 4096);
+		struct bh_blk_io io = { .op = i % 2 ? BH_BLK_FLUSH : BH_BLK_WRITE,
+					.iovcnt = 1,
+					.blocks = 16,
+					.lba = (uint64_t)i * 16,
+					.iov = iov,
+					.cookie = iov };
+
+		*iov = (struct iovec){ (uint8_t *)iov + 4096, 65536 };
+		CU_ASSERT_EQUAL(bh_blk_submit(rig.chan, &io), BH_BLK_QUEUED);
+		if (i % 4 == 3)
+			bh_blk_cancel(rig.chan, iov);
+	}
+	bh_blk_put(rig.blk);
+	bh_blk_chan_leave(rig.chan, left);
+	until = bh_now_ns() + 10000000000ull;
+	while (__atomic_load_n(&left_calls, __ATOMIC_RELAXED) < 256 && bh_now_ns() < until)
+		poll(NULL, 0, 5);
+	CU_ASSERT_EQUAL(__atomic_load_n(&left_calls, __ATOMIC_RELAXED), 256);
+	/* The store is gone with the last of them, and its lock. */
+	while (try(path, 0, 4096, &rig.blk) && bh_now_ns() < until)
+		poll(NULL, 0, 5);
+	CU_ASSERT(rig.blk != NULL);
+	bh_blk_put(rig.blk);
+}
+
+/* A cancelled request completes; what is left in the ring keeps nobody awake. */
+static void cancel_only_hurries(void)
+{
+	uint8_t *buf = pages(4096);
+	struct iovec iov = { buf, 4096 };
+	struct bh_blk_io io = { .op = BH_BLK_WRITE, .iovcnt = 1, .blocks = 1, .iov = &iov };
+	struct rig rig;
+	uint64_t end;
+	int i, rc;
+
+	if (rig_open(&rig, in(dir, "c"), MIB, 4096))
+		return;
+	for (i = 0; i < 50; i++) {
+		io.cookie = &iov;
+		CU_ASSERT_EQUAL(bh_blk_submit(rig.chan, &io), BH_BLK_QUEUED);
+		bh_blk_cancel(rig.chan, &iov);
+		rc = wait_all(&rig);
+		CU_ASSERT(rc == 0 || rc == -ECANCELED);
+		bh_blk_cancel(rig.chan, &iov); /* nobody's */
+		end = bh_now_ns() + 5000000000ull;
+		while (bh_blk_chan_arm(rig.chan) && bh_now_ns() < end)
+			continue;
+		CU_ASSERT(bh_now_ns() < end);
+	}
+	rig_close(&rig);
+	free(buf);
+}
+
+BH_SUITE_FIXTURE("file", setup, teardown, { "data_on_a_disk", data_on_a_disk },
+		 { "data_on_tmpfs", data_on_tmpfs }, { "lists_of_any_shape", lists_of_any_shape },
+		 { "many_at_once", many_at_once }, { "registered_buffers", registered_buffers },
+		 { "zeroes_exactly", zeroes_exactly }, { "specs_are_checked", specs_are_checked },
+		 { "read_only_files", read_only_files },
+		 { "one_writer_at_a_time", one_writer_at_a_time },
+		 { "holder_is_named", holder_is_named },
+		 { "no_io_uring_is_said", no_io_uring_is_said },
+		 { "shortened_file", shortened_file }, { "file_size_limit", file_size_limit },
+		 { "full_file_system", full_file_system }, { "data_on_a_device", data_on_a_device },
+		 { "device_is_claimed", device_is_claimed },
+		 { "device_blocks_are_checked", device_blocks_are_checked },
+		 { "device_that_fails", device_that_fails },
+		 { "channel_is_left_with_requests", channel_is_left_with_requests },
+		 { "cancel_only_hurries", cancel_only_hurries }, )
