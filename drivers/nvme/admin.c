@@ -15,6 +15,8 @@
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
+#define LOOK_EVERY_NS 100000000ull /* for a device that may have been pulled out */
+
 struct waiter {
 	bool done, abandoned;
 	struct bh_nvme_cpl cpl;
@@ -25,8 +27,8 @@ struct waiter {
 int bh__admin_create(struct bh_nvme *nvme)
 {
 	unsigned int entries = nvme->opts.admin_depth;
-	size_t cq, list;
 	struct bh_nvme_queue *q;
+	size_t cq;
 	int rc;
 
 	rc = bh__queue_new(entries, entries - 1, &q);
@@ -35,8 +37,8 @@ int bh__admin_create(struct bh_nvme *nvme)
 	q->page_size = nvme->page_size;
 	q->list_bytes = nvme->page_size;
 	q->max_transfer = bh__prp_list_entries(q->list_bytes, q->page_size) * q->page_size;
-	q->mem_bytes =
-		bh__queue_layout(entries, q->depth, nvme->page_size, q->list_bytes, &cq, &list);
+	q->mem_bytes = bh__queue_layout(entries, q->depth, nvme->page_size, q->list_bytes, &cq,
+					&q->list_at);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, nvme->page_size, &q->pool);
 	if (!q->mem) {
 		bh__log(nvme, BH_LOG_ERROR,
@@ -47,7 +49,7 @@ int bh__admin_create(struct bh_nvme *nvme)
 	}
 	q->sq = q->mem;
 	q->cq = (uint8_t *)q->mem + cq;
-	q->list = (uint8_t *)q->mem + list;
+	q->list = (uint8_t *)q->mem + q->list_at;
 	q->iova_map = bh_device_iova_map(nvme->dev);
 	q->dev = nvme->dev;
 	q->ops = &bh__owned_queue_ops;
@@ -84,7 +86,7 @@ int bh__admin_start(struct bh_nvme *nvme)
 	rc = bh__dma_place(nvme, q);
 	if (rc)
 		return rc;
-	memset(q->mem, 0, (size_t)(q->list - q->sq));
+	memset(q->mem, 0, q->list_at);
 	bh__queue_rewind(q);
 	bh__bells_assign(nvme, q);
 	return bh__queue_resume(q) ? 0 : -ENODEV;
@@ -156,14 +158,28 @@ static void pause_step(unsigned int *step)
 		nanosleep(&ts, NULL);
 }
 
+/* Every so often while an answer is due: is there somebody who could give it? */
+static bool still_there(struct bh_nvme *nvme, uint64_t now, uint64_t *look_at)
+{
+	if (now < *look_at)
+		return true;
+	*look_at = now + LOOK_EVERY_NS;
+	return bh_device_check(nvme->dev);
+}
+
 static int waiter_submit(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, struct waiter *w,
 			 size_t len, uint64_t deadline)
 {
+	uint64_t look_at = bh_now_ns() + LOOK_EVERY_NS;
 	unsigned int step = 0;
 	int rc;
 
 	while ((rc = submit(nvme, cmd, w->bounce, len, waiter_done, w)) == -EAGAIN) {
-		if (bh_now_ns() > deadline)
+		uint64_t now = bh_now_ns();
+
+		if (!still_there(nvme, now, &look_at))
+			return -ENODEV;
+		if (now > deadline)
 			return -ETIMEDOUT;
 		rc = bh__admin_poll(nvme);
 		if (rc < 0)
@@ -175,6 +191,7 @@ static int waiter_submit(struct bh_nvme *nvme, const struct bh_nvme_cmd *cmd, st
 
 static int waiter_wait(struct bh_nvme *nvme, struct waiter *w, uint64_t deadline)
 {
+	uint64_t now, look_at = bh_now_ns() + LOOK_EVERY_NS;
 	unsigned int step = 0;
 
 	for (;;) {
@@ -184,7 +201,10 @@ static int waiter_wait(struct bh_nvme *nvme, struct waiter *w, uint64_t deadline
 			return bh_device_gone(nvme->dev) ? -ENODEV : 0;
 		if (rc < 0)
 			return rc;
-		if (bh_now_ns() > deadline)
+		now = bh_now_ns();
+		if (!still_there(nvme, now, &look_at))
+			return -ENODEV;
+		if (now > deadline)
 			return -ETIMEDOUT;
 		pause_step(&step);
 	}

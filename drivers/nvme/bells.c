@@ -187,6 +187,7 @@ void bh__bells_assign(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 {
 	assign(nvme, &q->sqd, q->qid, 0);
 	assign(nvme, &q->cqd, q->qid, 1);
+	q->sqd.wc_entries = q->sq_wc;
 	bh__queue_set_doorbells(q);
 }
 

@@ -67,8 +67,8 @@ int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_d
 
 	memset(desc, 0, sizeof(*desc));
 	fds[0] = fds[1] = fds[2] = -1;
-	if (!q->dev || q->sqd.kick != BH__KICK_STORE || q->cqd.kick != BH__KICK_STORE ||
-	    nvme->db_map.fd < 0)
+	if (!q->dev || q->cmb_pages || q->sqd.kick != BH__KICK_STORE ||
+	    q->cqd.kick != BH__KICK_STORE || nvme->db_map.fd < 0)
 		return -EOPNOTSUPP;
 	*desc = (struct bh_nvme_queue_desc){
 		.version = 1,

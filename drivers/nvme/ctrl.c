@@ -3,7 +3,11 @@
  * Controller registers: enabling, disabling, shutting down (NVM Express 2.0, 3.5 and 3.6).
  *
  * Every wait has the limit the controller states: CAP.TO, or CRTO where it has one; RTD3E for a
- * shutdown. A register that reads all ones is a device that is not there.
+ * shutdown.
+ *
+ * A device that was pulled out reads as all ones, or, behind some bridges and under QEMU, as zeros.
+ * All ones are in no register that is read here. Zero is a status like others, so where it is not
+ * what is waited for, or ends a wait too easily, configuration space is asked.
  */
 #include <errno.h>
 #include <time.h>
@@ -17,8 +21,10 @@ static int read32(struct bh_nvme *nvme, uint64_t offset, uint32_t *value)
 {
 	int rc = bh_device_region_read(nvme->dev, 0, offset, value, sizeof(*value));
 
-	if (!rc && *value == UINT32_MAX)
+	if (!rc && *value == UINT32_MAX) {
+		(void)bh_device_check(nvme->dev);
 		rc = -ENODEV;
+	}
 	if (rc)
 		bh__log(nvme, BH_LOG_ERROR, "reading register %02llx: %s",
 			(unsigned long long)offset,
@@ -48,7 +54,8 @@ int bh__ctrl_read_caps(struct bh_nvme *nvme)
 	int rc;
 
 	rc = bh_device_region_read(nvme->dev, 0, BH_NVME_REG_CAP, &nvme->cap, sizeof(nvme->cap));
-	if (!rc && nvme->cap == UINT64_MAX)
+	if (!rc && (!nvme->cap || nvme->cap == UINT64_MAX) &&
+	    (!bh_device_check(nvme->dev) || nvme->cap == UINT64_MAX))
 		rc = -ENODEV;
 	if (rc) {
 		bh__log(nvme, BH_LOG_ERROR, "the controller's registers cannot be read (error %d)",
@@ -99,6 +106,15 @@ static uint64_t ready_ns(struct bh_nvme *nvme)
 	return (units ? units : 1) * TO_UNIT_NS;
 }
 
+/* CSTS is 0: is that the controller's? */
+static int check_zero(struct bh_nvme *nvme, const char *step)
+{
+	if (bh_device_check(nvme->dev))
+		return 0;
+	bh__log(nvme, BH_LOG_ERROR, "%s: the device is gone", step);
+	return -ENODEV;
+}
+
 /* Waits until CSTS & mask is value. */
 static int wait_csts(struct bh_nvme *nvme, uint32_t mask, uint32_t value, uint64_t limit_ns,
 		     const char *step)
@@ -113,6 +129,9 @@ static int wait_csts(struct bh_nvme *nvme, uint32_t mask, uint32_t value, uint64
 		rc = read32(nvme, BH_NVME_REG_CSTS, &csts);
 		if (rc)
 			return rc;
+		/* An honest zero is looked at once more only if it lasts. */
+		if (!csts && (!value || pause.tv_nsec >= 1000000) && check_zero(nvme, step))
+			return -ENODEV;
 		if ((csts & mask) == value)
 			return 0;
 		if ((csts & BH_NVME_CSTS_CFS) && (nvme->cc & BH_NVME_CC_EN) &&

@@ -23,7 +23,7 @@
 
 void bh__queue_set_doorbells(struct bh_nvme_queue *q)
 {
-	bool plain = q->sqd.kick == BH__KICK_STORE && !q->sqd.shadow;
+	bool plain = q->sqd.kick == BH__KICK_STORE && !q->sqd.shadow && !q->sqd.wc_entries;
 
 	q->sq_db = plain ? q->sqd.reg : NULL;
 	plain = q->cqd.kick == BH__KICK_STORE && !q->cqd.shadow;
@@ -74,6 +74,9 @@ static void ring(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value
 {
 	uint16_t old;
 
+	/* Entries out of the write-combining buffers before any store that tells of them. */
+	if (d->wc_entries)
+		bh_wmb_wc();
 	if (!d->shadow) {
 		bh_wmb_io();
 		kick(q, d, value);

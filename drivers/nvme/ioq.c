@@ -47,6 +47,7 @@ void bh__ioq_dig_up(struct bh_nvme *nvme)
 		bh_pool_free(grave->pool, grave->mem);
 		free(grave);
 	}
+	bh__cmb_dig_up(nvme);
 }
 
 static int create_cq(struct bh_nvme *nvme, struct bh_nvme_queue *q)
@@ -98,8 +99,11 @@ int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 	rc = bh__dma_place(nvme, q);
 	if (rc)
 		return rc;
+	rc = bh__cmb_place(nvme, q);
+	if (rc)
+		return rc;
 	q->sgl = nvme->sgl;
-	memset(q->mem, 0, (size_t)(q->list - q->sq));
+	memset(q->mem, 0, q->list_at);
 	memset(q->abort_sent, 0, (q->entries + 63u) / 64 * sizeof(*q->abort_sent));
 	bh__bells_assign(nvme, q);
 	rc = bh__irq_bind(nvme, q);
@@ -139,13 +143,13 @@ static bool stop(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 
 static int ioq_memory(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 {
-	size_t cq, list;
+	size_t cq;
 
 	q->page_size = nvme->page_size;
 	q->list_bytes = nvme->list_bytes;
 	q->max_transfer = nvme->max_transfer;
-	q->mem_bytes =
-		bh__queue_layout(q->entries, q->depth, q->page_size, q->list_bytes, &cq, &list);
+	q->mem_bytes = bh__queue_layout(q->entries, q->depth, q->page_size, q->list_bytes, &cq,
+					&q->list_at);
 	q->mem = bh__dma_zalloc(nvme, q->mem_bytes, q->page_size, &q->pool);
 	if (!q->mem) {
 		bh__log(nvme, BH_LOG_ERROR,
@@ -155,7 +159,7 @@ static int ioq_memory(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 	}
 	q->sq = q->mem;
 	q->cq = (uint8_t *)q->mem + cq;
-	q->list = (uint8_t *)q->mem + list;
+	q->list = (uint8_t *)q->mem + q->list_at;
 	q->iova_map = bh_device_iova_map(nvme->dev);
 	return 0;
 }
@@ -188,6 +192,7 @@ static void unlink_queue(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 {
 	bh__irq_close(nvme, q);
+	bh__cmb_put(nvme, q, safe);
 	if (safe)
 		bh_pool_free(q->pool, q->mem);
 	else
@@ -231,7 +236,10 @@ static int queue_opts_read(const struct bh_nvme *nvme, const struct bh_nvme_queu
 		memcpy(o, opts, opts->size);
 	if (!o->depth)
 		o->depth = DEFAULT_DEPTH < nvme->max_depth ? DEFAULT_DEPTH : nvme->max_depth - 1;
-	if (o->depth > nvme->max_depth - 1 || o->depth > UINT16_MAX - 1 || o->priority > 3)
+	if (o->cmb == BH_NVME_CMB_DEFAULT)
+		o->cmb = nvme->opts.cmb;
+	if (o->depth > nvme->max_depth - 1 || o->depth > UINT16_MAX - 1 || o->priority > 3 ||
+	    (unsigned int)o->cmb > BH_NVME_CMB_REQUIRE)
 		return -EINVAL;
 	return 0;
 }
@@ -260,6 +268,7 @@ int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *
 		return rc;
 	q->qid = qid;
 	q->priority = (uint8_t)o.priority;
+	q->cmb = (uint8_t)o.cmb;
 	q->dev = nvme->dev;
 	q->ops = &bh__owned_queue_ops;
 	q->owner = nvme;

@@ -56,8 +56,10 @@ int bh__dma_place(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 			q->qid, q->page_size);
 		return -ENOTSUP;
 	}
+	q->sq = q->mem;
+	q->list = (uint8_t *)q->mem + q->list_at;
 	q->cq_iova = q->sq_iova + (uint64_t)(q->cq - q->sq);
-	q->list_iova = q->sq_iova + (uint64_t)(q->list - q->sq);
+	q->list_iova = q->sq_iova + q->list_at;
 	return 0;
 }
 
@@ -70,6 +72,7 @@ void bh_nvme_opts_init(struct bh_nvme_opts *opts)
 	opts->io_timeout_ns = 30000000000ull;
 	opts->async_events = 4;
 	opts->doorbell_attr = BH_ATTR_UC;
+	opts->cmb = BH_NVME_CMB_AUTO;
 }
 
 static int opts_read(const struct bh_nvme_opts *opts, struct bh_nvme_opts *out)
@@ -81,9 +84,12 @@ static int opts_read(const struct bh_nvme_opts *opts, struct bh_nvme_opts *out)
 	    opts->size > sizeof(*out))
 		return -EINVAL;
 	memcpy(out, opts, opts->size);
+	if (out->cmb == BH_NVME_CMB_DEFAULT)
+		out->cmb = BH_NVME_CMB_AUTO;
 	if (out->queues > 65535 || out->admin_depth < 2 || out->admin_depth > 4096 ||
 	    !out->admin_timeout_ns || out->async_events > BH__AER_MOST ||
-	    (out->doorbell_attr != BH_ATTR_UC && out->doorbell_attr != BH_ATTR_WC))
+	    (out->doorbell_attr != BH_ATTR_UC && out->doorbell_attr != BH_ATTR_WC) ||
+	    (unsigned int)out->cmb > BH_NVME_CMB_REQUIRE)
 		return -EINVAL;
 	return 0;
 }
@@ -101,6 +107,7 @@ static void release(struct bh_nvme *nvme)
 	bh__admin_destroy(nvme);
 	bh_device_gone_unlisten(nvme->dev, &nvme->gone);
 	bh__bells_release(nvme);
+	bh__cmb_release(nvme);
 	if (nvme->shadow)
 		bh_pool_free(nvme->shadow_pool, nvme->shadow);
 	bh__ns_free(nvme);
@@ -116,6 +123,8 @@ static void turn_off(struct bh_nvme *nvme)
 		return;
 	if (nvme->aq && bh__ctrl_disable(nvme))
 		bh__log(nvme, BH_LOG_WARN, "left enabled, with bus mastering off");
+	else
+		bh__cmb_disable(nvme);
 	bh_device_bus_master(nvme->dev, false);
 }
 

@@ -50,6 +50,19 @@ struct bh__grave {
 	void *mem;
 };
 
+/* The controller memory buffer. cmb.c */
+struct bh__cmb {
+	struct bh_nvme_cmb_info info; /* as the registers have it; 0 bytes: none */
+	struct bh_map map;	      /* of its beginning; va NULL: not mapped */
+	bool has_msc;		      /* CMBMSC: the controller takes the address we choose */
+	bool usable;		      /* it takes queues there now */
+	bool told;		      /* that there is no room */
+	uint64_t base;		      /* what the controller calls the first byte */
+	uint64_t skip;		      /* bytes from there to its first page */
+	size_t pages;
+	uint8_t *page; /* how each is used */
+};
+
 struct bh_nvme {
 	struct bh_device *dev;
 	const struct bh_log *log;
@@ -79,6 +92,7 @@ struct bh_nvme {
 	bool shadow_on;
 	uint8_t *shadow; /* two pages: values, event indices */
 	struct bh_pool *shadow_pool;
+	struct bh__cmb cmb;
 
 	struct bh_nvme_queue *aq;
 	pthread_mutex_t lock;
@@ -151,6 +165,21 @@ int bh__zns_read(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf);
 /* Publishes it, and the shape as zones make it; one of no blocks where they cannot be. */
 uint64_t bh__zns_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint64_t geom);
 void bh__zns_none(struct bh_nvme_ns *ns); /* not zoned, or gone */
+/* cmb.c */
+/* Finds and maps it, once; has the controller take addresses in it. The controller is off. */
+int bh__cmb_enable(struct bh_nvme *nvme);
+void bh__cmb_disable(struct bh_nvme *nvme);
+/* Unmaps it. No queue is in use; those that are left do not have their pieces any more. */
+void bh__cmb_release(struct bh_nvme *nvme);
+/*
+ * Moves the rings of a queue that is about to be created, and that its owner does not touch, from
+ * host memory to the buffer, if they are to be there and there is room. -EOPNOTSUPP: required, but
+ * no (said).
+ */
+int bh__cmb_place(struct bh_nvme *nvme, struct bh_nvme_queue *q);
+/* The queue is gone; not `safe`: perhaps not from the controller's mind. */
+void bh__cmb_put(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe);
+void bh__cmb_dig_up(struct bh_nvme *nvme); /* the controller is off: frees those pieces too */
 
 /* ns.c */
 int bh__ns_scan(struct bh_nvme *nvme);

@@ -91,6 +91,7 @@ struct bh__doorbell {
 	uint32_t *event;  /* its EventIdx */
 	int fd;		  /* BH__KICK_IOFD */
 	enum bh__kick kick;
+	bool wc_entries; /* what it rings for was written to write-combining memory */
 	uint32_t last;	 /* what the shadow was set to */
 	uint64_t offset; /* in BAR 0 */
 };
@@ -160,11 +161,14 @@ struct bh_nvme_queue {
 	uint32_t vector;
 	bool maskable;
 	uint8_t priority;
+	bool sq_wc; /* entries are written to write-combining memory */
 	uint64_t sq_iova, cq_iova, list_iova;
 	/* ---- the controller thread's ---- */
 	struct bh_nvme_queue *next;
 	void *mem; /* SQ, CQ, lists */
-	size_t mem_bytes;
+	size_t mem_bytes, list_at;
+	uint8_t cmb;		      /* enum bh_nvme_cmb, resolved */
+	uint32_t cmb_page, cmb_pages; /* where its rings are in the CMB; 0 pages: in mem */
 	struct bh_pool *pool;
 	bool live; /* the controller has it */
 	bool cq_live;

@@ -90,6 +90,7 @@ int bh__nvme_bring_up(struct bh_nvme *nvme)
 {
 	int rc = bh__admin_start(nvme);
 
+	rc = rc ? rc : bh__cmb_enable(nvme);
 	rc = rc ? rc : bh__ctrl_enable(nvme, nvme->aq->sq_iova, nvme->aq->cq_iova);
 	rc = rc ? rc : identify_ctrl(nvme);
 	rc = rc ? rc : bh__cmdset_config(nvme);
@@ -195,7 +196,7 @@ static int reset(struct bh_nvme *nvme)
 	nvme->state = BH__STATE_RESETTING;
 	nvme->starting = true;
 	bh__nvme_halt_all(nvme, BH__Q_HALT);
-	rc = disable(nvme);
+	rc = bh_device_check(nvme->dev) ? disable(nvme) : -ENODEV;
 	if (!rc) {
 		bh__event(nvme, BH_NVME_EVENT_RESET_BEGIN, 0);
 		rc = bh__nvme_bring_up(nvme);
@@ -265,6 +266,7 @@ int bh_nvme_reopen(struct bh_nvme *nvme)
 		if (!bh__queue_acked(q))
 			return -EAGAIN;
 	bh__bells_release(nvme);
+	bh__cmb_release(nvme);
 	rc = bh_device_reopen(nvme->dev);
 	if (rc)
 		return rc;

@@ -5,7 +5,8 @@
  * A queue owner who finds a command too old sets its bit in the queue's abort_map and raises
  * `attention`; the controller thread sends Abort, as many at once as the controller takes (ACL),
  * and clears the bit when Abort has completed, whatever it said: the command itself completes, or
- * grows old once more and asks for a reset.
+ * grows old once more and asks for a reset. Before anything of that, configuration space is asked
+ * whether the device is still there: one that was pulled out answers nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -118,6 +119,10 @@ unsigned int bh__timeout_work(struct bh_nvme *nvme)
 
 	if (!__atomic_exchange_n(&nvme->attention, 0, __ATOMIC_ACQ_REL))
 		return 0;
+	if (!bh_device_check(nvme->dev)) {
+		bh__nvme_fail(nvme);
+		return 1;
+	}
 	if (!queue_aborts(nvme, nvme->aq, &sent))
 		goto later;
 	for (q = nvme->queues; q; q = q->next)

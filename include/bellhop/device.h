@@ -223,6 +223,12 @@ int bh_device_config_write(struct bh_device *dev, uint64_t offset, const void *b
 int bh_device_bus_master(struct bh_device *dev, bool on);
 
 /*
+ * The bus address of a memory BAR (0..5), as configuration space has it. -ENXIO: no such BAR, or
+ * none assigned; else as config_read.
+ */
+int bh_device_bar_address(struct bh_device *dev, unsigned int bar, uint64_t *address);
+
+/*
  * Maps [offset, offset + len) bytes of a BAR, inside one mappable area; `want` is BH_ATTR_UC or
  * BH_ATTR_WC. A page has one attribute: -EBUSY for a second, different want. Needs REGION_MMAP.
  * -EOPNOTSUPP: this part is not mappable, or BH_MAP_STRICT and `want` not known to be in force.
@@ -292,7 +298,8 @@ struct bh_iova_window {
 };
 /*
  * The device addresses memory can be mapped at: up to max of them into out[]; how many there are
- * (which may be more than max). 0: nothing is known to be excluded.
+ * (which may be more than max). 0: nothing is known to be excluded. A backend that knows some keeps
+ * memory off the bus addresses of the device's own BARs as well.
  */
 int bh_device_iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsigned int max);
 

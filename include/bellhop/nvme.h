@@ -48,6 +48,19 @@ enum bh_nvme_event {
 	BH_NVME_EVENT_AER,	   /* another event: its completion dword 0 is the value */
 };
 
+/*
+ * Whether submission queues lie in the controller memory buffer (CMB). There, an entry reaches the
+ * controller with the host's store instead of by a read of the controller's. That is a gain if the
+ * stores are combined to one burst of 64 bytes, and a loss if they go one by one, uncached.
+ */
+enum bh_nvme_cmb {
+	BH_NVME_CMB_DEFAULT, /* of a queue: as the controller's; of a controller: AUTO */
+	BH_NVME_CMB_AUTO,    /* where the CMB is known to be mapped write-combining */
+	BH_NVME_CMB_OFF,     /* never; of a controller: its CMB is not even looked at */
+	BH_NVME_CMB_ON,	     /* whatever the mapping; in host memory, said at info, if that fails */
+	BH_NVME_CMB_REQUIRE, /* or the queue is not created */
+};
+
 struct bh_nvme_opts {
 	size_t size;
 	unsigned int queues;	    /* I/O queue pairs; 0: what there is, at most 64 */
@@ -63,6 +76,12 @@ struct bh_nvme_opts {
 	/* On the thread of bh_nvme_poll (or attach, reset). May submit I/O; must not detach. */
 	void (*event)(void *ctx, enum bh_nvme_event event, uint32_t value);
 	void *event_ctx;
+	enum bh_nvme_cmb cmb; /* for queues that do not say */
+	/*
+	 * PRP lists and SGLs of such queues there too, where the controller takes them and there is
+	 * room: saves it another read, takes many times the space of the queue.
+	 */
+	bool cmb_lists;
 };
 
 void bh_nvme_opts_init(struct bh_nvme_opts *opts);
@@ -103,6 +122,20 @@ bool bh_nvme_has_sgl(const struct bh_nvme *nvme);
 bool bh_nvme_has_shadow_doorbells(const struct bh_nvme *nvme);
 /* "mapped", "ioeventfd", "messages": for listings. */
 const char *bh_nvme_doorbell_path(const struct bh_nvme *nvme);
+
+/* The controller memory buffer. */
+struct bh_nvme_cmb_info {
+	unsigned int bar;
+	uint64_t offset, bytes;	      /* in that BAR */
+	bool sqs, cqs, lists;	      /* may lie there: queues, PRP lists and SGLs */
+	bool reads, writes;	      /* data of such commands may lie there */
+	bool usable;		      /* mapped, and the controller takes addresses in it */
+	uint64_t mapped, used;	      /* bytes for queues, and what they take of it */
+	enum bh_attr requested, attr; /* of the mapping, as struct bh_map has them */
+	const char *why;	      /* static text; NULL: not mapped */
+};
+/* -EOPNOTSUPP: there is none, or it was not to be looked at. Controller thread. */
+int bh_nvme_cmb_info(const struct bh_nvme *nvme, struct bh_nvme_cmb_info *info);
 
 /* ---- namespaces ---- */
 
@@ -184,6 +217,7 @@ struct bh_nvme_queue_opts {
 	unsigned int depth;    /* commands in flight, 1..max_depth - 1; 0: 127, or what there is */
 	bool interrupt;	       /* with an interrupt, for _fd and _arm; default off */
 	unsigned int priority; /* 0 urgent .. 3 low; used with weighted round robin only */
+	enum bh_nvme_cmb cmb;  /* whether its entries lie in the CMB */
 };
 
 void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
@@ -191,7 +225,8 @@ void bh_nvme_queue_opts_init(struct bh_nvme_queue_opts *opts);
 /*
  * Creates a completion and a submission queue. Controller thread; then hand the queue to its owner.
  * -ENOSPC: no queue id left; -EINVAL: depth, priority; -ENOMEM; -EIO: the controller refused, or
- * did not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none; -ENODEV: gone or failed;
+ * did not answer (logged); -EOPNOTSUPP: interrupt wanted, device has none, or CMB required, and it
+ * has none that can be used, or no room in it (logged); -ENODEV: gone or failed;
  * -EBUSY: in an admin callback, or in the event of a reset that begins.
  */
 int bh_nvme_queue_create(struct bh_nvme *nvme, const struct bh_nvme_queue_opts *opts,
@@ -208,6 +243,8 @@ void bh_nvme_queue_destroy(struct bh_nvme_queue *q);
 uint16_t bh_nvme_queue_id(const struct bh_nvme_queue *q);
 unsigned int bh_nvme_queue_depth(const struct bh_nvme_queue *q);
 unsigned int bh_nvme_queue_outstanding(const struct bh_nvme_queue *q);
+/* Do its entries lie in the CMB? May change with a reset. */
+bool bh_nvme_queue_in_cmb(const struct bh_nvme_queue *q);
 
 #define BH_NVME_FUA (1u << 30) /* as in CDW12 */
 #define BH_NVME_LIMITED_RETRY (1u << 31)
@@ -335,7 +372,8 @@ struct bh_nvme_queue_desc {
 
 /*
  * Fills desc and fds[3] (-1 where there is none; the caller closes them) of a queue that was not
- * used yet. -EOPNOTSUPP: doorbells are not in mapped shared memory. Controller thread.
+ * used yet. -EOPNOTSUPP: doorbells are not in mapped shared memory, or entries are in the
+ * CMB. Controller thread.
  */
 int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_desc *desc,
 			   int fds[3]);

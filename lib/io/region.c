@@ -11,6 +11,12 @@
 #define PCI_COMMAND_MEMORY 0x2u
 #define PCI_COMMAND_MASTER 0x4u
 #define PCI_HEADER_BYTES 64
+#define PCI_BAR 0x10
+#define PCI_BAR_IO 0x1u
+#define PCI_BAR_TYPE 0x6u
+#define PCI_BAR_64 0x4u
+#define PCI_BAR_FLAGS 0xfu
+#define PCI_BARS 6u
 
 static uint16_t le16(const uint8_t *p)
 {
@@ -111,6 +117,30 @@ int bh_device_bus_master(struct bh_device *dev, bool on)
 	}
 	pthread_mutex_unlock(&dev->config_lock);
 	return rc;
+}
+
+int bh_device_bar_address(struct bh_device *dev, unsigned int bar, uint64_t *address)
+{
+	uint32_t low, high = 0;
+	int rc;
+
+	*address = 0;
+	if (bar >= PCI_BARS)
+		return -ENXIO;
+	rc = bh_device_config_read(dev, PCI_BAR + 4 * bar, &low, sizeof(low));
+	if (rc != 0)
+		return rc;
+	if (low & PCI_BAR_IO)
+		return -ENXIO;
+	if ((low & PCI_BAR_TYPE) == PCI_BAR_64) {
+		if (bar + 1 == PCI_BARS)
+			return -ENXIO;
+		rc = bh_device_config_read(dev, PCI_BAR + 4 * (bar + 1), &high, sizeof(high));
+		if (rc != 0)
+			return rc;
+	}
+	*address = (uint64_t)high << 32 | (low & ~PCI_BAR_FLAGS);
+	return *address ? 0 : -ENXIO;
 }
 
 int bh__device_read_ids(struct bh_device *dev)

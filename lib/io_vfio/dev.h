@@ -86,7 +86,7 @@ struct io_vfio {
 	uint64_t dma_avail; /* mappings the container takes more; UINT64_MAX: it did not say */
 	struct bh_dma_listener listener;
 	bool listening;
-	struct bh_range_map maps; /* iova to va; under the space's lock */
+	struct bh_range_map maps; /* iova to va, NULL: a BAR of its own; under the space's lock */
 
 	pthread_mutex_t maps_lock;
 	struct io_vfio_map *bar_maps;

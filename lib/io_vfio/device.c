@@ -240,11 +240,30 @@ static int start_watch(struct io_vfio *v)
 	return rc == 0 ? 0 : io_vfio_fail(v, rc, "starting a thread: %s", strerror(-rc));
 }
 
+/*
+ * A device may take an address inside one of its own BARs for its own, whatever the IOMMU would
+ * make of it: no memory goes there. (Bus addresses; what cannot be entered is no range.)
+ */
+static int keep_off_bars(struct io_vfio *v)
+{
+	uint64_t address;
+	int rc = 0;
+
+	for (unsigned int i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX && i < v->num_regions; i++) {
+		if (v->region[i].len == 0 || bh_device_bar_address(&v->dev, i, &address) != 0)
+			continue;
+		rc = bh_range_map_insert(&v->maps, address, v->region[i].len, NULL);
+		if (rc == -ENOMEM)
+			return rc;
+	}
+	return 0;
+}
+
 static int open_steps(struct io_vfio *v)
 {
 	int (*const step[])(struct io_vfio *) = {
 		v->path->open, learn_device, io_vfio_regions_learn, io_vfio_irqs_learn,
-		read_ids,      start_watch,  v->path->windows,
+		read_ids,      start_watch,  v->path->windows,	    keep_off_bars,
 	};
 	int rc = 0;
 

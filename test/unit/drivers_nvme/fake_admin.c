@@ -168,6 +168,11 @@ static uint16_t create(struct fake *f, const struct bh_nvme_cmd *cmd)
 	if (!mem || (cmd->dptr.prp.prp1 & 4095))
 		return BH_NVME_SC_PRP_OFFSET_INVALID;
 	bh_store_u32(fake_bell(f, qid, cq), 0);
+	if (fake_cmb_ptr(f, cmd->dptr.prp.prp1, entries * 64ull)) {
+		if (cq || !BH_NVME_GET(f->o.cmb.size, CMBSZ_SQS))
+			return BH_NVME_SC_CMB_INVALID_USE;
+		__atomic_fetch_add(&f->cmb_sqs, 1, __ATOMIC_RELAXED);
+	}
 	if (cq) {
 		q->cq = mem;
 		q->cq_entries = entries;

@@ -190,6 +190,9 @@ static void *run(void *arg)
 					any = true;
 		}
 		pthread_mutex_unlock(&f->lock);
+		/* The backend's thread announces what bh_device_check() found. */
+		if (bh_device_gone(&f->dev) && fake_get(&f->absent))
+			bh__device_set_gone(&f->dev);
 		if (!any)
 			sched_yield();
 	}
@@ -208,6 +211,7 @@ static void forget(struct fake *f)
 		bh_store_u32(f->bells + i, 0);
 	f->aer_count = 0;
 	f->shadow = f->event = NULL;
+	f->msc = 0;
 }
 
 static void enable(struct fake *f)
@@ -250,10 +254,12 @@ static int region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 	struct fake *f = to_fake(dev);
 	uint8_t regs[0x80] = { 0 };
 	uint64_t cap = f->o.mqes | 1u << 16 | 2u << 24 | (uint64_t)f->o.dstrd << 32 | 1ull << 37;
-	uint32_t vs = BH_NVME_VERSION(2, 0, 0);
+	uint32_t vs = f->o.cmb.legacy ? BH_NVME_VERSION(1, 3, 0) : BH_NVME_VERSION(2, 0, 0);
 
 	if (f->o.iocs)
 		cap |= BH_NVME_SET(CAP_CSS, BH_NVME_CAP_CSS_NVM | BH_NVME_CAP_CSS_IOCS);
+	if (f->o.cmb.bar_bytes && !f->o.cmb.legacy)
+		cap |= BH_NVME_SET(CAP_CMBS, 1);
 	if (f->o.any_cap)
 		cap = f->o.cap;
 	pthread_mutex_lock(&f->lock);
@@ -261,6 +267,7 @@ static int region_read(struct bh_device *dev, unsigned int region, uint64_t offs
 	memcpy(regs + BH_NVME_REG_VS, &vs, 4);
 	memcpy(regs + BH_NVME_REG_CC, &f->cc, 4);
 	memcpy(regs + BH_NVME_REG_CSTS, &f->csts, 4);
+	fake_cmb_regs(f, regs);
 	if (region == 7)
 		memcpy(buf, f->config + offset, count);
 	else if (offset + count <= sizeof(regs))
@@ -306,6 +313,8 @@ static int region_write(struct bh_device *dev, unsigned int region, uint64_t off
 		memcpy(&f->asq, buf, 8);
 	else if (offset == BH_NVME_REG_ACQ)
 		memcpy(&f->acq, buf, 8);
+	else if (offset == BH_NVME_REG_CMBMSC || offset == BH_NVME_REG_CMBMSC + 4)
+		fake_cmb_write(f, offset, v32);
 	pthread_mutex_unlock(&f->lock);
 	return 0;
 }
@@ -319,9 +328,11 @@ static int region_info(struct bh_device *dev, unsigned int region, struct bh_reg
 		return -EINVAL;
 	if (region == 7)
 		info->len = sizeof(f->config);
+	else if (region == 2)
+		fake_cmb_info(f, info);
 	else if (region == 0)
 		info->len = f->o.bar_bytes ? f->o.bar_bytes : 0x1000 + f->bell_bytes;
-	info->flags = info->len ? BH_REGION_READ | BH_REGION_WRITE : 0;
+	info->flags |= info->len ? BH_REGION_READ | BH_REGION_WRITE : 0;
 	if (region == 0 && f->o.bells <= FAKE_MAPPED_UC) {
 		f->area = (struct bh_region_area){ 0x1000, info->len - 0x1000 };
 		info->flags |= BH_REGION_MMAP;
@@ -337,6 +348,8 @@ static int map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, uin
 	struct fake *f = to_fake(dev);
 
 	(void)flags;
+	if (bar == 2)
+		return fake_cmb_map(f, offset, len, map);
 	*map = (struct bh_map){ .va = f->bells + (offset - 0x1000),
 				.offset = offset,
 				.len = len,
@@ -437,11 +450,34 @@ static void close_dev(struct bh_device *dev)
 	stop_thread(f);
 	bh_dma_space_unlisten(dev->space, &f->listener);
 	munmap(f->bells, f->bell_bytes);
+	fake_cmb_close(f);
 	close(f->bell_fd);
 	free(f->disk);
 	pthread_mutex_destroy(&f->lock);
 	bh__device_fini(dev);
 	free(f);
+}
+
+static bool check(struct bh_device *dev)
+{
+	struct fake *f = to_fake(dev);
+
+	__atomic_fetch_add(&f->checks, 1, __ATOMIC_RELAXED);
+	if (fake_get(&f->absent_at) && fake_get(&f->reads) >= fake_get(&f->absent_at))
+		fake_set(&f->absent, 1);
+	if (!fake_get(&f->absent))
+		return true;
+	bh__device_mark_gone(dev);
+	return false;
+}
+
+static int iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsigned int max)
+{
+	if (!to_fake(dev)->o.cmb.windows)
+		return 0;
+	if (max)
+		out[0] = (struct bh_iova_window){ 0, (1ull << 48) - 1 };
+	return 1;
 }
 
 void fake_lose(struct fake *f)
@@ -452,6 +488,17 @@ void fake_lose(struct fake *f)
 	memset(f->held, 0, sizeof(f->held));
 	pthread_mutex_unlock(&f->lock);
 	bh__device_set_gone(&f->dev);
+}
+
+void fake_pull(struct fake *f, uint32_t kind)
+{
+	pthread_mutex_lock(&f->lock);
+	f->csts = f->cc = 0;
+	memset(f->held, 0, sizeof(f->held));
+	fake_set(&f->nonsense_at, 0);
+	fake_set(&f->nonsense, kind);
+	fake_set(&f->absent, 1);
+	pthread_mutex_unlock(&f->lock);
 }
 
 static int dma_map(struct bh_dma_listener *listener, const struct bh_mem *mem)
@@ -488,6 +535,8 @@ static const struct bh_io_ops ops = {
 	.irq_mask = irq_mask,
 	.irq_trigger = irq_trigger,
 	.reset = reset,
+	.check = check,
+	.iova_windows = iova_windows,
 };
 
 int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struct bh_log *log,
@@ -518,6 +567,8 @@ int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struc
 	if (ftruncate(f->bell_fd, (off_t)f->bell_bytes))
 		return -errno;
 	f->bells = mmap(NULL, f->bell_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->bell_fd, 0);
+	if (!fake_cmb_open(f))
+		return -ENOMEM;
 	f->disk = calloc(o->namespaces, (size_t)FAKE_BLOCKS << o->block_shift);
 	f->ns_present = (1u << o->namespaces) - 1;
 	fake_zns_init(f);

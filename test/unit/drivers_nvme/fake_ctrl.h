@@ -62,6 +62,18 @@ enum fake_descs {
 	FAKE_DESCS_OVERRUN,  /* one that goes beyond the page */
 };
 
+/* A controller memory buffer in BAR 2, behind whatever the registers say of it. */
+struct fake_cmb_opts {
+	uint64_t bar_bytes; /* 0: no BAR 2 */
+	uint32_t loc, size; /* CMBLOC, CMBSZ */
+	bool legacy;	    /* as before 1.4: no CMBMSC, the registers always show */
+	uint64_t address;   /* of BAR 2 on the bus */
+	bool windows;	    /* the backend knows where memory may be */
+	uint64_t least_bad; /* CBA from here on is invalid; 0: none is */
+	bool unmappable;
+	enum bh_attr requested, attr;
+};
+
 struct fake_opts {
 	bool iocs;		 /* several command sets: CAP.CSS bit 6 */
 	uint8_t csi[8];		 /* by nsid - 1 */
@@ -73,6 +85,7 @@ struct fake_opts {
 	uint32_t mar, mor; /* 0's based */
 	uint8_t zasl, zdes;
 	bool read_across;
+	struct fake_cmb_opts cmb;
 	enum fake_bells bells;
 	enum fake_lists lists;
 	bool any_lbads; /* LBADS is `lbads`, whatever the blocks really are */
@@ -127,6 +140,10 @@ struct fake {
 	size_t bell_bytes;
 	struct bh_region_area area;
 	uint8_t *shadow, *event;
+	uint64_t msc;
+	uint32_t cmbsts;
+	uint8_t *bar2;
+	struct bh_region_area area2;
 	struct fake_queue q[FAKE_QUEUES + 1];
 	uint8_t *disk; /* of all namespaces, one after the other */
 	struct fake_held held[FAKE_HELD];
@@ -154,14 +171,19 @@ struct fake {
 	uint32_t nonsense_at; /* from this read on */
 	uint32_t lie;	      /* enum fake_lie */
 	uint32_t append_lie;  /* added to the address an append returns */
+	uint32_t absent;      /* configuration space does not answer */
+	uint32_t absent_at;   /* the same from this register read on, if not 0 */
+	uint32_t other_cmb;   /* CMBSZ is this */
 	uint32_t irq_slow;    /* SET_IRQS unmask posts a completion meanwhile */
 	/* ---- what it saw, __atomic ---- */
 	uint32_t faults, ios, aborts, enables, messages, chained, sgls, max_bytes, shutdowns;
 	uint32_t deleted_with_io;
-	uint32_t reports;	  /* of zones */
-	uint32_t combination_set; /* index, by Set Features */
-	uint32_t reads;		  /* of registers */
-	uint32_t stalls;	  /* commands there, but no room in the completion queue */
+	uint32_t reports;	     /* of zones */
+	uint32_t combination_set;    /* index, by Set Features */
+	uint32_t cmb_sqs, cmb_lists; /* queues created, lists read, in the CMB */
+	uint32_t checks;
+	uint32_t reads;	 /* of registers */
+	uint32_t stalls; /* commands there, but no room in the completion queue */
 };
 
 void fake_opts_init(struct fake_opts *o);
@@ -169,6 +191,11 @@ int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struc
 	      struct fake **out);
 /* The link breaks: the device is gone. */
 void fake_lose(struct fake *f);
+/*
+ * It is pulled out: registers read as all ones (1) or zeros (2), nothing is answered any more, and
+ * nobody says so before configuration space is asked.
+ */
+void fake_pull(struct fake *f, uint32_t kind);
 /* Completes what was held. */
 void fake_release(struct fake *f);
 /* Answers one asynchronous event request; false: none is out. */
@@ -185,6 +212,15 @@ bool fake_copy(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *data, uin
 	       bool to_host);
 /* True: completed with *status; false: held. */
 bool fake_io(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd, uint16_t *status);
+/* fake_cmb.c */
+bool fake_cmb_open(struct fake *f);
+void fake_cmb_close(struct fake *f);
+void fake_cmb_regs(struct fake *f, uint8_t *regs);
+void fake_cmb_write(struct fake *f, uint64_t offset, uint32_t value);
+void fake_cmb_info(struct fake *f, struct bh_region_info *info);
+int fake_cmb_map(struct fake *f, uint64_t offset, uint64_t len, struct bh_map *map);
+/* NULL: not an address in the CMB. */
+uint8_t *fake_cmb_ptr(struct fake *f, uint64_t iova, uint64_t len);
 /* fake_admin.c */
 bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl);
 /* fake_zns.c */

@@ -12,8 +12,11 @@ void fake_fault(struct fake *f)
 uint8_t *fake_ptr(struct fake *f, uint64_t iova, uint64_t len)
 {
 	uint64_t va = iova - FAKE_DELTA;
+	uint8_t *in_cmb = fake_cmb_ptr(f, iova, len);
 	unsigned int i;
 
+	if (in_cmb)
+		return in_cmb;
 	for (i = 0; i < f->mems; i++) {
 		uint64_t off = va - (uint64_t)(uintptr_t)f->mem[i].va;
 
@@ -59,6 +62,8 @@ static bool copy_prp(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 
 		if (!p || (list & 7))
 			return false;
+		if (fake_cmb_ptr(f, list, 8))
+			__atomic_fetch_add(&f->cmb_lists, 1, __ATOMIC_RELAXED);
 		memcpy(&entry, p, 8);
 		if ((list & 4095) == 4088 && len > 4096) {
 			__atomic_fetch_add(&f->chained, 1, __ATOMIC_RELAXED);

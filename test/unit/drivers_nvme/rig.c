@@ -16,6 +16,11 @@ static void log_line(void *ctx, enum bh_log_level level, const char *component, 
 	(void)component;
 	if (level == BH_LOG_ERROR)
 		snprintf(r->last_error, sizeof(r->last_error), "%s", line);
+	if (level <= BH_LOG_INFO &&
+	    (strstr(line, "memory buffer") || strstr(line, "host memory"))) {
+		r->cmb_lines++;
+		snprintf(r->last_cmb, sizeof(r->last_cmb), "%s", line);
+	}
 }
 
 static void event(void *ctx, enum bh_nvme_event ev, uint32_t value)

@@ -12,6 +12,8 @@ struct rig {
 	struct fake *fake;
 	struct bh_log log;
 	char last_error[512]; /* the last line at error level */
+	char last_cmb[512];   /* the last line that names the controller memory buffer */
+	unsigned int cmb_lines;
 	struct bh_nvme *nvme;
 	struct bh_nvme_queue *q;
 	struct bh_nvme_ns *ns;

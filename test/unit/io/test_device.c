@@ -499,6 +499,31 @@ static void check_and_windows_have_defaults(void)
 	CU_ASSERT_FALSE(bh_device_check(&fake.dev));
 }
 
+static void bars_have_bus_addresses(void)
+{
+	const uint32_t bars[] = {
+		0xfebf0004, 0x38, /* 64 bits */
+		0xfe000008,	  /* 32 bits, prefetchable */
+		0xe001,		  /* ports */
+		0,		  /* none assigned */
+		0xfd000004,	  /* 64 bits, and no room for the other half */
+	};
+	uint64_t at;
+
+	memcpy(fake.config + 0x10, bars, sizeof(bars));
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 0, &at), 0);
+	CU_ASSERT_EQUAL(at, 0x38febf0000ull);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 2, &at), 0);
+	CU_ASSERT_EQUAL(at, 0xfe000000ull);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 3, &at), -ENXIO);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 4, &at), -ENXIO);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 5, &at), -ENXIO);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 6, &at), -ENXIO);
+	CU_ASSERT_EQUAL(at, 0);
+	bh__device_set_gone(&fake.dev);
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 0, &at), -ENODEV);
+}
+
 static void close_accepts_null(void)
 {
 	bh_device_close(NULL);
@@ -519,4 +544,5 @@ BH_SUITE_FIXTURE("io", setup, teardown, { "options_have_defaults", options_have_
 		 { "unlisten_waits_for_the_announcement", unlisten_waits_for_the_announcement },
 		 { "events_reach_their_listeners", events_reach_their_listeners },
 		 { "check_and_windows_have_defaults", check_and_windows_have_defaults },
+		 { "bars_have_bus_addresses", bars_have_bus_addresses },
 		 { "close_accepts_null", close_accepts_null }, )
