@@ -78,6 +78,28 @@ static json_t *json_registers(const struct bh_nvme *nvme)
 	return regs;
 }
 
+static json_t *json_cmb(const struct bh_nvme *nvme)
+{
+	struct bh_nvme_cmb_info cmb;
+	json_t *object;
+
+	if (bh_nvme_cmb_info(nvme, &cmb) != 0)
+		return json_null();
+	object = json_object();
+	json_object_set_new(object, "bytes", json_integer((json_int_t)cmb.bytes));
+	json_object_set_new(object, "bar", json_integer(cmb.bar));
+	json_object_set_new(object, "offset", json_integer((json_int_t)cmb.offset));
+	json_object_set_new(object, "submission_queues", json_boolean(cmb.sqs));
+	json_object_set_new(object, "completion_queues", json_boolean(cmb.cqs));
+	json_object_set_new(object, "lists", json_boolean(cmb.lists));
+	json_object_set_new(object, "read_data", json_boolean(cmb.reads));
+	json_object_set_new(object, "write_data", json_boolean(cmb.writes));
+	json_object_set_new(object, "usable", json_boolean(cmb.usable));
+	json_object_set_new(object, "attribute", json_string(identify_attr(cmb.attr)));
+	json_object_set_new(object, "why", text_or_null(cmb.why));
+	return object;
+}
+
 /* What the driver made of it, on this backend. */
 static json_t *json_use(const struct app_nvme *n)
 {
@@ -95,6 +117,7 @@ static json_t *json_use(const struct app_nvme *n)
 	json_object_set_new(use, "doorbells", json_string(bh_nvme_doorbell_path(n->nvme)));
 	json_object_set_new(use, "shadow_doorbells",
 			    json_boolean(bh_nvme_has_shadow_doorbells(n->nvme)));
+	json_object_set_new(use, "cmb", json_cmb(n->nvme));
 	json_object_set_new(use, "backend_caps", caps);
 	return use;
 }

@@ -89,6 +89,24 @@ static void print_capabilities(const struct app_nvme *n)
 	line("namespaces", "%" PRIu32 " at most", id->nn);
 }
 
+static void print_cmb(const struct app_nvme *n)
+{
+	struct bh_nvme_cmb_info cmb;
+	char size[32];
+
+	if (bh_nvme_cmb_info(n->nvme, &cmb) != 0) {
+		line("memory buffer", "none");
+		return;
+	}
+	bh_format_size(cmb.bytes, size, sizeof(size));
+	line("memory buffer", "%s in BAR %u at 0x%" PRIx64, size, cmb.bar, cmb.offset);
+	line("  takes", "%s%s%s%s%s", cmb.sqs ? "submission queues" : "no submission queues",
+	     cmb.cqs ? ", completion queues" : "", cmb.lists ? ", lists" : "",
+	     cmb.reads ? ", data of reads" : "", cmb.writes ? ", data of writes" : "");
+	line("  mapping", "%s%s%s%s", identify_attr(cmb.attr), cmb.why ? " (" : "",
+	     cmb.why ? cmb.why : "", cmb.why ? ")" : "");
+}
+
 /* What this driver made of it, on this backend. */
 static void print_use(const struct app_nvme *n)
 {
@@ -98,6 +116,7 @@ static void print_use(const struct app_nvme *n)
 	     bh_nvme_max_depth(n->nvme));
 	line("doorbells", "%s%s", bh_nvme_doorbell_path(n->nvme),
 	     bh_nvme_has_shadow_doorbells(n->nvme) ? ", shadow doorbells in use" : "");
+	print_cmb(n);
 	line("data pointers", "%s", bh_nvme_has_sgl(n->nvme) ? "PRPs and SGLs" : "PRPs");
 	printf("  %-22s", "backend offers");
 	for (unsigned int bit = 0; bit < 64; bit++) {

@@ -34,6 +34,8 @@ struct perf_options {
 	bool json;
 	bool histogram;
 	bool write_data; /* writing to a pci: device is meant */
+	enum bh_nvme_cmb cmb;
+	bool cmb_lists;
 	char **addresses;
 	unsigned int num_addresses;
 };

@@ -20,6 +20,11 @@ static const char help[] =
 	"  -c CPUS       one worker per CPU: a list (0,2-3) or a mask (0x..); default: the highest "
 	"allowed one\n"
 	"  -P QUEUES     queue pairs per worker and namespace (default 1)\n"
+	"  --cmb MODE    submission queues in the controller memory buffer: auto (default; where "
+	"it is "
+	"known to be\n"
+	"                mapped write-combining), on, off, require\n"
+	"  --cmb-lists   PRP lists and SGLs of such queues there too\n"
 	"  --histogram   latencies as a picture in text\n"
 	"  --json        one object instead of text\n"
 	"  --write-data  yes, overwrite what is on a pci: device\n"
@@ -41,6 +46,8 @@ enum {
 	OPT_JSON,
 	OPT_HISTOGRAM,
 	OPT_WRITE_DATA,
+	OPT_CMB,
+	OPT_CMB_LISTS,
 };
 
 static const struct option options[] = {
@@ -49,6 +56,8 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "histogram", no_argument, NULL, OPT_HISTOGRAM },
 	{ "write-data", no_argument, NULL, OPT_WRITE_DATA },
+	{ "cmb", required_argument, NULL, OPT_CMB },
+	{ "cmb-lists", no_argument, NULL, OPT_CMB_LISTS },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -102,6 +111,27 @@ static int parse_bytes(struct app *app, const char *text, struct perf_options *o
 	return -1;
 }
 
+static int parse_cmb(struct app *app, const char *text, struct perf_options *opts)
+{
+	static const struct {
+		const char *name;
+		enum bh_nvme_cmb mode;
+	} modes[] = {
+		{ "auto", BH_NVME_CMB_AUTO },
+		{ "on", BH_NVME_CMB_ON },
+		{ "off", BH_NVME_CMB_OFF },
+		{ "require", BH_NVME_CMB_REQUIRE },
+	};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		if (strcmp(modes[i].name, text) == 0) {
+			opts->cmb = modes[i].mode;
+			return -1;
+		}
+	}
+	return app_usage(app, "--cmb %s: expected auto, on, off or require", text);
+}
+
 static int parse_long(struct app *app, int c, struct perf_options *opts)
 {
 	switch (c) {
@@ -116,6 +146,11 @@ static int parse_long(struct app *app, int c, struct perf_options *opts)
 		break;
 	case OPT_HISTOGRAM:
 		opts->histogram = true;
+		break;
+	case OPT_CMB:
+		return parse_cmb(app, optarg, opts);
+	case OPT_CMB_LISTS:
+		opts->cmb_lists = true;
 		break;
 	default:
 		opts->write_data = true;

@@ -14,7 +14,7 @@
 struct summary {
 	double iops, mib_s, avg;
 	uint64_t ios, errors;
-	unsigned int queues;
+	unsigned int queues, cmb_queues;
 	struct bh_histogram latency;
 };
 
@@ -37,6 +37,7 @@ static void add(const struct perf *perf, struct summary *sum, const struct perf_
 	sum->ios += lane->ios;
 	sum->errors += lane->errors;
 	sum->queues++;
+	sum->cmb_queues += bh_nvme_queue_in_cmb(lane->q);
 	bh_histogram_merge(&sum->latency, &lane->latency);
 	sum->avg = sum->latency.count ? (double)sum->latency.sum / (double)sum->latency.count : 0;
 }
@@ -103,6 +104,7 @@ static void report_json(const struct perf *perf, struct summary *sum)
 		json_object_set_new(row, "nsid", json_integer(bh_nvme_ns_id(lane->ns)));
 		json_object_set_new(row, "core", json_integer(lane->cpu));
 		json_object_set_new(row, "queues", json_integer(sum->queues));
+		json_object_set_new(row, "cmb_queues", json_integer(sum->cmb_queues));
 		json_summary(row, sum);
 		json_array_append_new(devices, row);
 	}

@@ -29,6 +29,8 @@ static int open_device(struct perf *perf, unsigned int i)
 
 	bh_nvme_opts_init(&nvme_opts);
 	nvme_opts.log = &perf->app->log;
+	nvme_opts.cmb = opts->cmb;
+	nvme_opts.cmb_lists = opts->cmb_lists;
 	if (app_nvme_open(perf->app, opts->addresses[i], 4u << 20, &nvme_opts, &perf->device[i]) !=
 	    0)
 		return 1;
