@@ -40,11 +40,11 @@ struct bh_device;
 #define BH_CAP_REGION_MMAP (1ull << 0)	  /* some region has mappable areas */
 #define BH_CAP_DMABUF_EXPORT (1ull << 1)  /* a BAR slice can be exported as a dma-buf */
 #define BH_CAP_DMABUF_MEMATTR (1ull << 2) /* and given a memory attribute */
-#define BH_CAP_DMABUF_REVOKE (1ull << 3)
-#define BH_CAP_DMA_MAP_VA (1ull << 4)  /* maps memory by address */
-#define BH_CAP_DMA_MAP_FD (1ull << 5)  /* maps memory by fd */
-#define BH_CAP_DMA_MESSAGE (1ull << 6) /* the peer reaches memory by messages to us */
-#define BH_CAP_DMA_FILE_IO (1ull << 7) /* the peer reaches memory by pread/pwrite on the fd */
+#define BH_CAP_DMABUF_REVOKE (1ull << 3)  /* and taken away from whoever has it */
+#define BH_CAP_DMA_MAP_VA (1ull << 4)	  /* maps memory by address */
+#define BH_CAP_DMA_MAP_FD (1ull << 5)	  /* maps memory by fd */
+#define BH_CAP_DMA_MESSAGE (1ull << 6)	  /* the peer reaches memory by messages to us */
+#define BH_CAP_DMA_FILE_IO (1ull << 7)	  /* the peer reaches memory by pread/pwrite on the fd */
 #define BH_CAP_IRQ_EVENTFD (1ull << 8)
 #define BH_CAP_IRQ_MASK (1ull << 9) /* MSI-X vectors can be masked by request */
 #define BH_CAP_RESET (1ull << 10)
@@ -292,6 +292,14 @@ int bh_device_hot_reset(struct bh_device *dev);
  */
 int bh_device_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
 			    int *fd);
+/*
+ * Takes a dma-buf that bh_device_dmabuf_export() gave away from everybody who has it, for good:
+ * accesses through mappings of it raise SIGBUS (see <bellhop/fault.h>), it cannot be mapped again,
+ * and importers are cut off. The fd stays the caller's to close; mappings of bh_device_map_bar()
+ * are not concerned. Needs DMABUF_REVOKE. -EINVAL: no dma-buf; -EXDEV: not of this device;
+ * -EALREADY: revoked before.
+ */
+int bh_device_dmabuf_revoke(struct bh_device *dev, int fd);
 
 struct bh_iova_window {
 	uint64_t first, last; /* inclusive */

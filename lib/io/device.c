@@ -85,6 +85,7 @@ static bool ops_consistent(const struct bh_io_ops *ops)
 		{ BH_CAP_RESET, ops->reset != NULL },
 		{ BH_CAP_HOT_RESET, ops->hot_reset != NULL },
 		{ BH_CAP_DMABUF_EXPORT, ops->dmabuf_export != NULL },
+		{ BH_CAP_DMABUF_REVOKE, ops->dmabuf_revoke != NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(rule) / sizeof(rule[0]); i++) {

@@ -51,7 +51,8 @@ struct bh_io_ops {
 	int (*reset)(struct bh_device *dev);	 /* RESET */
 	int (*hot_reset)(struct bh_device *dev); /* HOT_RESET */
 	int (*dmabuf_export)(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
-			     int *fd); /* DMABUF_EXPORT */
+			     int *fd);			     /* DMABUF_EXPORT */
+	int (*dmabuf_revoke)(struct bh_device *dev, int fd); /* DMABUF_REVOKE */
 
 	/* May be NULL: the backend learns of a loss by itself; nothing is excluded. */
 	bool (*check)(struct bh_device *dev);

@@ -226,3 +226,10 @@ int bh_device_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t of
 		return -EINVAL;
 	return dev->ops->dmabuf_export(dev, bar, offset, len, fd);
 }
+
+int bh_device_dmabuf_revoke(struct bh_device *dev, int fd)
+{
+	if (!(bh_device_caps(dev) & BH_CAP_DMABUF_REVOKE))
+		return -EOPNOTSUPP;
+	return bh_device_gone(dev) ? -ENODEV : dev->ops->dmabuf_revoke(dev, fd);
+}

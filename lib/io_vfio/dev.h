@@ -90,7 +90,7 @@ struct io_vfio {
 
 	pthread_mutex_t maps_lock;
 	struct io_vfio_map *bar_maps;
-	unsigned int memattr; /* the feature's number, 0: there is none */
+	unsigned int memattr, revoke; /* the features' numbers, 0: there is none */
 
 	int req_fd, err_fd, wake_fd;
 	bool watching, stop;
@@ -171,6 +171,8 @@ int io_vfio_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, ui
 void io_vfio_unmap_bar(struct bh_device *dev, struct bh_map *map);
 int io_vfio_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t offset, uint64_t len,
 			  int *fd);
+/* Has a page of one that is mapped been lost to SIGBUS? */
+bool io_vfio_maps_lost(struct io_vfio *v);
 bool io_vfio_in_one_area(const struct io_vfio_region *r, uint64_t offset, uint64_t len);
 
 /*
@@ -182,10 +184,19 @@ enum bh_attr io_vfio_memtype_parse(const char *list, uint64_t start, uint64_t le
 
 /* VFIO_DEVICE_FEATURE without data. 0 or -errno. */
 int io_vfio_feature_probe(const struct io_vfio *v, uint32_t feature, uint32_t how);
-/* Finds the proposed feature, if that is asked for; says what it found. */
+/* Finds the proposed features, if that is asked for; says what it found. */
 void io_vfio_memattr_find(struct io_vfio *v);
+
+enum io_vfio_memattr_state {
+	IO_VFIO_MEMATTR_ABSENT, /* this kernel has none that is known */
+	IO_VFIO_MEMATTR_NOT_ASKED,
+	IO_VFIO_MEMATTR_THERE,
+};
+enum io_vfio_memattr_state io_vfio_memattr_state(const struct io_vfio *v);
+
 /* Asks that later mappings of the dma-buf be write-combining. */
 int io_vfio_memattr_set_wc(const struct io_vfio *v, int dmabuf);
+int io_vfio_dmabuf_revoke(struct bh_device *dev, int dmabuf);
 
 /* ---- watch.c, reset.c ---- */
 

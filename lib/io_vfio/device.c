@@ -222,6 +222,8 @@ static uint64_t offered_caps(const struct io_vfio *v)
 		caps |= BH_CAP_MIGRATION;
 	if (v->memattr)
 		caps |= BH_CAP_DMABUF_MEMATTR;
+	if (v->revoke)
+		caps |= BH_CAP_DMABUF_REVOKE;
 	return caps;
 }
 
@@ -309,8 +311,9 @@ static void io_vfio_close(struct bh_device *dev)
 static const struct bh_io_ops io_vfio_ops = {
 	.name = "vfio",
 	.caps = BH_CAP_REGION_MMAP | BH_CAP_DMABUF_EXPORT | BH_CAP_DMABUF_MEMATTR |
-		BH_CAP_DMA_MAP_VA | BH_CAP_DMA_MAP_FD | BH_CAP_IRQ_EVENTFD | BH_CAP_IRQ_MASK |
-		BH_CAP_RESET | BH_CAP_HOT_RESET | BH_CAP_REMOVE_EVENT | BH_CAP_MIGRATION,
+		BH_CAP_DMABUF_REVOKE | BH_CAP_DMA_MAP_VA | BH_CAP_DMA_MAP_FD | BH_CAP_IRQ_EVENTFD |
+		BH_CAP_IRQ_MASK | BH_CAP_RESET | BH_CAP_HOT_RESET | BH_CAP_REMOVE_EVENT |
+		BH_CAP_MIGRATION,
 	.close = io_vfio_close,
 	.region_info = io_vfio_region_info,
 	.region_read = io_vfio_region_read,
@@ -325,6 +328,7 @@ static const struct bh_io_ops io_vfio_ops = {
 	.reset = io_vfio_reset,
 	.hot_reset = io_vfio_hot_reset,
 	.dmabuf_export = io_vfio_dmabuf_export,
+	.dmabuf_revoke = io_vfio_dmabuf_revoke,
 	.check = io_vfio_check,
 	.iova_windows = io_vfio_iova_windows,
 };

@@ -12,7 +12,8 @@
  *
  * A page has one attribute here: mappings are remembered, and one that wants something else of the
  * same page is refused. Pages are guarded, so that a device that goes away does not raise SIGBUS in
- * a program that has the guard installed.
+ * a program that has the guard installed: it reads all-ones there, and the device is declared gone
+ * by whoever looks next (io_vfio_check()).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,10 +33,23 @@
 #define TRACKS_MEMTYPES 0
 #endif
 
+/* What was taken, why, and what is said instead where the kernel's list knows better or nothing. */
 struct rung {
 	enum bh_attr requested;
-	const char *why;
+	const char *why, *why_not, *why_unknown;
 };
+
+#define GRANTED_BY(way)                                                                            \
+	{                                                                                          \
+		BH_ATTR_WC, way,                                                                   \
+			way ": granted as write-combining, but the kernel's list of memory types " \
+			    "says uncached",                                                       \
+			way ": granted as write-combining, which cannot be confirmed: the "        \
+			    "kernel's list of memory types cannot be read, or does not tell"       \
+	}
+
+static const struct rung by_dmabuf = GRANTED_BY("dma-buf with the write-combining attribute");
+static const struct rung by_resource = GRANTED_BY("sysfs resource_wc");
 
 bool io_vfio_in_one_area(const struct io_vfio_region *r, uint64_t offset, uint64_t len)
 {
@@ -83,22 +97,29 @@ static int do_mmap(const struct io_vfio_region *r, int fd, uint64_t at, uint64_t
 	return *va == MAP_FAILED ? -errno : 0;
 }
 
-/* Rung 1: the slice as a dma-buf with the attribute set. */
+/* Rung 1: the slice as a dma-buf with the attribute set. The mapping keeps the dma-buf. */
 static int map_dmabuf(struct io_vfio *v, const struct io_vfio_map *m, uint64_t len, void **va,
 		      struct rung *rung)
 {
+	const char *step = "exporting a dma-buf";
 	int fd, rc;
 
 	if (v->memattr == 0)
 		return -EOPNOTSUPP;
 	rc = io_vfio_dmabuf_export(&v->dev, m->bar, m->base, len, &fd);
-	if (rc == 0)
+	if (rc == 0) {
+		step = "setting its attribute";
 		rc = io_vfio_memattr_set_wc(v, fd);
-	if (rc == 0)
+	}
+	if (rc == 0) {
+		step = "mapping the dma-buf";
 		rc = do_mmap(&v->region[m->bar], fd, 0, len, va);
+	}
 	bh__fd_close(&fd);
-	rung->requested = BH_ATTR_WC;
-	rung->why = "dma-buf with the write-combining attribute";
+	if (rc != 0)
+		io_vfio_info(v, "BAR %u at 0x%llx, %s: %s", m->bar, (unsigned long long)m->base,
+			     step, strerror(-rc));
+	*rung = by_dmabuf;
 	return rc;
 }
 
@@ -117,24 +138,33 @@ static int map_resource_wc(struct io_vfio *v, const struct io_vfio_map *m, uint6
 		return -errno;
 	rc = do_mmap(&v->region[m->bar], fd, m->base, len, va);
 	bh__fd_close(&fd);
-	rung->requested = BH_ATTR_WC;
-	rung->why = "sysfs resource_wc";
+	*rung = by_resource;
 	return rc;
 }
 
-/* Why the third rung, when write-combining was wanted. */
+/* Why the third rung, when write-combining was wanted: of sysfs's rung first, then of VFIO's. */
+#define UNCACHED(sysfs)                                                                          \
+	{                                                                                        \
+		[IO_VFIO_MEMATTR_ABSENT] =                                                       \
+			"uncached: " sysfs ", and this kernel's VFIO sets no memory attributes", \
+		[IO_VFIO_MEMATTR_NOT_ASKED] =                                                    \
+			"uncached: " sysfs ", and memory attributes of VFIO were not asked for", \
+		[IO_VFIO_MEMATTR_THERE] =                                                        \
+			"uncached: " sysfs ", and VFIO refused the memory attribute",            \
+	}
+
 static const char *why_uncached(const struct io_vfio *v, unsigned int bar, int resource_rc)
 {
+	static const char *const unfit[] = UNCACHED("the BAR is not prefetchable");
+	static const char *const denied[] = UNCACHED("this user may not open the BAR in sysfs");
+	static const char *const claimed[] =
+		UNCACHED("vfio-pci has claimed the BAR as uncached, so the kernel refuses another "
+			 "attribute in sysfs");
+	enum io_vfio_memattr_state state = io_vfio_memattr_state(v);
+
 	if (bar > 5 || !(v->pci.res[bar].flags & BH_PCI_RES_PREFETCH))
-		return "uncached: the BAR is not prefetchable, and this kernel's VFIO sets no "
-		       "memory "
-		       "attributes";
-	if (resource_rc == -EACCES || resource_rc == -EPERM)
-		return "uncached: this user may not open the BAR in sysfs, and this kernel's VFIO "
-		       "sets "
-		       "no memory attributes";
-	return "uncached: vfio-pci has claimed the BAR as uncached, so the kernel refuses another "
-	       "attribute in sysfs, and its VFIO sets none";
+		return unfit[state];
+	return resource_rc == -EACCES || resource_rc == -EPERM ? denied[state] : claimed[state];
 }
 
 static int climb(struct io_vfio *v, const struct io_vfio_map *m, uint64_t len, void **va,
@@ -166,16 +196,17 @@ static enum bh_attr attr_in_force(const struct io_vfio *v, const struct io_vfio_
 	if (!TRACKS_MEMTYPES || m->bar > 5)
 		return rung->requested;
 	listed = io_vfio_memtype(v->pci.res[m->bar].start + m->base, m->guard.len);
-	if (rung->requested == BH_ATTR_WC && listed == BH_ATTR_UC)
-		rung->why =
-			"granted as write-combining, but the kernel's list of memory types says "
-			"uncached";
-	if (rung->requested == BH_ATTR_WC && listed == BH_ATTR_UNKNOWN)
-		rung->why = "granted as write-combining, which cannot be confirmed: the kernel's "
-			    "list of "
-			    "memory types cannot be read, or does not tell";
-	if (rung->requested == BH_ATTR_UC && listed == BH_ATTR_UNKNOWN)
-		return BH_ATTR_UC;
+	if (listed == rung->requested)
+		return listed;
+	if (rung->requested == BH_ATTR_UC) {
+		/* VFIO's own promise, if nothing is listed. */
+		if (listed == BH_ATTR_UNKNOWN)
+			return BH_ATTR_UC;
+		rung->why = "the device's fd, but the kernel's list of memory types says "
+			    "write-combining";
+	} else {
+		rung->why = listed == BH_ATTR_UC ? rung->why_not : rung->why_unknown;
+	}
 	return listed;
 }
 
@@ -189,11 +220,22 @@ static bool conflicts(const struct io_vfio *v, const struct io_vfio_map *m, uint
 	return false;
 }
 
+bool io_vfio_maps_lost(struct io_vfio *v)
+{
+	bool lost = false;
+
+	pthread_mutex_lock(&v->maps_lock);
+	for (const struct io_vfio_map *m = v->bar_maps; m && !lost; m = m->next)
+		lost = __atomic_load_n(&m->guard.failed, __ATOMIC_ACQUIRE);
+	pthread_mutex_unlock(&v->maps_lock);
+	return lost;
+}
+
 /* Maps whole pages and enters them into the list. Under maps_lock. */
 static int map_pages(struct io_vfio *v, struct io_vfio_map *m, uint64_t len, unsigned int flags,
 		     struct bh_map *map)
 {
-	struct rung rung = { BH_ATTR_UNKNOWN, NULL };
+	struct rung rung = { .requested = BH_ATTR_UNKNOWN };
 	void *va;
 	int rc;
 
@@ -243,6 +285,7 @@ int io_vfio_map_bar(struct bh_device *dev, unsigned int bar, uint64_t offset, ui
 	if (rc != 0) {
 		free(m);
 		memset(map, 0, sizeof(*map));
+		map->fd = -1;
 		return rc;
 	}
 	map->va = (uint8_t *)m->guard.base + (offset - base);

@@ -5,7 +5,9 @@
  * One thread per device sleeps on the eventfds of VFIO's request and error interrupts. Surprise
  * removal raises neither, so the thread also looks at configuration space twice a second; whoever
  * reads registers that make no sense can ask at once (bh_device_check). What is looked at is the
- * class code: the kernel answers for ids and BARs from its own copy.
+ * class code: the kernel answers for ids and BARs from its own copy. A BAR mapping whose pages were
+ * taken away (the fault guard found that out) is as good as no device: what is read there is made
+ * up, and will be for as long as it is mapped.
  */
 #include <errno.h>
 #include <poll.h>
@@ -42,9 +44,12 @@ bool io_vfio_check(struct bh_device *dev)
 {
 	struct io_vfio *v = to_io_vfio(dev);
 
-	if (is_present(v))
+	if (!is_present(v))
+		io_vfio_lose(v, "its configuration space does not answer");
+	else if (io_vfio_maps_lost(v))
+		io_vfio_lose(v, "a mapping of its BARs was taken away");
+	else
 		return true;
-	io_vfio_lose(v, "its configuration space does not answer");
 	return false;
 }
 

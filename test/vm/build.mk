@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
-VM_SCRIPTS := vm-group vm-cdev vm-removal vm-setup vm-guest
+VM_SCRIPTS := vm-group vm-cdev vm-removal vm-memattr vm-setup vm-guest
 prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900
-VM_PROGRAMS := vm-vfio vm-nvme
+VM_PROGRAMS := vm-vfio vm-nvme vm-memattr
 vm-vfio_SRCS := vm-vfio.c vmtest.c
 vm-nvme_SRCS := vm-nvme.c vmtest.c
+vm-memattr_SRCS := vm-memattr.c vmtest.c

@@ -47,11 +47,13 @@ class Machine:
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
                  memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
-                 reboots=False):
+                 reboots=False, own_module=False):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
         self.kernel, self.iommu, self.append = kernel, iommu, append
         self.modules, self.programs, self.tree_programs = modules, programs, tree_programs
         self.files = dict(files or {})
+        # The module of test/kmod, with the built kernel: in /modules, for the script to load.
+        self.own_module = own_module
         self.memory, self.cpus, self.deadline = memory, cpus, deadline
         self.later, self.specs, self.target_cpus = later, specs, target_cpus
         self.machine, self.reboots = machine, reboots
@@ -139,12 +141,15 @@ class Guest:
 
     def initramfs(self):
         m, modules = self.machine, None
+        files = dict(m.files)
+        if m.own_module:
+            files["modules/" + vmcache.MODULE] = self.cache.module()
         if m.kernel == "stock":
             modules = vmguest.Modules(self.tree.modules_dir(), m.later)
             for name in m.modules:
                 modules.add(name)
         data = vmguest.build(self.tree, modules, [program(p) for p in m.programs], m.tree_programs,
-                             m.files, m.script)
+                             files, m.script)
         path = self.base + ".initrd"
         with open(path, "wb") as file:
             file.write(data)

@@ -30,6 +30,10 @@ GUEST_PACKAGES = ["seabios", "ipxe-qemu", "busybox-static", "pciutils", "util-li
 BUILD_TOOLS = {"flex": "flex", "bison": "bison", "m4": "m4"}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 KERNEL_FRAGMENT = os.path.join(HERE, "kernel.config")
+# Our own kernel module: its sources, and what they are built to.
+MODULE_DIR = os.path.join(os.path.dirname(HERE), "kmod")
+MODULE_SOURCES = ("Kbuild", "bh_memattr.c")
+MODULE = "bh_memattr.ko"
 
 
 class Unavailable(Exception):
@@ -253,6 +257,38 @@ class Cache:
             run(make + ["-s", "bzImage"], env=env)
             shutil.copy(os.path.join(src, "arch/x86/boot/bzImage"), os.path.join(new, "bzImage"))
         note("built %s in %.0f s" % (source, time.monotonic() - start))
+
+    def module(self):
+        """The kernel module of test/kmod for the kernel that is built here: the file."""
+        kernel = self.kernel()
+        recipe = hashlib.sha256(os.path.basename(kernel).encode())
+        for name in MODULE_SOURCES:
+            with open(os.path.join(MODULE_DIR, name), "rb") as file:
+                recipe.update(file.read())
+        path = os.path.join(self.root, "module-" + recipe.hexdigest()[:12])
+        with self.lock("kernel"):
+            if not os.path.isfile(os.path.join(path, MODULE)):
+                self.make_module(os.path.join(kernel, "src"), path)
+        return os.path.join(path, MODULE)
+
+    def make_module(self, src, path):
+        start = time.monotonic()
+        env = self.build_environment()
+        with self.making(path) as new:
+            build = os.path.join(new, "build")
+            os.makedirs(build)
+            for name in MODULE_SOURCES:
+                shutil.copy(os.path.join(MODULE_DIR, name), build)
+            make = ["make", "-C", src, "-j%d" % len(os.sched_getaffinity(0))]
+            # What modules need beyond a kernel image; the image is not touched.
+            if not os.path.isfile(os.path.join(src, "scripts/module.lds")):
+                run(make + ["-s", "modules_prepare"], env=env)
+            run(make + ["-s", "M=" + build,
+                        "KBUILD_EXTRA_SYMBOLS=" + os.path.join(src, "vmlinux.symvers"),
+                        "modules"], env=env)
+            shutil.copy(os.path.join(build, MODULE), os.path.join(new, MODULE))
+            shutil.rmtree(build)
+        note("built %s in %.0f s" % (MODULE, time.monotonic() - start))
 
     @staticmethod
     def check_config(config):

@@ -495,6 +495,7 @@ static void check_and_windows_have_defaults(void)
 	CU_ASSERT_EQUAL(bh_device_hot_reset(&fake.dev), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_dmabuf_export(&fake.dev, 0, 0, 4096, &fd), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(fd, -1);
+	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(&fake.dev, 0), -EOPNOTSUPP);
 	bh__device_set_gone(&fake.dev);
 	CU_ASSERT_FALSE(bh_device_check(&fake.dev));
 }
