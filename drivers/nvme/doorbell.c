@@ -8,6 +8,14 @@
  * shadow and the load of EventIdx; the controller does the mirror image, so one of the two always
  * sees the other. Both rings hold fewer than 65536 entries, and the comparison is modulo 65536.
  *
+ * Where a polling controller leaves EventIdx is its own business, but it lies somewhere in the
+ * ring. Rings are made so that one like ours can keep it out of our way (lib/target/nvme/doorbell.c
+ * has the proof): no tail is told that lets completions come more than `reach` entries past the
+ * head told last, and rings have 2 x reach + 1 entries, where the controller allows it. What is in
+ * flight and what is not given back after a poll are not more than that together (queue.c).
+ * Callbacks may submit more within a poll, and ring; such a tail is told at the end of the poll,
+ * after the head.
+ *
  * Shadow doorbells are used when the controller offers them and its doorbells are not ordinary
  * shared memory: a store there is cheaper than the barrier. A doorbell in a BAR of a device with
  * shadow doorbells is an emulated device behind a hypervisor, where the store is an exit.
@@ -92,8 +100,18 @@ static void ring(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value
 		kick(q, d, value);
 }
 
+static bool is_within_reach(const struct bh_nvme_queue *q)
+{
+	uint32_t told = q->cqd.last;
+
+	return (q->sq_tail >= told ? q->sq_tail - told : q->sq_tail + q->entries - told) <=
+	       q->reach;
+}
+
 void bh__queue_ring_sq(struct bh_nvme_queue *q)
 {
+	if (q->sqd.shadow && !is_within_reach(q))
+		return; /* the end of the poll that we are in rings */
 	q->sq_rung = q->sq_tail;
 	q->sq_rings++;
 	ring(q, &q->sqd, q->sq_tail);

@@ -41,6 +41,7 @@ int bh__queue_new(unsigned int entries, unsigned int depth, struct bh_nvme_queue
 	q->depth = depth;
 	q->last = entries - 1;
 	q->cq_batch = batch ? batch : 1;
+	q->reach = depth + q->cq_batch - 1;
 	q->efd = -1;
 	q->sqd.fd = q->cqd.fd = -1;
 	q->slots = aligned_alloc(64, round_up(depth * sizeof(*q->slots), 64));

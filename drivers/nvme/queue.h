@@ -141,6 +141,7 @@ struct bh_nvme_queue {
 	/* ---- seldom ---- */
 	alignas(64) uint64_t empty_polls;
 	uint64_t cq_rings, kicks, splits, aborts;
+	uint32_t reach;	     /* shadow doorbells: see doorbell.c */
 	uint64_t scan_ticks; /* between scans for timeouts, 0: never */
 	uint32_t timeout;    /* coarse ticks */
 	uint16_t qid;

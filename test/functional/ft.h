@@ -106,8 +106,6 @@ bool ft_target_is_alive(const struct ft_target *target);
 unsigned int ft_target_files(const struct ft_target *target);
 /* CPU time used so far, in ms. */
 uint64_t ft_target_cpu_ms(const struct ft_target *target);
-/* How often its polling threads have gone to sleep so far. */
-uint64_t ft_target_sleeps(const struct ft_target *target);
 
 /* ---- the host ---- */
 

@@ -163,38 +163,3 @@ uint64_t ft_target_cpu_ms(const struct ft_target *target)
 			&system) == 2);
 	return (user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK);
 }
-
-/* Voluntary context switches of one thread, 0 if it is none that polls. */
-static uint64_t thread_sleeps(pid_t pid, const char *tid)
-{
-	unsigned long long n = 0;
-	char path[320], line[256];
-	bool polls = false;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, tid);
-	FILE *file = fopen(path, "r");
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file)) {
-		polls |= strncmp(line, "Name:\tbh-poll", 13) == 0;
-		sscanf(line, "voluntary_ctxt_switches: %llu", &n);
-	}
-	fclose(file);
-	return polls ? n : 0;
-}
-
-uint64_t ft_target_sleeps(const struct ft_target *target)
-{
-	uint64_t sum = 0;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)target->pid);
-	DIR *dir = opendir(path);
-	FT_CHECK(dir != NULL);
-	for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-		if (e->d_name[0] != '.')
-			sum += thread_sleeps(target->pid, e->d_name);
-	}
-	closedir(dir);
-	return sum;
-}

@@ -2,15 +2,39 @@
 /*
  * Doorbells: the register page, shadow doorbells with event indices, going to sleep.
  *
- * Event indices (base 2.0 5.8, B.5): the host rings the register when its doorbell passes the event
- * index, (u16)(new - event - 1) < (u16)(new - old). While the thread polls, the index trails what
- * it has read, and must stay out of two places: the host's last step, which may be under way still
- * (it has stored the doorbell we read, and loads the event index next, so v - 1 makes it ring for
- * nothing), and what the host may reach before we read again. A submission tail therefore trails by
- * half a ring: a host with no more than half a ring in flight never meets it. One that is seen to
- * have more gets v - 1, stored as late as may be, when the first command of the visit has been
- * done; it rings for nothing only if it is stopped in between. Completions are ours to bound, so a
- * completion head trails closely, but one read behind (queue.c).
+ * The rule (base 2.0 5.8, B.5). The host stores its new value, a full fence, then loads the event
+ * index E; it rings the register if (u16)(new - E - 1) < (u16)(new - old), which says: if E is one
+ * of old, old + 1, ..., new - 1. In a ring of N entries only E modulo N matters. Below, positions
+ * are counted without wrapping: old <= new, and E stands for E + N and E - N too.
+ *
+ * A thread that polls need not be rung, so E is to be in no step of the host: neither in those to
+ * come before E is moved again, nor in the one that may be under way, whose value we have read and
+ * whose load of E is still to come. The host may be stopped between the two for any time.
+ *
+ * Completion heads. Let h be the head we read, T our tail, u = T - h. Steps to come begin at h or
+ * later and end at T or earlier, so E < h and T <= E + N keep E out of them: what lies between T
+ * and E + N is the room we have. The N - u positions from T to h + N are shared: the half next to
+ * h, b of them, is distance to the step under way; the other half is room:
+ *
+ *	b = ceil((N - u) / 2), E = h - b, room = N - u - b
+ *
+ * The step under way, [old, h), does not meet E if h - old < b. Take a host that submits no more
+ * than what can complete up to D entries past the head it stored last, and N >= 2D + 1. Since it
+ * submits nothing within a step, T <= old + D until the step is done, so h - old <= D - u, and
+ *
+ *	b >= (N - u) / 2 >= (2D + 1 - u) / 2 = (D - u) + (1 + u) / 2 > D - u >= h - old
+ *
+ * Such a host, ours among them (drivers/nvme/doorbell.c), never rings while we poll, wherever it or
+ * we are stopped; and since u < D while something is to be posted, room is never 0 then. With any
+ * other host E comes nearer as the queue fills: where one entry is free room is 1 at least, so all
+ * the host has given back is filled before it need give back more. It rings in vain only if it is
+ * stopped in a step of more than half of what was free.
+ *
+ * Submission tails. What is to come is not ours to bound. With v the tail we read and b =
+ * ceil(N / 2) the index v - b is right for the same hosts: the step under way is not longer than
+ * D < b, and the next ones do not go beyond v + D <= v - b + N. A host with more in flight gives
+ * itself away when b or more are found at once. Its index is v - 1, stored as late as may be, when
+ * the first command of the visit has been done; it rings in vain only if it is stopped in between.
  *
  * Before it sleeps the thread arms: it stores v, so the next change rings, then a full fence, then
  * looks again:
@@ -20,8 +44,13 @@
  *	fence			fence
  *	load doorbell		load event index
  *
- * One of the two sees the other. Without shadows a trapped doorbell always comes as a message, and
- * a mapped one wakes nobody, so that the thread asks to be polled by a timer.
+ * One of the two sees the other: a host that stored its doorbell and did not ring is seen. Armed
+ * are all tails, and heads that are waited for: of completion queues that are full, or whose INTx
+ * line is up. When the thread wakes E goes back to where it was. So each time a thread arms costs a
+ * host at most one ring for each doorbell.
+ *
+ * Without shadows a trapped doorbell always comes as a message, and a mapped one wakes nobody, so
+ * that the thread asks to be polled by a timer.
  */
 #include <errno.h>
 #include <sys/epoll.h>
@@ -40,80 +69,94 @@ static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value
 	bh_cmem_dirty(t->cmem, bell->event_iova, sizeof(*bell->event_idx));
 }
 
-/* Where the index trails v. Behind 0 comes the end of the ring, or 65535 where one step is all. */
-static uint32_t behind(const struct tn_bell *bell, uint32_t v)
+/* Leaves the event index `behind` entries behind v. */
+static void bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v, uint32_t behind)
 {
-	return v >= bell->behind || bell->behind == 1 ? v - bell->behind
-						      : v + bell->entries - bell->behind;
-}
+	uint32_t index = v >= behind ? v - behind : v + bell->entries - behind;
 
-void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
-{
-	if (v == bell->parked && !bell->is_stale)
+	if (index == bell->index)
 		return;
-	bell_store(t, bell, behind(bell, v));
-	bell->parked = v;
-	bell->is_stale = false;
+	bell->index = index;
 	bell->is_armed = false;
+	bell_store(t, bell, index);
 }
 
-/* The tail was read: trails it now, unless the host needs it to be done late. */
+void tn_bell_trail_late(struct tn_thread *t, struct tn_sq *sq, uint32_t v)
+{
+	bell_trail(t, &sq->bell, v, 1);
+}
+
+static uint32_t half(const struct tn_bell *bell)
+{
+	return (bell->entries + 1) / 2;
+}
+
 void tn_bell_read(struct tn_thread *t, struct tn_sq *sq, uint32_t v)
 {
 	uint32_t found = v >= sq->head ? v - sq->head : v + sq->entries - sq->head;
 
-	if (found > sq->entries / 2)
-		sq->bell.behind = 1;
-	if (sq->bell.behind != 1 || sq->mirror)
-		tn_bell_trail(t, &sq->bell, v);
+	sq->bell.is_late |= found >= half(&sq->bell);
+	if (!sq->bell.is_late || sq->mirror)
+		bell_trail(t, &sq->bell, v, sq->bell.is_late ? 1 : half(&sq->bell));
+}
+
+void tn_bell_reckon(struct tn_thread *t, struct tn_cq *cq)
+{
+	uint32_t to_head =
+		cq->head > cq->tail ? cq->head - cq->tail : cq->head + cq->entries - cq->tail;
+	uint32_t behind = (to_head + 1) / 2;
+
+	cq->space = to_head - 1; /* a ring is full with one entry less than it has */
+	if (!cq->bell.event_idx)
+		return;
+	cq->space = to_head - behind;
+	if (cq->space || cq->bell.index == TN_BELL_NOWHERE)
+		bell_trail(t, &cq->bell, cq->head, behind);
 }
 
 static void bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
 {
-	if (!bell->event_idx || (bell->is_armed && bell->parked == v))
+	if (!bell->event_idx || (bell->is_armed && bell->armed == v))
 		return;
 	bell_store(t, bell, v);
-	bell->parked = v;
+	bell->armed = v;
 	bell->is_armed = true;
-	bell->is_stale = true;
 }
 
 static void bell_disarm(struct tn_thread *t, struct tn_bell *bell)
 {
-	if (!bell->event_idx || !bell->is_armed)
+	if (!bell->is_armed)
 		return;
-	bell_store(t, bell, behind(bell, bell->parked));
+	bell_store(t, bell, bell->index);
 	bell->is_armed = false;
-	bell->is_stale = false;
 }
 
-static void attach(struct tn_thread *t, unsigned int k, const uint32_t **db, struct tn_bell *bell)
+/* The doorbell to look at; inside a gate no shadow: queues are attached again when it opens. */
+static const uint32_t *attach(struct tn_thread *t, unsigned int k, struct tn_bell *bell,
+			      uint32_t entries)
 {
 	size_t offset = (size_t)k * (4u << t->ctrl->dstrd);
 
-	*db = tn_doorbell(t->ctrl, k);
-	bell->event_idx = NULL;
-	bell->is_armed = false;
-	bell->is_stale = true;
-	if (!t->shadow_db)
-		return;
-	*db = (const uint32_t *)(const void *)(t->shadow_db + offset);
+	*bell = (struct tn_bell){ .entries = entries, .index = TN_BELL_NOWHERE };
+	if (!t->shadow_db || t->is_gated)
+		return tn_doorbell(t->ctrl, k);
 	bell->event_idx = (uint32_t *)(void *)(t->shadow_ei + offset);
 	bell->event_iova = t->shadow_ei_iova + offset;
+	return (const uint32_t *)(const void *)(t->shadow_db + offset);
 }
 
-void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq)
+void tn_bell_attach_sq(struct tn_thread *t, struct tn_sq *sq)
 {
-	if (sq) {
-		sq->bell.entries = sq->entries;
-		sq->bell.behind = sq->entries / 2;
-		attach(t, 2u * sq->qid, &sq->db, &sq->bell);
-	}
-	if (cq) {
-		cq->bell.entries = cq->entries;
-		cq->bell.behind = 1;
-		attach(t, 2u * cq->qid + 1, &cq->db, &cq->bell);
-	}
+	sq->db = attach(t, 2u * sq->qid, &sq->bell, sq->entries);
+	if (sq->bell.event_idx)
+		bell_trail(t, &sq->bell, sq->head, half(&sq->bell));
+}
+
+void tn_bell_attach_cq(struct tn_thread *t, struct tn_cq *cq)
+{
+	cq->db = attach(t, 2u * cq->qid + 1, &cq->bell, cq->entries);
+	if (cq->bell.event_idx)
+		tn_bell_reckon(t, cq);
 }
 
 /* Finds the shadow pages; false: they are gone, the register page counts again. */
@@ -183,7 +226,7 @@ static void arm_all(struct tn_thread *t)
 	for (i = 0; i < t->num_scan; i++)
 		bell_arm(t, &t->scan[i].sq->bell, bh_load_u32(t->scan[i].db));
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
-		if (t->cq[i] && (t->cq[i]->wait_first || t->cq[i]->is_asserted || !t->cq[i]->space))
+		if (t->cq[i] && (t->cq[i]->is_asserted || !cq_may_have_room(t->cq[i])))
 			bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
 }
 

@@ -41,6 +41,7 @@
 
 #define TN_SGL_LIMIT 4096u /* descriptors of one command */
 #define TN_SEEN_NONE UINT64_MAX
+#define TN_BELL_NOWHERE UINT32_MAX /* no event index */
 
 /* ---- pieces: a command's data in client memory (walk.c) ---- */
 
@@ -115,11 +116,11 @@ struct tn_sq;
 struct tn_bell {
 	uint32_t *event_idx; /* NULL: none */
 	uint64_t event_iova;
-	uint32_t parked; /* the value it trails */
-	uint32_t behind; /* by so many, in a ring of `entries` */
-	uint32_t entries;
+	uint32_t entries; /* of the ring */
+	uint32_t index;	  /* what it is while the thread polls */
+	uint32_t armed;	  /* what it is instead while is_armed */
 	bool is_armed;
-	bool is_stale; /* event_idx is to be stored whatever `parked` says */
+	bool is_late; /* SQ: it is stored after the first command */
 };
 
 /*
@@ -142,7 +143,7 @@ struct tn_cq {
 	struct bh_nvme_cpl *ring;
 	uint32_t tail;
 	uint32_t entries;
-	uint32_t space; /* known to be free */
+	uint32_t space; /* may be filled before the head is looked at again */
 	uint32_t head;	/* as last read */
 	uint16_t phase; /* 0 or 1 */
 	uint16_t vector;
@@ -419,13 +420,14 @@ void tn_intx_look(struct tn_thread *t);
 void tn_queues_fault(struct tn_thread *t);
 
 /* doorbell.c */
-void tn_bell_trail(struct tn_thread *t, struct tn_bell *bell, uint32_t v);
+/* The thread has the queue, or its shadows may have moved. */
+void tn_bell_attach_sq(struct tn_thread *t, struct tn_sq *sq);
+void tn_bell_attach_cq(struct tn_thread *t, struct tn_cq *cq);
+/* The tail was read as v: places its event index, unless that is to be done late. */
 void tn_bell_read(struct tn_thread *t, struct tn_sq *sq, uint32_t v);
-static inline bool tn_bell_trails_late(const struct tn_bell *bell)
-{
-	return bell->event_idx && bell->behind == 1;
-}
-void tn_bells_attach(struct tn_thread *t, struct tn_sq *sq, struct tn_cq *cq);
+void tn_bell_trail_late(struct tn_thread *t, struct tn_sq *sq, uint32_t v);
+/* Room up to cq->head, a part of it while the event index keeps a distance. */
+void tn_bell_reckon(struct tn_thread *t, struct tn_cq *cq);
 bool tn_shadow_resolve(struct tn_thread *t);
 int64_t tn_bells_arm(struct tn_thread *t);
 void tn_bells_disarm(struct tn_thread *t);

@@ -124,13 +124,13 @@ void tn_scan_rebuild(struct tn_thread *t)
 
 		if (!sq)
 			continue;
-		tn_bells_attach(t, sq, NULL);
+		tn_bell_attach_sq(t, sq);
 		t->scan[t->num_scan++] =
 			(struct tn_scan){ .db = sq->db, .seen = TN_SEEN_NONE, .sq = sq };
 	}
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i])
-			tn_bells_attach(t, NULL, t->cq[i]);
+			tn_bell_attach_cq(t, t->cq[i]);
 }
 
 /* ---- room ---- */
@@ -138,30 +138,6 @@ void tn_scan_rebuild(struct tn_thread *t)
 static uint32_t distance(uint32_t from, uint32_t to, uint32_t entries)
 {
 	return to >= from ? to - from : to + entries - from;
-}
-
-/*
- * With shadows the event index must not be where the host's last step may still be: it has stored
- * the head we read, and loads the event index next. So the index trails the head of the read
- * before, and room is reckoned from there too, lest the host go all the way round to it; unless
- * that is no room at all and the head has stood still since.
- */
-static uint32_t reckon_from(struct tn_thread *t, struct tn_cq *cq, uint32_t head)
-{
-	uint32_t from = head;
-
-	if (!cq->bell.event_idx) {
-		cq->head = head;
-		return head;
-	}
-	if (head != cq->head)
-		from = cq->head;
-	else if (!cq->bell.is_stale &&
-		 distance(cq->bell.parked, cq->tail, cq->entries) < cq->entries - 1)
-		from = cq->bell.parked;
-	tn_bell_trail(t, &cq->bell, from);
-	cq->head = head;
-	return from;
 }
 
 bool tn_cq_room(struct tn_thread *t, struct tn_cq *cq)
@@ -179,8 +155,8 @@ bool tn_cq_room(struct tn_thread *t, struct tn_cq *cq)
 			       BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE, BH_NVME_LOG_ERROR);
 		return false;
 	}
-	head = reckon_from(t, cq, head);
-	cq->space = cq->entries - 1 - distance(head, cq->tail, cq->entries);
+	cq->head = head;
+	tn_bell_reckon(t, cq);
 	return cq->space > 0;
 }
 
@@ -253,8 +229,6 @@ static void line_update(struct tn_thread *t, struct tn_cq *cq)
 	uint32_t written = cq->mirror ? cq->mirror->at : cq->tail;
 	uint32_t head = bh_load_acquire_u32(cq->db);
 
-	if (cq->bell.event_idx && head < cq->entries)
-		tn_cq_room(t, cq);
 	line_set(t, cq, cq->interrupt && !masked && !cq->is_stopped && head != written);
 }
 
@@ -314,7 +288,7 @@ void tn_cq_add(struct tn_thread *t, struct tn_cq *cq)
 	cq->phase = 1;
 	cq->space = 0;
 	t->cq[cq->qid] = cq;
-	tn_bells_attach(t, NULL, cq);
+	tn_bell_attach_cq(t, cq);
 	if (!t->is_gated)
 		resolve_cq(t, cq);
 }

@@ -240,7 +240,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 {
 	uint32_t left, start = sq->head, from = sq->cq->tail;
 	struct tn_cq *cq = sq->cq;
-	bool trails = tn_bell_trails_late(&sq->bell) && !sq->mirror;
+	bool trails = sq->bell.event_idx && sq->bell.is_late && !sq->mirror;
 	struct batch batch = { 0 };
 	uint64_t work_end = t->work + TN_BATCH_BYTES;
 	struct bh_nvme_cmd cmd;
@@ -260,7 +260,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 		r.head = head + 1 == r.entries ? 0 : head + 1;
 		is_done = cmd_run(t, sq, &cmd, &batch);
 		if (unlikely(trails)) { /* not sooner: see doorbell.c */
-			tn_bell_trail(t, &sq->bell, limit);
+			tn_bell_trail_late(t, sq, limit);
 			trails = false;
 		}
 		if (likely(is_done && bh_cmem_faults(t->cmem) == t->faults)) {

@@ -79,20 +79,36 @@ static uint32_t bell_value(struct fake *f, uint16_t qid, bool cq)
 		bh_store_u32(f->event + at, v);
 		bh_mb();
 		v = bh_load_acquire_u32(f->shadow + at);
-	} else {
-		bh_store_u32(f->event + at, (uint16_t)(v - 1));
 	}
 	return v;
 }
 
+/* Awake: the event index of a doorbell that was read as v stays `behind` it. */
+static void bell_trail(struct fake *f, uint16_t qid, bool cq, uint32_t v, uint32_t behind,
+		       uint32_t entries)
+{
+	size_t at = (2u * qid + cq) * (size_t)(4u << f->o.dstrd);
+
+	if (f->shadow && qid && !fake_get(&f->asleep))
+		bh_store_u32(f->event + at, (v + entries - behind) % entries);
+}
+
+/*
+ * Half of what is free is kept between the event index and the head, the other half may be filled:
+ * lib/target/nvme/doorbell.c says why.
+ */
 static bool cq_full(struct fake *f, uint16_t qid)
 {
 	struct fake_queue *q = &f->q[qid];
-	uint32_t head = bell_value(f, qid, true);
+	uint32_t head = bell_value(f, qid, true), n = q->cq_entries;
+	uint32_t to_head = n - (q->tail + n - head) % n;
 
-	if (head >= q->cq_entries)
+	if (head >= n)
 		fake_fault(f);
-	return (q->tail + 1) % q->cq_entries == head;
+	if (to_head == 1)
+		return true;
+	bell_trail(f, qid, true, head, (to_head + 1) / 2, n);
+	return false;
 }
 
 static bool step_queue(struct fake *f, uint16_t qid)
@@ -112,6 +128,7 @@ static bool step_queue(struct fake *f, uint16_t qid)
 		fake_fault(f);
 		return false;
 	}
+	bell_trail(f, qid, false, tail, (q->sq_entries + 1) / 2, q->sq_entries);
 	if (q->head == tail)
 		return false;
 	if (cq_full(f, qid)) {

@@ -382,10 +382,9 @@ static void shadows_trap_never_while_polled(void)
 		while (rig_get(q, &cpl))
 			got++;
 		rig_head(q);
-		if (i == 50) /* the first ones may ring: the host's memory begins at 0 */
-			rig.doorbells = 0;
 	}
-	CU_ASSERT_EQUAL(rig.doorbells, 0);
+	/* Once, before it is seen to have more than half a ring in flight. */
+	CU_ASSERT(rig.doorbells <= 1);
 	CU_ASSERT(got >= 2000 * 31);
 	rig_steps(3);
 	/* Asleep: the very next one rings. */
