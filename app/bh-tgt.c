@@ -4,7 +4,7 @@
  *
  * Everything is created from the SPECs of the command line before the reactors start; then this
  * thread only waits for a signal. Nothing is left behind: a failed start undoes what it did,
- * SIGTERM and SIGINT end with status 0.
+ * SIGTERM and SIGINT end with status 0. Rights that only the start needed can be given up then.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,9 +18,11 @@
 
 #include "bh-tgt.h"
 #include "common.h"
+#include "confine.h"
 
 static const char help[] =
-	"usage: bh-tgt [-c CPUS] [-v] SPEC...\n"
+	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
+	"              [--socket-users USER,...] SPEC...\n"
 	"\n"
 	"Serves emulated NVMe controllers on vfio-user sockets, to virtual machines and to "
 	"Bellhop's own driver.\n"
@@ -28,6 +30,10 @@ static const char help[] =
 	"  -c CPUS      poll on these CPUs: a list (0,2-3) or a mask (0x..); default: the lowest "
 	"allowed one\n"
 	"  -v           say more (twice: everything)\n"
+	"  --user USER  once everything is set up, be this user (needs root)\n"
+	"  --sandbox    once everything is set up, give up all system calls but those of serving\n"
+	"  --socket-mode MODE          permissions of the sockets, octal; default: 0600\n"
+	"  --socket-users USER,...     only processes of these users may connect\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
 	"\n"
@@ -47,59 +53,131 @@ static const char help[] =
 	"  bh-tgt nvme:/tmp/nvme0.sock,ns=file:/var/tmp/disk.img:10G\n"
 	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a "
 	"nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
+	"  bh-tgt --user nobody --sandbox --socket-mode 0666 --socket-users qemu "
+	"nvme:/run/bh/n0.sock,ns=ram:1G\n"
 	"\n"
 	"Prints 'bh-tgt: ready' when every socket listens. SIGTERM or SIGINT: ends, sockets "
 	"removed.\n";
 
 /* Options of the contract that come with later parts: refused by name. */
-static const char *const later[] = { "mem", "rpc", "state", "plugin", "user", "sandbox" };
+static const char *const later[] = { "mem", "rpc", "state", "plugin" };
 
 enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
+	OPT_USER,
+	OPT_SANDBOX,
+	OPT_SOCKET_MODE,
+	OPT_SOCKET_USERS,
 	OPT_LATER,
+};
+
+enum { MAX_SOCKET_USERS = 64 };
+
+struct options {
+	struct bh_tgt_opts tgt;
+	const char *user;
+	bool sandbox;
+	uid_t socket_uids[MAX_SOCKET_USERS];
 };
 
 static const struct option options[] = {
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "user", required_argument, NULL, OPT_USER },
+	{ "sandbox", no_argument, NULL, OPT_SANDBOX },
+	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
+	{ "socket-users", required_argument, NULL, OPT_SOCKET_USERS },
 	{ "mem", required_argument, NULL, OPT_LATER },
 	{ "rpc", required_argument, NULL, OPT_LATER + 1 },
 	{ "state", required_argument, NULL, OPT_LATER + 2 },
 	{ "plugin", required_argument, NULL, OPT_LATER + 3 },
-	{ "user", required_argument, NULL, OPT_LATER + 4 },
-	{ "sandbox", no_argument, NULL, OPT_LATER + 5 },
 	{ NULL, 0, NULL, 0 },
 };
 
+static int parse_socket_mode(const struct app *app, const char *text, unsigned int *mode)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 8);
+
+	if (text[0] < '0' || text[0] > '7' || *end != '\0' || value > 0777)
+		return app_usage(app, "--socket-mode %s: expected octal permissions such as 0660",
+				 text);
+	*mode = (unsigned int)value;
+	return -1;
+}
+
+static int parse_socket_users(const struct app *app, char *text, struct options *o)
+{
+	unsigned int n = 0;
+	char *rest = NULL;
+	gid_t gid;
+
+	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		if (n == MAX_SOCKET_USERS)
+			return app_usage(app, "--socket-users: more than %d users",
+					 MAX_SOCKET_USERS);
+		int code = confine_find_user(app, name, &o->socket_uids[n++], &gid);
+		if (code != 0)
+			return code;
+	}
+	if (n == 0)
+		return app_usage(app, "--socket-users: expected users such as qemu,root");
+	o->tgt.socket_uids = o->socket_uids;
+	o->tgt.num_socket_uids = n;
+	return -1;
+}
+
 /* -1: go on; else the exit code. */
-static int parse_options(struct app *app, int argc, char **argv, struct bh_tgt_opts *opts)
+static int take_option(struct app *app, int c, char **argv, struct options *o)
+{
+	uid_t uid;
+	gid_t gid;
+	int code;
+
+	switch (c) {
+	case 'c':
+		if (bh_parse_cpus(optarg, ',', &o->tgt.cpus) != 0)
+			return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5", optarg);
+		return -1;
+	case 'v':
+		app_verbose(app);
+		return -1;
+	case OPT_HELP:
+		fputs(help, stdout);
+		return 0;
+	case OPT_VERSION:
+		app_version(app);
+		return 0;
+	case OPT_USER:
+		o->user = optarg;
+		code = confine_find_user(app, optarg, &uid, &gid);
+		return code ? code : -1;
+	case OPT_SANDBOX:
+		o->sandbox = true;
+		return -1;
+	case OPT_SOCKET_MODE:
+		return parse_socket_mode(app, optarg, &o->tgt.socket_mode);
+	case OPT_SOCKET_USERS:
+		return parse_socket_users(app, optarg, o);
+	case ':':
+	case '?':
+		return app_bad_option(app, c, argv);
+	default:
+		return app_usage(app, "--%s: not part of this build", later[c - OPT_LATER]);
+	}
+}
+
+/* -1: go on; else the exit code. */
+static int parse_options(struct app *app, int argc, char **argv, struct options *o)
 {
 	int c;
 
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":c:v", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
-				return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5",
-						 optarg);
-			break;
-		case 'v':
-			app_verbose(app);
-			break;
-		case OPT_HELP:
-			fputs(help, stdout);
-			return 0;
-		case OPT_VERSION:
-			app_version(app);
-			return 0;
-		case ':':
-		case '?':
-			return app_bad_option(app, c, argv);
-		default:
-			return app_usage(app, "--%s: not part of this build", later[c - OPT_LATER]);
-		}
+		int code = take_option(app, c, argv, o);
+		if (code >= 0)
+			return code;
 	}
 	if (optind == argc)
 		return app_usage(
@@ -143,19 +221,30 @@ static int apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
 	return 0;
 }
 
+/* All that needs rights has been done. */
+static int confine(const struct app *app, const struct options *o)
+{
+	int code = o->user ? confine_to_user(app, o->user) : 0;
+
+	if (code == 0 && o->sandbox)
+		code = confine_system_calls(app);
+	return code;
+}
+
 /* Serves until a signal of `until` comes. */
-static int serve(struct app *app, const struct bh_tgt_opts *opts, char **words,
-		 const sigset_t *until)
+static int serve(struct app *app, const struct options *o, char **words, const sigset_t *until)
 {
 	struct bh_tgt *tgt = NULL;
 	int number, code;
 
-	int error = bh_tgt_create(opts, &tgt);
+	int error = bh_tgt_create(&o->tgt, &tgt);
 	if (error)
 		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
 	code = apply_specs(app, tgt, words);
 	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
 		code = app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code == 0)
+		code = confine(app, o);
 	if (code == 0) {
 		puts("bh-tgt: ready");
 		fflush(stdout);
@@ -167,15 +256,15 @@ static int serve(struct app *app, const struct bh_tgt_opts *opts, char **words,
 
 int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 {
-	struct bh_tgt_opts opts;
+	struct options o = { 0 };
 	struct app app;
 	sigset_t until;
 
 	app_init(&app, "bh-tgt");
-	bh_tgt_opts_init(&opts);
-	opts.store_types = store_types;
-	opts.log = &app.log;
-	int code = parse_options(&app, argc, argv, &opts);
+	bh_tgt_opts_init(&o.tgt);
+	o.tgt.store_types = store_types;
+	o.tgt.log = &app.log;
+	int code = parse_options(&app, argc, argv, &o);
 	if (code < 0)
 		code = check_specs(&app, argv + optind);
 	else
@@ -194,5 +283,5 @@ int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_ty
 	int error = bh_fault_install();
 	if (error)
 		return app_fail(&app, 1, "cannot install the fault guard: %s", strerror(-error));
-	return serve(&app, &opts, argv + optind, &until);
+	return serve(&app, &o, argv + optind, &until);
 }

@@ -96,11 +96,12 @@ UUID_LIBS := $(or $(shell $(PKG_CONFIG) --libs uuid 2>/dev/null),-luuid)
 # Without ISA-L checksums are made with tables.
 ISAL_LIBS := $(shell $(PKG_CONFIG) --libs libisal 2>/dev/null)
 URING_LIBS := $(or $(shell $(PKG_CONFIG) --libs liburing 2>/dev/null),-luring)
+SECCOMP_LIBS := $(or $(shell $(PKG_CONFIG) --libs libseccomp 2>/dev/null),-lseccomp)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
 ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
-ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid liburing cunit 2>/dev/null && echo yes),yes)
-$(warning DPDK, libnuma, jansson, libuuid, liburing or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
+ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid liburing libseccomp cunit 2>/dev/null && echo yes),yes)
+$(warning DPDK, libnuma, jansson, libuuid, liburing, libseccomp or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
 endif
 endif
 

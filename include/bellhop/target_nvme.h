@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <bellhop/blk.h>
 #include <bellhop/log.h>
@@ -46,6 +47,9 @@ struct bh_target_nvme_opts {
 	size_t size;
 	const char *path;  /* of the socket */
 	unsigned int mode; /* its permissions, default 0600 */
+	/* Users whose processes may connect; copied. NULL: whoever the permissions admit. */
+	const uid_t *allowed_uids;
+	unsigned int num_allowed_uids;
 	struct bh_reactor *control;
 	struct bh_reactor *const *threads; /* poll threads; at least one; copied */
 	unsigned int num_threads;

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <bellhop/blk.h>
 #include <bellhop/log.h>
@@ -37,6 +38,10 @@ struct bh_tgt_opts {
 	/* Rows ended by NULL: the store types on offer. NULL: null, ram and file. */
 	const struct bh_blk_type *const *store_types;
 	uint64_t idle_ns; /* reactors spin this long before they sleep; default 100 us */
+	unsigned int socket_mode; /* permissions of the sockets; default 0600 */
+	/* Users whose processes may connect; kept until bh_tgt_destroy. NULL: see socket_mode. */
+	const uid_t *socket_uids;
+	unsigned int num_socket_uids;
 	const struct bh_log *log;
 };
 

@@ -166,7 +166,7 @@ struct bh_vfu_server_opts {
 	struct bh_vfu_bar bar[6];
 	uint64_t quiesce_ns;	   /* deadline, default 2 s */
 	unsigned int max_dma_maps; /* default 65535 */
-	uid_t *allowed_uids;	   /* NULL: whoever the file permissions admit */
+	const uid_t *allowed_uids;  /* NULL: whoever the file permissions admit */
 	unsigned int num_allowed_uids;
 };
 

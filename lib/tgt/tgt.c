@@ -38,6 +38,9 @@ struct controller {
 struct bh_tgt {
 	const struct bh_log *log;
 	const struct bh_blk_type *const *types;
+	unsigned int socket_mode;
+	const uid_t *socket_uids;
+	unsigned int num_socket_uids;
 	struct bh_reactor *control;
 	struct bh_reactor *threads[BH_TARGET_NVME_MAX_THREADS];
 	unsigned int num_threads;
@@ -69,6 +72,7 @@ void bh_tgt_opts_init(struct bh_tgt_opts *opts)
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
 	opts->idle_ns = 100 * 1000;
+	opts->socket_mode = 0600;
 }
 
 /* The CPUs of the control thread: all we may use but the polling ones, if that leaves any. */
@@ -143,6 +147,9 @@ int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
 	if (!tgt)
 		return -ENOMEM;
 	tgt->log = opts->log;
+	tgt->socket_mode = opts->socket_mode;
+	tgt->socket_uids = opts->socket_uids;
+	tgt->num_socket_uids = opts->num_socket_uids;
 	tgt->types = opts->store_types ? opts->store_types : default_types;
 	int error = create_reactors(tgt, opts);
 	if (error) {
@@ -411,6 +418,9 @@ static void fill_opts(struct create *create, struct bh_reactor *const *threads, 
 	opts->dstrd = spec->dstrd;
 	opts->doorbells = spec->doorbells;
 	opts->mdts = spec->mdts ? spec->mdts : opts->mdts;
+	opts->mode = create->tgt->socket_mode;
+	opts->allowed_uids = create->tgt->socket_uids;
+	opts->num_allowed_uids = create->tgt->num_socket_uids;
 	opts->log = create->tgt->log;
 }
 

@@ -4,7 +4,8 @@ FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 # What the tests run: the target with a store of theirs, from the very objects of bh-tgt.
 FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
-$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/common.o \
+bh-tgt-test_LIBS := $(SECCOMP_LIBS)
+$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $(B)/obj/app/common.o \
 	$(B)/obj/test/common/blk_late.o
 
 FUNCTIONAL := ft_data ft_queues ft_late ft_doorbells ft_memory ft_loss ft_env ft_race
@@ -28,6 +29,14 @@ FUNCTIONAL_TSAN := ft_doorbells ft_race
 # The command line: see ft_cli. It takes its time since every program starts anew for each case.
 FUNCTIONAL_SCRIPTS := ft_cli
 ft_cli_DEADLINE := 300
+
+# Who the target is and what it may do while it serves.
+FUNCTIONAL_SCRIPTS += ft_confine
+FUNCTIONAL += ft_sandbox
+ft_sandbox_SRCS := ft_sandbox.c
+ft_sandbox_CFLAGS := -Iapp
+ft_sandbox_LIBS := $(SECCOMP_LIBS)
+$(B)/test/functional/ft_sandbox: $(B)/obj/app/confine.o $(B)/obj/app/common.o
 
 # scripts/setup.sh and bh-devices on machines made of files.
 FUNCTIONAL_SCRIPTS += ft_setup.sh ft_devices

@@ -262,6 +262,8 @@ static int server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvm
 	bh_vfu_server_opts_init(&so);
 	so.path = ctrl->path;
 	so.mode = o->mode;
+	so.allowed_uids = o->allowed_uids;
+	so.num_allowed_uids = o->num_allowed_uids;
 	so.control = ctrl->control;
 	so.ops = &server_ops;
 	so.ops_ctx = ctrl;
