@@ -3,9 +3,10 @@
 # Fuzz targets, built by clang with libFuzzer and sanitizers. test/fuzz/build.mk sets
 #   FUZZERS    targets; <target>_SRCS relative to the directory
 #   FUZZ_SRCS  sources of all of them
-# `make check-fuzz` runs each for FUZZ_SECONDS (default 30) from the seeds in test/fuzz/corpus/TARGET,
-# and once over test/fuzz/regress/TARGET, which holds what crashed it before. New inputs are kept in
-# the build directory. `make check-fuzz FUZZ_SECONDS=3600` is a longer look.
+# `make check-fuzz` runs each for FUZZ_SECONDS (default 30) from the seeds in
+# test/fuzz/corpus/TARGET.tar.xz, and once over test/fuzz/regress/TARGET, which holds what crashed it
+# before. New inputs are kept in the build directory. `make check-fuzz FUZZ_SECONDS=3600` is a longer
+# look; `make fuzz-corpus` afterwards makes the seeds anew from what it found.
 
 FUZZ_SECONDS ?= 30
 FUZZERS :=
@@ -13,7 +14,9 @@ FUZZ_SRCS :=
 
 check-fuzz:
 	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=clang SAN=address,undefined FUZZ=1 run-fuzz
-.PHONY: check-fuzz run-fuzz fuzzers
+fuzz-corpus:
+	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=clang SAN=address,undefined FUZZ=1 merge-fuzz
+.PHONY: check-fuzz run-fuzz fuzz-corpus merge-fuzz fuzzers
 
 ifeq ($(FUZZ),1)
 -include $(wildcard test/fuzz/build.mk)
@@ -25,6 +28,8 @@ $(foreach f,$(FUZZERS),$(eval $(B)/test/fuzz/$f: PROGRAM_LIBS = -fsanitize=fuzze
 FUZZ_BINS := $(FUZZERS:%=$(B)/test/fuzz/%)
 $(FUZZ_BINS): $(FUZZ_OBJS)
 fuzzers: $(FUZZ_BINS)
+merge-fuzz: $(FUZZ_BINS)
+	$(Q)FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) test/fuzz/merge
 run-fuzz: $(FUZZ_BINS)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) scripts/run-tests \
 		--stage fuzz test/fuzz/run=$(shell expr $(FUZZ_SECONDS) \* $(words $(FUZZERS)) + 300)
