@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "nvme/meta.h"
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
@@ -58,6 +59,8 @@ static int child_done(struct bh_nvme_queue *q, uint16_t index, const struct bh_n
 		bh__parent_continue(q, p);
 	if (p->pending)
 		return 0;
+	if (p->meta.verify && !p->status)
+		p->status = bh__meta_verify(p);
 	sum.cdw0 = p->status ? p->cdw0 : cpl->cdw0;
 	sum.status = (uint16_t)(p->status << 1) | (cpl->status & BH_NVME_CPL_PHASE);
 	q->parent_free[q->nparent_free++] = index;

@@ -103,6 +103,7 @@ int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q)
 	if (rc)
 		return rc;
 	q->sgl = nvme->sgl;
+	q->sgl_mptr = nvme->id.sgls & BH_NVME_SGLS_MPTR_CONTIG;
 	memset(q->mem, 0, q->list_at);
 	memset(q->abort_sent, 0, (q->entries + 63u) / 64 * sizeof(*q->abort_sent));
 	bh__bells_assign(nvme, q);

@@ -8,11 +8,10 @@
  * never shows a queue owner half of a change.
  *
  * A namespace of a command set we have no functions for is listed, without blocks. A zoned one is
- * served like an ordinary one, with a shape of its own (zns.c).
+ * served like an ordinary one, with a shape of its own (zns.c). So has one with metadata (meta.h).
  *
- * Formats with metadata are listed but not served: no I/O function here passes metadata. Blocks of
- * a size that no format has, or larger than a command may be, are no namespace: nobody could say
- * how many bytes one has.
+ * Blocks of a size that no format has, or larger than a command may be, are no namespace: nobody
+ * could say how many bytes one has.
  *
  * The controller's lists are believed as long as they ascend, and up to a number of namespaces
  * that bounds what a scan costs.
@@ -21,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nvme/meta.h"
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
@@ -62,7 +62,7 @@ static void ns_gone(struct bh_nvme_ns *ns)
 /* Gone, and I/O to it is refused here: the block size stays what it was. */
 static void ns_unserved(struct bh_nvme_ns *ns)
 {
-	uint32_t shift = bh__geom_shift(__atomic_load_n(&ns->geom, __ATOMIC_RELAXED));
+	uint32_t shift = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED) & 0x1f;
 
 	__atomic_store_n(&ns->geom, bh__geom(shift ? shift : 9, 0, 0), __ATOMIC_RELAXED);
 	ns_gone(ns);
@@ -87,13 +87,7 @@ static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
 	}
 	max = nvme->max_transfer >> f->lbads;
 	max = max > 65536 ? 65536 : max;
-	if (f->ms) {
-		bh__log(nvme, BH_LOG_WARN,
-			"namespace %u is formatted with %u bytes of metadata: not served", ns->nsid,
-			f->ms);
-		max = 0;
-	}
-	geom = bh__geom(f->lbads, max, id->noiob);
+	geom = f->ms ? bh__meta_shape(nvme, ns, f) : bh__geom(f->lbads, max, id->noiob);
 	if (ns->csi == BH_NVME_CSI_ZNS)
 		geom = bh__zns_shape(nvme, ns, geom);
 	else
@@ -146,6 +140,8 @@ static int ns_read(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf)
 	memcpy(&ns->data, buf, sizeof(ns->data));
 	if (ns->csi == BH_NVME_CSI_ZNS)
 		rc = bh__zns_read(nvme, ns, buf);
+	else
+		rc = bh__meta_read(nvme, ns, buf);
 	if (!rc)
 		set_shape(nvme, ns);
 	return rc;
@@ -247,7 +243,7 @@ uint8_t bh_nvme_ns_csi(const struct bh_nvme_ns *ns)
 
 uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns)
 {
-	return (uint32_t)(1ull << bh__geom_shift(__atomic_load_n(&ns->geom, __ATOMIC_RELAXED)));
+	return bh__geom_unit(__atomic_load_n(&ns->geom, __ATOMIC_RELAXED));
 }
 
 uint64_t bh_nvme_ns_blocks(const struct bh_nvme_ns *ns)

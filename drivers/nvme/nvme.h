@@ -34,8 +34,14 @@ struct bh_nvme_ns {
 	struct bh_nvme_zns zns;
 	struct bh_nvme_ns *next;
 	uint8_t uuid[16];
+	uint32_t elbaf; /* of the format in use, if it has protection information */
 	struct bh_nvme_id_ns data;
 };
+
+/* The guard's format in ELBAF (NVM 1.0, figure 100); UNKNOWN: the controller did not say. */
+#define BH__ELBAF_STS_MASK 0x7fu
+#define BH__ELBAF_PIF_MASK 0x180u
+#define BH__ELBAF_UNKNOWN UINT32_MAX
 
 enum bh__state {
 	BH__STATE_RUNNING,

@@ -58,7 +58,30 @@ struct bh__slot {
 };
 static_assert(sizeof(struct bh__slot) == 32, "two slots per cache line");
 
-/* A request that takes several commands. */
+/* Where the data of a request are that the driver verifies, and what is expected of them. */
+struct bh__meta_check {
+	const struct iovec *iov;
+	unsigned int iovcnt;
+	uint32_t blocks;
+	uint32_t ref; /* of the first block */
+	struct bh_pi_error *error;
+};
+
+/* What a request to a namespace with metadata has beyond others (meta.c). */
+struct bh__meta {
+	bool on;
+	bool step;	  /* reference tags count up */
+	bool sgl;	  /* data by SGLs where the queue has them */
+	bool verify;	  /* by the driver, when all of it is there */
+	uint32_t unit;	  /* bytes of a block in the data pointer; 0: none */
+	uint32_t md_unit; /* bytes of a block in MPTR; 0: none */
+	uint32_t ref;	  /* of the next block */
+	uint32_t tags;	  /* CDW15: application tag and its mask */
+	uint8_t *md;	  /* of the next block */
+	struct bh__meta_check check;
+};
+
+/* A request that takes several commands, or that the driver has to verify. */
 struct bh__parent {
 	bh_nvme_done done;
 	void *arg;
@@ -74,6 +97,7 @@ struct bh__parent {
 	uint16_t status;
 	uint8_t opc;
 	bool data;
+	struct bh__meta meta;
 };
 
 /* How a doorbell that has to be rung is rung. */
@@ -127,6 +151,7 @@ struct bh_nvme_queue {
 	uint32_t max_transfer; /* bytes per command */
 	uint16_t entries;
 	bool sgl;
+	bool sgl_mptr; /* MPTR may go beside SGLs */
 	/* ---- completion ---- */
 	alignas(64) const uint8_t *cq;
 	uint32_t *cq_db; /* NULL: rung out of line */
@@ -157,8 +182,9 @@ struct bh_nvme_queue {
 	struct bh__doorbell sqd, cqd;
 	struct bh_device *dev; /* for doorbells by region write and vectors; NULL when borrowed */
 	const struct bh__queue_ops *ops;
-	void *owner; /* struct bh_nvme *, or the borrowed queue's record */
-	int efd;     /* -1: no interrupt */
+	void *owner;		       /* struct bh_nvme *, or the borrowed queue's record */
+	struct bh_iova_cache md_cache; /* of separate metadata */
+	int efd;		       /* -1: no interrupt */
 	uint32_t vector;
 	bool maskable;
 	uint8_t priority;
@@ -236,6 +262,17 @@ void bh__queue_scan(struct bh_nvme_queue *q);
 int bh__queue_split(struct bh_nvme_queue *q, uint8_t opc, uint32_t nsid, uint64_t geom,
 		    const struct bh__cursor *at, bool data, uint64_t lba, uint32_t blocks,
 		    uint32_t cdw12, bh_nvme_done done, void *arg);
+/*
+ * Bytes of `want` that one command can carry from the cursor, by PRPs or, if `sgl`, SGLs; -EFAULT.
+ */
+int64_t bh__data_fit(struct bh_nvme_queue *q, const struct bh__cursor *at, uint64_t want, bool sgl);
+/*
+ * Builds the data pointer of the next command (its list memory is that of the cid it is going to
+ * get) for len bytes, which bh__data_fit() said go in, and advances the cursor. -EFAULT.
+ */
+int bh__data_build(struct bh_nvme_queue *q, struct bh__cursor *at, uint64_t len, bool sgl,
+		   struct bh_nvme_cmd *cmd);
+void bh__cursor_skip(struct bh__cursor *at, uint64_t bytes);
 /* Issues what fits of a parent that has more; after one of its commands completed. */
 void bh__parent_continue(struct bh_nvme_queue *q, struct bh__parent *p);
 /* Why submission is refused: -EAGAIN or -ENODEV. */

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nvme/meta.h"
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
@@ -41,9 +42,11 @@ static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, struct bh_
 					     uint8_t opc)
 {
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
-	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks << bh__geom_shift(geom) };
+	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks * bh__geom_unit(geom) };
 	struct bh__cursor at = { &iov, 1, 0 };
 
+	if (geom & BH__GEOM_META)
+		return bh__meta_plain(q, opc, ns->nsid, geom, &at, lba, blocks, flags, done, arg);
 	return bh__queue_split(q, opc, ns->nsid, geom, &at, true, lba, blocks, flags & 0xffff0000u,
 			       done, arg);
 }

@@ -13,6 +13,7 @@
 /* What is known of a namespace's shape, in one word that is read at once. */
 #define BH__GEOM_MAX_BLOCKS ((1u << 24) - 1)
 
+#define BH__GEOM_META (1u << 5)	  /* with metadata: the word is laid out as meta.h says */
 #define BH__GEOM_SERIAL (1u << 6) /* of a request: its commands go out one by one */
 #define BH__GEOM_ZONED (1u << 7)
 
@@ -21,6 +22,10 @@ static inline uint64_t bh__geom(uint32_t shift, uint32_t max_blocks, uint32_t bo
 	return (uint64_t)boundary << 32 | (uint64_t)max_blocks << 8 | shift;
 }
 
+/*
+ * As the straight path has it, where a shift by the low six bits costs no masking. Not of a word
+ * with BH__GEOM_META, which has left the straight path before its length is used.
+ */
 static inline uint32_t bh__geom_shift(uint64_t geom)
 {
 	return geom & 0x3f;

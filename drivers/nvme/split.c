@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nvme/meta.h"
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
@@ -32,6 +33,17 @@ static uint32_t part_blocks(uint64_t geom, bool data, uint64_t lba, uint32_t lef
 	return n;
 }
 
+int64_t bh__data_fit(struct bh_nvme_queue *q, const struct bh__cursor *at, uint64_t want, bool sgl)
+{
+	const struct bh__xlate x = { q->iova_map, &q->iova_cache };
+	unsigned int used;
+
+	if (sgl)
+		return bh__sgl_measure(&x, *at, want, q->list_bytes / 16, &used);
+	return bh__prp_measure(&x, *at, want, q->page_size,
+			       bh__prp_list_entries(q->list_bytes, q->page_size) + 1, &used);
+}
+
 /*
  * Blocks that one command can carry from the cursor: n, or fewer where the pieces of the buffer do
  * not go into one data pointer. 0: not one block does.
@@ -39,21 +51,12 @@ static uint32_t part_blocks(uint64_t geom, bool data, uint64_t lba, uint32_t lef
 static int64_t part_fit(struct bh_nvme_queue *q, const struct bh__cursor *at, uint64_t geom,
 			uint32_t n)
 {
-	const struct bh__xlate x = { q->iova_map, &q->iova_cache };
-	uint64_t want = (uint64_t)n << bh__geom_shift(geom);
-	unsigned int used;
-	int64_t bytes;
+	int64_t bytes = bh__data_fit(q, at, (uint64_t)n << bh__geom_shift(geom), q->sgl);
 
-	if (q->sgl)
-		bytes = bh__sgl_measure(&x, *at, want, q->list_bytes / 16, &used);
-	else
-		bytes = bh__prp_measure(&x, *at, want, q->page_size,
-					bh__prp_list_entries(q->list_bytes, q->page_size) + 1,
-					&used);
 	return bytes < 0 ? bytes : bytes >> bh__geom_shift(geom);
 }
 
-static void skip(struct bh__cursor *at, uint64_t bytes)
+void bh__cursor_skip(struct bh__cursor *at, uint64_t bytes)
 {
 	while (bytes) {
 		size_t left = at->iov->iov_len - at->off;
@@ -83,7 +86,7 @@ static int64_t count(struct bh_nvme_queue *q, struct bh__cursor at, uint64_t geo
 			if (fit <= 0)
 				return fit ? fit : -EINVAL;
 			part = (uint32_t)fit;
-			skip(&at, (uint64_t)part << bh__geom_shift(geom));
+			bh__cursor_skip(&at, (uint64_t)part << bh__geom_shift(geom));
 		}
 		lba += part;
 		blocks -= part;
@@ -92,9 +95,8 @@ static int64_t count(struct bh_nvme_queue *q, struct bh__cursor at, uint64_t geo
 	return n;
 }
 
-/* The command's list memory is that of the cid it is going to get. */
-static int build(struct bh_nvme_queue *q, struct bh__cursor *at, uint64_t len,
-		 struct bh_nvme_cmd *cmd)
+int bh__data_build(struct bh_nvme_queue *q, struct bh__cursor *at, uint64_t len, bool sgl,
+		   struct bh_nvme_cmd *cmd)
 {
 	const struct bh__xlate x = { q->iova_map, &q->iova_cache };
 	size_t off = (size_t)q->free[q->nfree - 1] * q->list_bytes;
@@ -103,7 +105,7 @@ static int build(struct bh_nvme_queue *q, struct bh__cursor *at, uint64_t len,
 	int rc;
 
 	/* Up to a page in one piece is two PRPs at most, which every controller likes best. */
-	if (q->sgl && !(at->iovcnt == 1 && len <= q->page_size))
+	if (sgl && !(at->iovcnt == 1 && len <= q->page_size))
 		rc = bh__sgl_build(&x, at, len, &list, &dptr);
 	else
 		rc = bh__prp_build(&x, at, len, q->page_size, &list, &dptr);
@@ -130,7 +132,7 @@ static int issue(struct bh_nvme_queue *q, struct bh__parent *p)
 			return -EFAULT;
 		n = (uint32_t)fit;
 		bytes = (uint64_t)n << bh__geom_shift(p->geom);
-		rc = build(q, &p->at, bytes, &cmd);
+		rc = bh__data_build(q, &p->at, bytes, q->sgl, &cmd);
 		if (rc)
 			return rc;
 	}
@@ -155,7 +157,7 @@ void bh__parent_continue(struct bh_nvme_queue *q, struct bh__parent *p)
 	}
 	while (p->left && q->nfree && !((p->geom & BH__GEOM_SERIAL) && p->pending)) {
 		/* A pool that went away under a request is the caller's mistake, seen here. */
-		if (issue(q, p)) {
+		if (p->meta.on ? bh__meta_issue(q, p) : issue(q, p)) {
 			p->status = BH_NVME_SC_DATA_TRANSFER_ERROR;
 			p->left = 0;
 			return;
@@ -184,7 +186,7 @@ static uint64_t zoned_shape(uint64_t geom, uint8_t opc)
 static int single(struct bh_nvme_queue *q, struct bh_nvme_cmd *cmd, struct bh__cursor *at,
 		  uint64_t bytes, bh_nvme_done done, void *arg)
 {
-	int rc = bytes ? build(q, at, bytes, cmd) : 0;
+	int rc = bytes ? bh__data_build(q, at, bytes, q->sgl, cmd) : 0;
 
 	if (!rc)
 		bh__queue_push(q, cmd, done, arg, 0, 0);
@@ -250,6 +252,8 @@ static int rwv(struct bh_nvme_queue *q, uint8_t opc, const struct bh_nvme_ns *ns
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
 	struct bh__cursor at = { iov, iovcnt, 0 };
 
+	if (geom & BH__GEOM_META)
+		return bh__meta_plain(q, opc, ns->nsid, geom, &at, lba, blocks, flags, done, arg);
 	return bh__queue_split(q, opc, ns->nsid, geom, &at, true, lba, blocks, flags & 0xffff0000u,
 			       done, arg);
 }
@@ -272,7 +276,7 @@ int bh_nvme_compare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *
 		    uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
 {
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
-	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks << bh__geom_shift(geom) };
+	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks * bh__geom_unit(geom) };
 
 	return rwv(q, BH_NVME_CMD_COMPARE, ns, &iov, 1, lba, blocks, flags, done, arg);
 }
@@ -283,6 +287,9 @@ int bh_nvme_write_zeroes(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
 	struct bh__cursor none = { NULL, 0, 0 };
 
+	if (geom & BH__GEOM_META)
+		return bh__meta_plain(q, BH_NVME_CMD_WRITE_ZEROES, ns->nsid, geom, &none, lba,
+				      blocks, flags, done, arg);
 	return bh__queue_split(q, BH_NVME_CMD_WRITE_ZEROES, ns->nsid, geom, &none, false, lba,
 			       blocks, flags & 0xffff0000u, done, arg);
 }

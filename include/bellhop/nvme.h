@@ -31,6 +31,7 @@
 
 #include <bellhop/device.h>
 #include <bellhop/nvme_spec.h>
+#include <bellhop/pi.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -142,18 +143,38 @@ int bh_nvme_cmb_info(const struct bh_nvme *nvme, struct bh_nvme_cmb_info *info);
 /*
  * Active namespaces in ascending order of id, the first 1024 of them. Handles stay valid until
  * detach; one that went away has 0 blocks. Left out are those with blocks of a size outside 512
- * bytes to 1 MiB or over the transfer limit; listed, but I/O to them -EINVAL, those formatted with
- * metadata, and, with 0 blocks, those of a command set other than NVM (bh_nvme_ns_csi() 0) and
- * zoned (2; see <bellhop/nvme_zns.h>).
+ * bytes to 1 MiB or over the transfer limit; listed, but I/O to them -EINVAL, those whose metadata
+ * or protection information we cannot handle (bh_nvme_format.served; the log says why), and, with 0
+ * blocks, those of a command set other than NVM (bh_nvme_ns_csi() 0) and zoned (2; see
+ * <bellhop/nvme_zns.h>).
  */
 struct bh_nvme_ns *bh_nvme_ns_first(struct bh_nvme *nvme);
 struct bh_nvme_ns *bh_nvme_ns_next(struct bh_nvme_ns *ns);
 struct bh_nvme_ns *bh_nvme_ns_get(struct bh_nvme *nvme, uint32_t nsid); /* NULL: not active */
 uint32_t bh_nvme_ns_id(const struct bh_nvme_ns *ns);
-uint8_t bh_nvme_ns_csi(const struct bh_nvme_ns *ns);	     /* BH_NVME_CSI_*: its command set */
-uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns); /* bytes */
+uint8_t bh_nvme_ns_csi(const struct bh_nvme_ns *ns); /* BH_NVME_CSI_*: its command set */
+/*
+ * Bytes of a block as read and write without options transfer them: with interleaved metadata, but
+ * for metadata that is protection information and nothing else, which the controller strips.
+ */
+uint32_t bh_nvme_ns_block_size(const struct bh_nvme_ns *ns);
 uint64_t bh_nvme_ns_blocks(const struct bh_nvme_ns *ns);
 const struct bh_nvme_id_ns *bh_nvme_ns_data(const struct bh_nvme_ns *ns);
+
+/* How a namespace is formatted. */
+struct bh_nvme_format {
+	uint32_t data_bytes; /* of a block, without metadata */
+	uint16_t md_bytes;   /* of a block; 0: all below is 0 too, but for `served` */
+	bool interleaved; /* metadata follows each block's data; otherwise it has its own buffer */
+	uint8_t pi_type;  /* protection information: 0 (none) to 3 */
+	bool pi_first;	  /* it is the first eight bytes of metadata, not the last */
+	uint8_t guard_bits; /* 16; 32 or 64 are not served; 0: none, or not known */
+	bool served;	    /* false: I/O is refused */
+};
+
+/* As of now: a format by another host changes it (BH_NVME_EVENT_NS_CHANGED). Controller thread. */
+void bh_nvme_ns_format(const struct bh_nvme_ns *ns, struct bh_nvme_format *out);
+
 /* 16 bytes; all zeros when the namespace has none. */
 void bh_nvme_ns_uuid(const struct bh_nvme_ns *ns, uint8_t uuid[16]);
 
@@ -282,6 +303,66 @@ int bh_nvme_write_zeroes(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_
 int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 		       const struct bh_nvme_dsm_range *ranges, unsigned int count,
 		       bh_nvme_done done, void *arg);
+
+/*
+ * ---- metadata and protection information ----
+ * Calls without options work on namespaces with metadata as follows. Protection information is the
+ * controller's business: it makes it on writes (also on bh_nvme_write_zeroes()), with application
+ * tag 0 and the low 32 bits of the LBA as reference tag, and verifies guard and, but for type 3,
+ * reference tag on reads (PRACT; status BH_NVME_SC_GUARD_CHECK_ERROR, ..._REFTAG_...). A block in
+ * the buffer has bh_nvme_ns_block_size() bytes. Metadata that is protection information and nothing
+ * else never appears in memory; other interleaved metadata is in the buffer, behind each block's
+ * data. Other separate metadata needs a buffer, so calls without options are -EINVAL there, as is
+ * bh_nvme_compare() where metadata is not in the buffer.
+ */
+
+/* Who makes protection information on writes and verifies it on reads. */
+enum bh_nvme_pi {
+	BH_NVME_PI_CONTROLLER, /* PRACT, as calls without options */
+	/*
+	 * The driver: before a write is submitted, in the caller's buffers, the controller verifying
+	 * it as well; on reads when all data are there, before `done`, which gets the status that
+	 * the controller would have given. End to end: memory, bus and controller are covered.
+	 */
+	BH_NVME_PI_DRIVER,
+	BH_NVME_PI_FLAGS, /* nobody: flags say what the controller does, buffers are as they are */
+};
+
+struct bh_nvme_rw_opts {
+	size_t size;
+	enum bh_nvme_pi pi;
+	uint32_t flags;	   /* BH_NVME_FUA...; for PI_FLAGS also BH_NVME_IO_PRACT, _PRCHK_* */
+	void *md;	   /* separate metadata, contiguous, in a pool, dword aligned, until done */
+	size_t md_bytes;   /* blocks x metadata bytes of the format */
+	uint16_t app_tag;  /* written; expected. ffffh would switch off verifying */
+	uint16_t app_mask; /* bits of it that are verified; 0 (default): none */
+	bool set_ref_tag;  /* types 2 and 3: ref_tag is the first block's; default: from the LBA */
+	uint32_t ref_tag;
+	/* PI_DRIVER reads: which block differs how, or all 0. Valid in `done`. NULL: not wanted. */
+	struct bh_pi_error *error;
+};
+
+void bh_nvme_rw_opts_init(struct bh_nvme_rw_opts *opts);
+
+/*
+ * Read and write with options (NULL: defaults); on namespaces without metadata like readv and
+ * writev. Parts of a split request carry the reference tags that belong to them. The iovec's size
+ * is blocks times: data bytes, and metadata bytes too if interleaved. Where the controller inserts
+ * and strips (PRACT, metadata that is protection information and nothing else) there is no
+ * metadata: data bytes alone, and no md. An iovec of more than one element stays until done when
+ * the driver verifies. Nothing of *opts but what it points at is needed after the call.
+ *
+ * -EINVAL beyond what bh_nvme_readv() says: md given where there is no separate metadata to
+ * transfer, not given where there is, or of another size; PI_DRIVER without protection information;
+ * a reference tag of type 1 that is not the LBA's. -EFAULT: md outside the pools or not dword
+ * aligned. Queue owner.
+ */
+int bh_nvme_readv_opts(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov,
+		       unsigned int iovcnt, uint64_t lba, uint32_t blocks,
+		       const struct bh_nvme_rw_opts *opts, bh_nvme_done done, void *arg);
+int bh_nvme_writev_opts(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov,
+			unsigned int iovcnt, uint64_t lba, uint32_t blocks,
+			const struct bh_nvme_rw_opts *opts, bh_nvme_done done, void *arg);
 
 /*
  * Any I/O command: cid and data pointer are filled in from iov (iovcnt 0: none). Not split:

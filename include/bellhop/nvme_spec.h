@@ -1552,6 +1552,15 @@ const char *bh_nvme_feat_str(uint8_t fid);
 const char *bh_nvme_log_str(uint8_t lid);
 const char *bh_nvme_csi_str(uint8_t csi);
 
+/*
+ * The errno that says about the same, negative; 0: success. -EILSEQ: protection information does
+ * not fit (guard, application, reference, storage tag); -EBADE: Compare found a difference;
+ * -ENODATA: unrecovered read error; -ENOSPC, -ERANGE (past the last block), -EROFS, -EACCES, -EBUSY
+ * (reservation), -EOPNOTSUPP (opcode), -EINVAL (field), -ENODEV (no such
+ * namespace), -ECANCELED (aborted), -ENOLINK (path); -EIO: any other. Any thread.
+ */
+int bh_nvme_status_errno(uint16_t sf);
+
 #define BH_NVME_STATUS_FMT_MAX 128 /* bytes: enough for any status */
 
 /*

@@ -8,6 +8,7 @@
  */
 #include "nvme_spec/names.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include <bellhop/nvme_spec.h>
@@ -174,4 +175,50 @@ char *bh_nvme_status_fmt(uint16_t sf, char *buf, size_t len)
 		 sf & 0xffu, crd != 0 ? delay : "", (sf & BH_NVME_STATUS_MORE) ? ", More" : "",
 		 (sf & BH_NVME_STATUS_DNR) ? ", DNR" : "");
 	return buf;
+}
+
+int bh_nvme_status_errno(uint16_t sf)
+{
+	switch (sf & BH_NVME_STATUS_SC_MASK) {
+	case BH_NVME_SC_SUCCESS:
+		return 0;
+	case BH_NVME_SC_GUARD_CHECK_ERROR:
+	case BH_NVME_SC_APPTAG_CHECK_ERROR:
+	case BH_NVME_SC_REFTAG_CHECK_ERROR:
+	case BH_NVME_SC_STORAGE_TAG_CHECK_ERROR:
+		return -EILSEQ;
+	case BH_NVME_SC_COMPARE_FAILURE:
+		return -EBADE;
+	case BH_NVME_SC_UNRECOVERED_READ_ERROR:
+	case BH_NVME_SC_DEALLOCATED_OR_UNWRITTEN:
+		return -ENODATA;
+	case BH_NVME_SC_CAPACITY_EXCEEDED:
+		return -ENOSPC;
+	case BH_NVME_SC_LBA_OUT_OF_RANGE:
+		return -ERANGE;
+	case BH_NVME_SC_NS_WRITE_PROTECTED:
+	case BH_NVME_SC_WRITE_TO_READ_ONLY:
+		return -EROFS;
+	case BH_NVME_SC_ACCESS_DENIED:
+		return -EACCES;
+	case BH_NVME_SC_RESERVATION_CONFLICT:
+		return -EBUSY;
+	case BH_NVME_SC_INVALID_OPCODE:
+		return -EOPNOTSUPP;
+	case BH_NVME_SC_INVALID_FIELD:
+	case BH_NVME_SC_INVALID_PROTECTION_INFO:
+		return -EINVAL;
+	case BH_NVME_SC_INVALID_NS:
+		return -ENODEV;
+	case BH_NVME_SC_ABORTED_BY_REQUEST:
+	case BH_NVME_SC_ABORTED_SQ_DELETION:
+	case BH_NVME_SC_ABORTED_BY_HOST:
+		return -ECANCELED;
+	case BH_NVME_SC_INTERNAL_PATH_ERROR:
+	case BH_NVME_SC_CONTROLLER_PATH_ERROR:
+	case BH_NVME_SC_HOST_PATH_ERROR:
+		return -ENOLINK;
+	default:
+		return -EIO;
+	}
 }

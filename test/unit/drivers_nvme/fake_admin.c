@@ -21,6 +21,8 @@ static void id_ctrl(struct fake *f, struct bh_nvme_id_ctrl *id)
 	id->cqes = 0x44;
 	id->oacs = f->o.shadow ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
 	id->sgls = f->o.sgl ? BH_NVME_SGLS_DWORD_ALIGNED : 0;
+	id->sgls |= f->o.sgl_mptr ? BH_NVME_SGLS_MPTR_CONTIG : 0;
+	id->ctratt = f->o.elbas ? BH_NVME_CTRATT_ELBAS : 0;
 }
 
 static void ns_list(struct fake *f, uint32_t after, struct bh_nvme_ns_list *list)
@@ -49,6 +51,9 @@ static void id_ns(struct fake *f, uint32_t nsid, struct bh_nvme_id_ns *id)
 	id->nsze = id->ncap = FAKE_BLOCKS;
 	id->lbaf[0].lbads = f->o.any_lbads ? f->o.lbads : (uint8_t)f->o.block_shift;
 	id->noiob = (uint16_t)f->o.noiob;
+	id->lbaf[0].ms = f->o.ms;
+	id->flbas = f->o.extended ? BH_NVME_FLBAS_EXTENDED : 0;
+	id->dps = f->o.dps;
 }
 
 /* An EUI-64, a UUID, and where there are several command sets, of which it is. */
@@ -80,6 +85,11 @@ static uint16_t identify_iocs(struct fake *f, const struct bh_nvme_cmd *cmd, uin
 {
 	uint8_t csi = (uint8_t)BH_NVME_GET(cmd->cdw11, IDENTIFY_CSI);
 
+	/* And formats of other guards, which say what they are there. */
+	if (f->o.elbas && (cmd->cdw10 & 0xff) == BH_NVME_CNS_CSI_NS && csi == BH_NVME_CSI_NVM) {
+		((struct bh_nvme_id_ns_nvm *)(void *)bytes)->elbaf[0] = f->o.elbaf;
+		return 0;
+	}
 	if (!f->o.iocs || BH_NVME_GET(f->cc, CC_CSS) != BH_NVME_CC_CSS_IOCS)
 		return BH_NVME_SC_INVALID_FIELD;
 	switch (cmd->cdw10 & 0xff) {

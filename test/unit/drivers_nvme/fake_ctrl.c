@@ -586,7 +586,7 @@ int fake_open(const struct fake_opts *o, struct bh_dma_space *space, const struc
 	f->bells = mmap(NULL, f->bell_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->bell_fd, 0);
 	if (!fake_cmb_open(f))
 		return -ENOMEM;
-	f->disk = calloc(o->namespaces, (size_t)FAKE_BLOCKS << o->block_shift);
+	f->disk = calloc(o->namespaces, FAKE_BLOCKS * ((1ul << o->block_shift) + o->ms));
 	f->ns_present = (1u << o->namespaces) - 1;
 	fake_zns_init(f);
 	for (i = 0; i <= FAKE_QUEUES; i++)

@@ -100,6 +100,13 @@ struct fake_opts {
 	unsigned int noiob;
 	bool sgl, shadow, msix;
 	unsigned int namespaces;
+	/* Metadata: bytes of a block, interleaved, protection information as in DPS. */
+	uint16_t ms;
+	bool extended;
+	uint8_t dps;
+	bool elbas; /* CTRATT says that there may be other guards, and `elbaf` which it is */
+	uint32_t elbaf;
+	bool sgl_mptr; /* SGLS bit 19 */
 };
 
 struct fake_queue {
@@ -182,8 +189,10 @@ struct fake {
 	uint32_t combination_set;    /* index, by Set Features */
 	uint32_t cmb_sqs, cmb_lists; /* queues created, lists read, in the CMB */
 	uint32_t checks;
-	uint32_t reads;	 /* of registers */
-	uint32_t stalls; /* commands there, but no room in the completion queue */
+	uint32_t reads;		 /* of registers */
+	uint32_t stalls;	 /* commands there, but no room in the completion queue */
+	uint32_t mptrs;		 /* commands with separate metadata */
+	uint32_t practs, prchks; /* commands with PRACT; PRCHK bits of the last one */
 };
 
 void fake_opts_init(struct fake_opts *o);
@@ -221,6 +230,12 @@ void fake_cmb_info(struct fake *f, struct bh_region_info *info);
 int fake_cmb_map(struct fake *f, uint64_t offset, uint64_t len, struct bh_map *map);
 /* NULL: not an address in the CMB. */
 uint8_t *fake_cmb_ptr(struct fake *f, uint64_t iova, uint64_t len);
+/* Moves bytes between an iova and data; false: outside the pools. */
+bool fake_move(struct fake *f, uint64_t iova, uint8_t *data, uint64_t len, bool to_host);
+/* fake_meta.c */
+uint16_t fake_meta_rw(struct fake *f, const struct bh_nvme_cmd *cmd, uint64_t lba, uint64_t blocks);
+/* Data and metadata of a block as stored. */
+uint8_t *fake_block(struct fake *f, uint32_t nsid, uint64_t lba);
 /* fake_admin.c */
 bool fake_admin(struct fake *f, const struct bh_nvme_cmd *cmd, struct bh_nvme_cpl *cpl);
 /* fake_zns.c */

@@ -27,7 +27,7 @@ uint8_t *fake_ptr(struct fake *f, uint64_t iova, uint64_t len)
 	return NULL;
 }
 
-static bool move(struct fake *f, uint64_t iova, uint8_t *data, uint64_t len, bool to_host)
+bool fake_move(struct fake *f, uint64_t iova, uint8_t *data, uint64_t len, bool to_host)
 {
 	uint8_t *p = fake_ptr(f, iova, len);
 
@@ -49,14 +49,14 @@ static bool copy_prp(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 	if (cmd->dptr.prp.prp1 & 3)
 		return false;
 	part = part < len ? part : len;
-	if (!move(f, cmd->dptr.prp.prp1, data, part, to_host))
+	if (!fake_move(f, cmd->dptr.prp.prp1, data, part, to_host))
 		return false;
 	data += part;
 	len -= part;
 	if (!len)
 		return true;
 	if (len <= 4096)
-		return !(list & 4095) && move(f, list, data, len, to_host);
+		return !(list & 4095) && fake_move(f, list, data, len, to_host);
 	while (len) {
 		uint8_t *p = fake_ptr(f, list, 8);
 
@@ -73,7 +73,7 @@ static bool copy_prp(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 			continue;
 		}
 		part = len < 4096 ? len : 4096;
-		if ((entry & 4095) || !move(f, entry, data, part, to_host))
+		if ((entry & 4095) || !fake_move(f, entry, data, part, to_host))
 			return false;
 		data += part;
 		len -= part;
@@ -92,7 +92,7 @@ static bool copy_sgl(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 
 	__atomic_fetch_add(&f->sgls, 1, __ATOMIC_RELAXED);
 	if (first->type == BH_NVME_SGL_DATA_BLOCK)
-		return first->len == len && move(f, first->addr, data, len, to_host);
+		return first->len == len && fake_move(f, first->addr, data, len, to_host);
 	if (first->type != BH_NVME_SGL_LAST_SEGMENT || !first->len || first->len % 16)
 		return false;
 	n = first->len / 16;
@@ -100,7 +100,7 @@ static bool copy_sgl(struct fake *f, const struct bh_nvme_cmd *cmd, uint8_t *dat
 	for (i = 0; p && i < n; i++) {
 		memcpy(&d, p + 16 * i, 16);
 		if (d.type != BH_NVME_SGL_DATA_BLOCK || d.len > len || !d.len ||
-		    !move(f, d.addr, data, d.len, to_host))
+		    !fake_move(f, d.addr, data, d.len, to_host))
 			return false;
 		data += d.len;
 		len -= d.len;
@@ -136,6 +136,8 @@ static uint16_t rw(struct fake *f, const struct bh_nvme_cmd *cmd)
 	status = fake_is_zoned(f, cmd->nsid) ? fake_zns_check(f, cmd, &lba, blocks) : 0;
 	if (status)
 		return status;
+	if (f->o.ms)
+		return fake_meta_rw(f, cmd, lba, blocks);
 	at = f->disk + (cmd->nsid - 1) * ns_bytes + (lba << f->o.block_shift);
 	if (cmd->opc == BH_NVME_CMD_WRITE_ZEROES) {
 		memset(at, 0, bytes);

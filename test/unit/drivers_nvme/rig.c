@@ -21,6 +21,8 @@ static void log_line(void *ctx, enum bh_log_level level, const char *component, 
 		r->cmb_lines++;
 		snprintf(r->last_cmb, sizeof(r->last_cmb), "%s", line);
 	}
+	if (level == BH_LOG_WARN)
+		snprintf(r->last_warning, sizeof(r->last_warning), "%s", line);
 }
 
 static void event(void *ctx, enum bh_nvme_event ev, uint32_t value)

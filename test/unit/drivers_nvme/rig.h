@@ -14,6 +14,7 @@ struct rig {
 	char last_error[512]; /* the last line at error level */
 	char last_cmb[512];   /* the last line that names the controller memory buffer */
 	unsigned int cmb_lines;
+	char last_warning[512];
 	struct bh_nvme *nvme;
 	struct bh_nvme_queue *q;
 	struct bh_nvme_ns *ns;

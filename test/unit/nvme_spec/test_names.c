@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -125,6 +126,44 @@ static void status_fmt_tells_code_and_bits(void)
 	CU_ASSERT_PTR_EQUAL(bh_nvme_status_fmt(0, buf, sizeof(buf)), buf);
 }
 
+static void status_errno_says_about_the_same(void)
+{
+	static const struct {
+		uint16_t sf;
+		int rc;
+	} pairs[] = {
+		{ 0, 0 },
+		{ 0x1000, 0 },
+		{ 0x282, -EILSEQ },
+		{ 0x4283, -EILSEQ },
+		{ 0x284, -EILSEQ },
+		{ 0x288, -EILSEQ },
+		{ 0x285, -EBADE },
+		{ 0x281, -ENODATA },
+		{ 0x287, -ENODATA },
+		{ 0x286, -EACCES },
+		{ 0x081, -ENOSPC },
+		{ 0x080, -ERANGE },
+		{ 0x020, -EROFS },
+		{ 0x182, -EROFS },
+		{ 0x083, -EBUSY },
+		{ 0x001, -EOPNOTSUPP },
+		{ 0x002, -EINVAL },
+		{ 0x181, -EINVAL },
+		{ 0x00b, -ENODEV },
+		{ 0x008, -ECANCELED },
+		{ 0x371, -ECANCELED },
+		{ 0x300, -ENOLINK },
+		{ 0x370, -ENOLINK },
+		{ 0x006, -EIO },
+		{ 0x280, -EIO },
+		{ 0x7ff, -EIO },
+	};
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		CU_ASSERT_EQUAL(bh_nvme_status_errno(pairs[i].sf), pairs[i].rc);
+}
+
 static void status_fmt_stays_in_its_buffer(void)
 {
 	char buf[16];
@@ -161,5 +200,6 @@ BH_SUITE("nvme_names", { "every_number_has_its_name", every_number_has_its_name 
 	   numbers_without_a_name_are_vendor_or_unknown },
 	 { "status_name_ignores_the_upper_bits", status_name_ignores_the_upper_bits },
 	 { "status_fmt_tells_code_and_bits", status_fmt_tells_code_and_bits },
+	 { "status_errno_says_about_the_same", status_errno_says_about_the_same },
 	 { "status_fmt_stays_in_its_buffer", status_fmt_stays_in_its_buffer },
 	 { "status_fmt_max_holds_every_status", status_fmt_max_holds_every_status }, )
