@@ -19,12 +19,15 @@
 #include <libgen.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <bellhop/clock.h>
 
 #include "blk/file.h"
 
@@ -58,6 +61,17 @@ static int open_existing(struct file_store *store, const char *path, const struc
 	return store->fd < 0 ? -errno : 0;
 }
 
+/* A device that was a killed target's is busy for a moment longer, see file_lock.c. */
+static int open_patiently(struct file_store *store, const char *path, const struct stat *st)
+{
+	uint64_t end = bh_now_ns() + FILE_PATIENCE_NS;
+	int rc;
+
+	while ((rc = open_existing(store, path, st)) == -EBUSY && bh_now_ns() < end)
+		poll(NULL, 0, 5);
+	return rc;
+}
+
 static int open_path(struct file_store *store, const char *path, uint64_t bytes, char why[256])
 {
 	struct stat st;
@@ -76,7 +90,7 @@ static int open_path(struct file_store *store, const char *path, uint64_t bytes,
 	}
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return say(why, -EINVAL, path, "neither a regular file nor a block device");
-	rc = open_existing(store, path, &st);
+	rc = open_patiently(store, path, &st);
 	if (rc == -EBUSY)
 		return say(why, rc, path,
 			   "in use: mounted, part of another device, or another target's");

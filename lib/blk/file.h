@@ -12,6 +12,9 @@
 
 #include <bellhop/blk.h>
 
+/* How long a file may be busy with the last requests of a process that was killed. */
+#define FILE_PATIENCE_NS 2000000000ull
+
 struct file_chan;
 
 struct file_store {

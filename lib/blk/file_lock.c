@@ -5,16 +5,20 @@
  * meets the locks other virtual machine software puts on its images.
  *
  * The kernel does not name the holder of such a lock, but /proc shows the locks of every descriptor
- * to those who may look.
+ * to those who may look. A process that was killed has no descriptors any more while the kernel may
+ * still be busy with its last requests, which hold the file and its lock: that is waited for.
  */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <bellhop/clock.h>
 
 #include "blk/file.h"
 
@@ -76,10 +80,9 @@ static int find_holder(int fd)
 	return holder;
 }
 
-static void say_who(int fd, const char *path, char why[256])
+static void say_who(int pid, const char *path, char why[256])
 {
 	char comm_path[64], comm[64] = "";
-	int pid = find_holder(fd);
 	FILE *file;
 
 	if (pid == (int)getpid()) {
@@ -100,19 +103,32 @@ static void say_who(int fd, const char *path, char why[256])
 	snprintf(why, 256, "%.160s is locked by process %d (%s)", path, pid, comm);
 }
 
-int file_lock(const struct file_store *store, const char *path, const struct bh_log *log,
-	      char why[256])
+static bool try_lock(const struct file_store *store)
 {
 	struct flock all = { .l_type = store->is_readonly ? F_RDLCK : F_WRLCK };
 
-	if (!fcntl(store->fd, F_OFD_SETLK, &all))
-		return 0;
-	if (errno == EAGAIN || errno == EACCES) {
-		say_who(store->fd, path, why);
-		return -EBUSY;
+	return fcntl(store->fd, F_OFD_SETLK, &all) == 0;
+}
+
+int file_lock(const struct file_store *store, const char *path, const struct bh_log *log,
+	      char why[256])
+{
+	uint64_t end = bh_now_ns() + FILE_PATIENCE_NS;
+	int pid;
+
+	while (!try_lock(store)) {
+		if (errno != EAGAIN && errno != EACCES) {
+			bh_log(log, BH_LOG_WARN, "blk",
+			       "%s cannot be locked (%s): nothing keeps another target from it",
+			       path, strerror(errno));
+			return 0;
+		}
+		pid = find_holder(store->fd);
+		if (pid || bh_now_ns() > end) {
+			say_who(pid, path, why);
+			return -EBUSY;
+		}
+		poll(NULL, 0, 5);
 	}
-	bh_log(log, BH_LOG_WARN, "blk",
-	       "%s cannot be locked (%s): nothing keeps another target from it", path,
-	       strerror(errno));
 	return 0;
 }

@@ -37,6 +37,20 @@ static void take_range(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 		job->flags |= BH_BLK_FLAG_FUA;
 }
 
+/*
+ * The write cache being off, everything that changes the medium does so durably (NVMe 2.0
+ * 5.27.1.4).
+ */
+static void write_through(const struct tn_thread *t, struct tn_job *job)
+{
+	const uint32_t *cache = &t->ctrl->features.write_cache;
+
+	/* Acquire: what was set is heeded by commands that are fetched after its completion. */
+	if (job->line->caps & BH_BLK_CAP_FLUSH &&
+	    !(__atomic_load_n(cache, __ATOMIC_ACQUIRE) & BH_NVME_FEAT_VWC_WCE))
+		job->flags |= BH_BLK_FLAG_FUA;
+}
+
 /* Read, Write, Compare. PRINFO and the metadata pointer mean nothing: no format here has any. */
 static uint16_t decode_rw(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
@@ -126,9 +140,14 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_FLUSH:
 		return decode_flush(t, job, cmd);
 	case BH_NVME_CMD_WRITE_ZEROES:
+		write_through(t, job);
 		return decode_zeroes(job, cmd);
 	case BH_NVME_CMD_DSM:
+		write_through(t, job);
 		return decode_dsm(job, cmd);
+	case BH_NVME_CMD_WRITE:
+		write_through(t, job);
+		break;
 	}
 	return decode_rw(job, cmd);
 }
@@ -169,6 +188,9 @@ void tn_cmd_failed(struct tn_thread *t, const struct tn_sq *sq, const struct bh_
 
 void tn_cmd_count(struct tn_thread *t, const struct tn_job *job)
 {
+	if (job->op != BH_BLK_READ && job->op != BH_BLK_FLUSH && job->op != BH_BLK_COMPARE &&
+	    !(job->flags & BH_BLK_FLAG_FUA) && job->line->caps & BH_BLK_CAP_FLUSH)
+		job->line->is_written = true;
 	if (job->op == BH_BLK_READ) {
 		tn_count(&t->stats.reads, 1);
 		tn_count(&t->stats.read_bytes, job->bytes);

@@ -44,6 +44,21 @@ void tn_gate_irqs_changed(struct bh_target_nvme *ctrl);
 /* The admin queue has no transfer under way any more. */
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl);
 
+/* ---- flush.c: stores made durable, one flush of the I/O plane at a time ---- */
+
+struct tn_flush_req {
+	struct tn_flush_req *next;
+	struct bh_target_nvme *ctrl;
+	bool is_asked;
+	/* status: a status field. May ask again. */
+	void (*done)(struct tn_flush_req *req, uint16_t status);
+};
+
+void tn_flush_ask(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
+/* As tn_flush_ask, but all of them are given up when it takes too long. */
+void tn_flush_ask_briefly(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
+int tn_flush_timer_create(struct bh_target_nvme *ctrl);
+
 /* ---- event.c ---- */
 
 struct tn_events;
@@ -58,7 +73,13 @@ struct tn_ctl {
 
 	struct tn_gate_req server_gate; /* for the vfio-user server */
 	struct tn_gate_req reset_gate;	/* for CC.EN 1 -> 0 */
-	bool is_resetting;		/* between CC.EN = 0 and CSTS.RDY = 0 */
+	struct tn_flush_req shutdown_flush;
+	struct tn_flush_req destroy_flush;
+	struct tn_flush_req *flushing; /* in order, the first is under way */
+	struct bh_timer *flush_timer;
+	bool is_giving_up;	 /* whoever waits for a flush waits no longer */
+	bool is_shut_down_again; /* asked for while one was under way */
+	bool is_resetting;	 /* between CC.EN = 0 and CSTS.RDY = 0 */
 	struct bh_timer *reset_timer;
 
 	struct tn_events *events;
@@ -121,7 +142,8 @@ struct tn_admin_cmd {
 	uint16_t status; /* status field */
 	bool is_busy;	 /* not in the free list */
 	bool is_dropped; /* a reset came: whoever still holds it lets go without a completion */
-	bool is_abort;	 /* counts against the Abort Command Limit */
+	struct tn_flush_req flush;
+	bool is_abort; /* counts against the Abort Command Limit */
 	uint8_t data[TN_ADMIN_DATA] __attribute__((aligned(16)));
 };
 

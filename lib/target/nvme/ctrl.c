@@ -7,7 +7,7 @@
  * server's, in BAR4.
  *
  * Destruction takes the same way as a client that leaves, and then on: the server lets the client
- * go (through the gate, with a full reset), namespaces go, the I/O plane takes its pollers back,
+ * go (through the gate, with a full reset), stores are flushed, namespaces go, the I/O plane takes its pollers back,
  * and the rest is freed from a message of its own, with nothing of ours further up the stack.
  */
 #include <errno.h>
@@ -299,6 +299,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	 */
 	bh_vfu_server_destroy(ctrl->server);
 	bh_timer_destroy(ctl->reset_timer);
+	bh_timer_destroy(ctl->flush_timer);
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
@@ -342,6 +343,8 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 	rc = doorbells_create(ctrl);
 	if (rc == 0)
 		rc = tn_regs_timer_create(ctrl);
+	if (rc == 0)
+		rc = tn_flush_timer_create(ctrl);
 	if (rc == 0)
 		rc = tn_admin_create(ctrl);
 	if (rc == 0)
@@ -427,10 +430,13 @@ void tn_ctrl_ns_gone(struct bh_target_nvme *ctrl)
 	tn_io_destroy(ctrl, io_destroyed, ctrl);
 }
 
-static void server_left(void *arg)
+static void leave_namespaces(struct tn_flush_req *req, uint16_t status)
 {
-	struct bh_target_nvme *ctrl = arg;
+	struct bh_target_nvme *ctrl = req->ctrl;
 	struct tn_ctl *ctl = tn_ctl(ctrl);
+
+	(void)status;
+	bh_timer_cancel(ctl->flush_timer);
 
 	/* One more than there are, so that nothing ends before all have been told. */
 	ctl->pending_ns++;
@@ -438,6 +444,14 @@ static void server_left(void *arg)
 	tn_ns_detach_all(ctrl);
 	ctl->pending_ns--;
 	tn_ctrl_ns_gone(ctrl);
+}
+
+static void server_left(void *arg)
+{
+	struct bh_target_nvme *ctrl = arg;
+
+	tn_ctl(ctrl)->destroy_flush.done = leave_namespaces;
+	tn_flush_ask_briefly(ctrl, &tn_ctl(ctrl)->destroy_flush);
 }
 
 void bh_target_nvme_destroy(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg)

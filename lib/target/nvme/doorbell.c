@@ -263,7 +263,7 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED)) {
 		if (stores_have_work(t))
 			return 1;
-		return t->again ? RETRY_NS : watches ? again : 0;
+		return t->again || t->flush.op ? RETRY_NS : watches ? again : 0;
 	}
 	if (any_work(t))
 		/* before arming makes the host ring for what is found in a moment anyway */
@@ -273,7 +273,7 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	bh_mb(); /* event indices stored, before doorbells are looked at again: see above */
 	if (any_work(t))
 		return 1;
-	if (t->again || t->is_starved)
+	if (t->again || t->is_starved || t->flush.op)
 		return RETRY_NS;
 	return t->num_scan || watches ? again : 0;
 }

@@ -403,6 +403,26 @@ void tn_cmd_get_features(struct tn_admin_cmd *cmd)
 		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
+static void cache_flushed(struct tn_flush_req *req, uint16_t status)
+{
+	struct tn_admin_cmd *cmd =
+		(struct tn_admin_cmd *)((char *)req - offsetof(struct tn_admin_cmd, flush));
+
+	if (status)
+		tn_admin_fail(cmd, status, TN_AT_NOWHERE);
+	else
+		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
+}
+
+/* What is in the cache when it is switched off is written out first; what follows is FUA. */
+static bool cache_goes_off(struct tn_admin_cmd *cmd)
+{
+	uint8_t fid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID);
+
+	cmd->flush.done = cache_flushed;
+	return fid == BH_NVME_FEAT_VOLATILE_WRITE_CACHE && !(cmd->sqe.cdw11 & BH_NVME_FEAT_VWC_WCE);
+}
+
 static void set_now(struct tn_admin_cmd *cmd)
 {
 	uint16_t sf = cmd->status;
@@ -414,6 +434,8 @@ static void set_now(struct tn_admin_cmd *cmd)
 	sf = feature_of(cmd)->set(cmd, &cmd->ctrl->features, cmd->sqe.cdw11);
 	if (sf)
 		tn_admin_fail(cmd, sf, feature_of(cmd)->set_bytes ? TN_AT_PRP1 : TN_AT_CDW11);
+	else if (cache_goes_off(cmd))
+		tn_flush_ask(cmd->ctrl, &cmd->flush);
 	else
 		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }

@@ -138,6 +138,14 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns);
 
 /*
+ * Flushes the stores that were written to by way of this controller since the last time: done(arg,
+ * status field of the first that failed). One at a time.
+ */
+void tn_io_flush(struct bh_target_nvme *ctrl, tn_done done, void *arg);
+/* The flush under way, if any, is waited for no longer: its done follows, with a failure. */
+void tn_io_flush_give_up(struct bh_target_nvme *ctrl);
+
+/*
  * Trapped doorbells: an eventfd with shadow memory for every I/O doorbell, offered by the server
  * (BAR 0, doorbells at `offset`). After the server was created, before a client can ask. 0 or
  * -errno; nothing to do for mapped doorbells.

@@ -99,6 +99,7 @@ struct tn_line {
 	uint32_t max_blocks;	/* of one command */
 	uint8_t kind;
 	uint8_t shift;
+	bool is_written; /* since this thread last flushed it on its own account */
 	uint32_t caps;
 	uint32_t inflight; /* requests that are not left behind */
 	struct bh_fd_source *source;
@@ -214,7 +215,7 @@ struct tn_req {
 	struct tn_req *next;
 	struct tn_sq *sq; /* NULL: left behind, nothing of the controller may be touched for it */
 	struct tn_thread *thread;
-	struct tn_reqs *pool;
+	struct tn_reqs *pool; /* NULL: a flush of the controller's own, see io_flush.c */
 	struct tn_job job;
 	uint8_t state;
 	bool is_direct; /* the store has client memory */
@@ -257,6 +258,14 @@ struct tn_bounce {
 	struct tn_bounce *next;
 };
 
+/* A flush of the controller's own on one thread. */
+struct tn_flush {
+	struct tn_op *op;     /* NULL: none is under way */
+	struct tn_req *first; /* in stores */
+	uint32_t nsid;	      /* the next to be looked at */
+	uint16_t status;
+};
+
 /* ---- threads ---- */
 
 struct tn_stats {
@@ -286,6 +295,7 @@ struct tn_thread {
 	uint64_t work;	 /* bytes of this pass that were not the fast path's */
 	bool is_starved; /* an entry was left in its ring in this pass, for want of memory */
 	struct tn_budget *budget;
+	struct tn_flush flush;
 	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
 
@@ -375,6 +385,8 @@ struct tn_io {
 	struct tn_fan *gate;
 	struct tn_fan *ungate;
 	struct tn_fan *destroy;
+	struct tn_fan *flush;
+	struct tn_fan *give_up;
 	void (*destroyed)(void *arg);
 	void *destroyed_arg;
 	enum tn_gate gate_kind;
@@ -399,6 +411,12 @@ void tn_thread_fatal(struct tn_thread *t, const char *why);
 /* io_gate.c: the fans of gate and ungate, made beforehand since neither may fail */
 struct tn_fan *tn_gate_new(struct tn_io *io);
 struct tn_fan *tn_ungate_new(struct tn_io *io);
+
+/* io_flush.c */
+void tn_flush_run(struct tn_thread *t);
+void tn_flush_reaped(struct tn_thread *t, struct tn_req *req, int error);
+struct tn_fan *tn_flush_new(struct tn_io *io);
+struct tn_fan *tn_give_up_new(struct tn_io *io);
 
 /* queue.c */
 void tn_queues_drop(struct tn_thread *t);

@@ -79,6 +79,41 @@ static const char *why_not_enable(const struct tn_regs *regs)
 	return NULL;
 }
 
+/* ---- shutdown (NVMe 2.0 3.6.1): complete when what was written is durable ---- */
+
+static void shut_down(struct bh_target_nvme *ctrl);
+
+static void shut_down_done(struct tn_flush_req *req, uint16_t status)
+{
+	const uint32_t occurring = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_OCCURRING);
+	const uint32_t complete = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
+	struct bh_target_nvme *ctrl = req->ctrl;
+
+	(void)status; /* the host has no field for it: the log does */
+	if (BH_NVME_GET(csts(ctrl), CSTS_SHST) != BH_NVME_CSTS_SHST_OCCURRING)
+		return; /* a reset has come */
+	if (tn_ctl(ctrl)->is_shut_down_again) {
+		shut_down(ctrl);
+		return;
+	}
+	__atomic_fetch_xor(&ctrl->regs.csts, occurring ^ complete, __ATOMIC_ACQ_REL);
+}
+
+static void shut_down(struct bh_target_nvme *ctrl)
+{
+	uint32_t want = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_OCCURRING);
+	uint32_t all = (uint32_t)BH_NVME_SET(CSTS_SHST, ~0u);
+	struct tn_ctl *ctl = tn_ctl(ctrl);
+
+	__atomic_fetch_and(&ctrl->regs.csts, ~all, __ATOMIC_ACQ_REL);
+	__atomic_fetch_or(&ctrl->regs.csts, want, __ATOMIC_ACQ_REL);
+	ctl->is_shut_down_again = ctl->shutdown_flush.is_asked;
+	if (ctl->is_shut_down_again)
+		return;
+	ctl->shutdown_flush.done = shut_down_done;
+	tn_flush_ask(ctrl, &ctl->shutdown_flush);
+}
+
 static void enable(struct bh_target_nvme *ctrl)
 {
 	const char *why = why_not_enable(&ctrl->regs);
@@ -108,18 +143,13 @@ static void drop_everything(struct bh_target_nvme *ctrl)
 
 static void reset_closed(struct bh_target_nvme *ctrl)
 {
-	uint32_t after = 0;
-
 	tn_ctl(ctrl)->is_resetting = false;
 	bh_timer_cancel(tn_ctl(ctrl)->reset_timer);
 	drop_everything(ctrl);
-	/*
-	 * A host that disabled and notified of a shutdown in one write looks for the latter's
-	 * end.
-	 */
+	__atomic_store_n(&ctrl->regs.csts, 0, __ATOMIC_RELEASE);
+	/* A host that disabled and notified of a shutdown in one write looks for the latter's end. */
 	if (BH_NVME_GET(ctrl->regs.cc, CC_SHN))
-		after = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
-	__atomic_store_n(&ctrl->regs.csts, after, __ATOMIC_RELEASE);
+		shut_down(ctrl);
 	tn_gate_open(ctrl);
 	if ((ctrl->regs.cc & BH_NVME_CC_EN) && !tn_ctl(ctrl)->is_resetting)
 		enable(ctrl);
@@ -162,17 +192,6 @@ void tn_regs_power_on(struct bh_target_nvme *ctrl)
 	ctrl->regs.asq = 0;
 	ctrl->regs.acq = 0;
 	__atomic_store_n(&ctrl->regs.csts, 0, __ATOMIC_RELEASE);
-}
-
-/*
- * Shutdown (NVMe 2.0 3.6.1). The host has completed or deleted everything before it asks; caches
- * are the stores' own and live on when the controller goes, so there is nothing to wait for.
- */
-static void shut_down(struct bh_target_nvme *ctrl)
-{
-	uint32_t want = (uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
-
-	__atomic_fetch_or(&ctrl->regs.csts, want, __ATOMIC_ACQ_REL);
 }
 
 static void write_cc(struct bh_target_nvme *ctrl, uint32_t value)

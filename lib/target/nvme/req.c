@@ -90,6 +90,10 @@ void tn_req_left(void *cookie)
 {
 	struct tn_req *req = cookie;
 
+	if (!req->pool) { /* a flush that was given up */
+		free(req);
+		return;
+	}
 	if (req->buf)
 		tn_budget_give(req->pool->budget, req->buf_len);
 	free(req->buf);
@@ -352,6 +356,7 @@ static bool next_range(struct tn_req *req)
 		if (!blocks)
 			continue;
 		req->io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE,
+					      .flags = req->job.flags,
 					      .blocks = blocks,
 					      .lba = r->lba + req->at,
 					      .cookie = req };
@@ -498,6 +503,10 @@ static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 {
 	struct tn_req *req = done->cookie;
 
+	if (!req->pool) {
+		tn_flush_reaped(t, req, done->status);
+		return;
+	}
 	if (!req->sq) {
 		req_return(req);
 		return;

@@ -31,6 +31,8 @@ static unsigned int pass_rare(struct tn_thread *t)
 		n += tn_reqs_reap(t);
 	if (t->again)
 		n += tn_reqs_again(t);
+	if (t->flush.op)
+		tn_flush_run(t);
 	if (t->num_waiting)
 		tn_cq_flush(t);
 	if (t->num_mirrors)
@@ -53,6 +55,8 @@ static unsigned int pass_fatal(struct tn_thread *t)
 		n += tn_reqs_reap(t);
 	if (t->again)
 		n += tn_reqs_again(t);
+	if (t->flush.op)
+		tn_flush_run(t);
 	return n;
 }
 
@@ -249,6 +253,8 @@ static void io_free(struct tn_io *io)
 	free(io->gate);
 	free(io->ungate);
 	free(io->destroy);
+	free(io->flush);
+	free(io->give_up);
 	free(io);
 }
 
@@ -344,7 +350,10 @@ int tn_io_create(struct bh_target_nvme *ctrl, struct bh_reactor *const *threads,
 	io->gate = ok ? tn_gate_new(io) : NULL;
 	io->ungate = ok ? tn_ungate_new(io) : NULL;
 	io->destroy = ok ? tn_fan_new(io, part_run, parted) : NULL;
-	rc = io->gate && io->ungate && io->destroy ? io_join(io) : -ENOMEM;
+	io->flush = ok ? tn_flush_new(io) : NULL;
+	io->give_up = ok ? tn_give_up_new(io) : NULL;
+	ok = io->gate && io->ungate && io->destroy && io->flush && io->give_up;
+	rc = ok ? io_join(io) : -ENOMEM;
 	if (rc) {
 		io_free(io);
 		return rc;

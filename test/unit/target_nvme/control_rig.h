@@ -66,6 +66,10 @@ struct rig {
 	bool hold_io;		       /* answers wait */
 	tn_done io_done;
 	void *io_arg;
+	bool hold_flush; /* until rig_flush_answer() */
+	tn_done flush_done;
+	void *flush_arg;
+	unsigned int flushes, flushes_given_up;
 	bool hold_gate;
 	void (*gate_done)(void *arg);
 	void *gate_arg;
@@ -371,6 +375,33 @@ void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 	(void)ctrl;
 	(void)ns;
 	rig.resizes++;
+}
+
+static inline void rig_flush_answer(uint16_t status)
+{
+	tn_done done = rig.flush_done;
+
+	rig.flush_done = NULL;
+	if (done)
+		done(rig.flush_arg, status);
+}
+
+void tn_io_flush(struct bh_target_nvme *ctrl, tn_done done, void *arg)
+{
+	(void)ctrl;
+	rig.misuse += rig.flush_done != NULL; /* one at a time */
+	rig.flushes++;
+	rig.flush_done = done;
+	rig.flush_arg = arg;
+	if (!rig.hold_flush)
+		rig_flush_answer(0);
+}
+
+void tn_io_flush_give_up(struct bh_target_nvme *ctrl)
+{
+	(void)ctrl;
+	rig.flushes_given_up++;
+	rig_flush_answer(BH_NVME_SC_WRITE_FAULT);
 }
 
 void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)

@@ -143,6 +143,53 @@ static void error_recovery_is_a_namespaces(void)
 	CU_ASSERT_EQUAL(value, BH_NVME_FEATURES_CAP_CHANGEABLE | BH_NVME_FEATURES_CAP_NS_SPECIFIC);
 }
 
+/* Off: complete when what was written before is durable. */
+static void write_cache(void)
+{
+	struct bh_nvme_cmd cmd = { .opc = SET, .cdw10 = BH_NVME_FEAT_VOLATILE_WRITE_CACHE };
+	struct bh_nvme_cpl cpl;
+	uint32_t value;
+	unsigned int i;
+
+	CU_ASSERT_EQUAL(rig_attach(1, 1 << 20, 512), 1);
+	rig.ctrl->ns[1]->blk->info.caps |= BH_BLK_CAP_FLUSH;
+	CU_ASSERT_EQUAL(get(BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 0, 0, &value), 0);
+	CU_ASSERT_EQUAL(value, 1);
+	CU_ASSERT_EQUAL(set(BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 1), 0);
+	CU_ASSERT_EQUAL(rig.flushes, 0);
+	rig.hold_flush = true;
+	for (i = 0; i < 2; i++)
+		rig_submit_quietly(&cmd);
+	rig_ring();
+	rig_pump();
+	CU_ASSERT_EQUAL(rig.flushes, 1);
+	CU_ASSERT_FALSE(rig_reap(&cpl));
+	rig_flush_answer(0);
+	CU_ASSERT_EQUAL(rig.flushes, 2);
+	rig_pump();
+	CU_ASSERT_TRUE(rig_reap(&cpl));
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl), 0);
+	CU_ASSERT_FALSE(rig_reap(&cpl));
+	rig_flush_answer(BH_NVME_SC_WRITE_FAULT);
+	rig_pump();
+	CU_ASSERT_TRUE(rig_reap(&cpl));
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_WRITE_FAULT);
+	CU_ASSERT_EQUAL(get(BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 0, 0, &value), 0);
+	CU_ASSERT_EQUAL(value, 0);
+	/* One that a reset has dropped completes to nobody. */
+	rig_submit_quietly(&cmd);
+	rig_ring();
+	rig_pump();
+	rig_disable();
+	rig_flush_answer(0);
+	rig_enable(16, 16);
+	rig_pump();
+	CU_ASSERT_FALSE(rig_reap(&cpl));
+	CU_ASSERT_EQUAL(get(BH_NVME_FEAT_VOLATILE_WRITE_CACHE, 0, 0, 0, &value), 0);
+	CU_ASSERT_EQUAL(value, 1);
+	rig.hold_flush = false;
+}
+
 static uint64_t timestamp(uint8_t *attr)
 {
 	struct bh_nvme_timestamp ts;
@@ -211,5 +258,6 @@ static void data_that_does_not_come(void)
 BH_SUITE_FIXTURE("target_nvme_feature", setup, rig_teardown, { "values", values },
 		 { "refusals", refusals },
 		 { "error_recovery_is_a_namespaces", error_recovery_is_a_namespaces },
-		 { "timestamp_counts", timestamp_counts }, { "host_behavior", host_behavior },
+		 { "write_cache", write_cache }, { "timestamp_counts", timestamp_counts },
+		 { "host_behavior", host_behavior },
 		 { "data_that_does_not_come", data_that_does_not_come }, )

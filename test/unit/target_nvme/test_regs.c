@@ -4,6 +4,7 @@
 #define RDY BH_NVME_CSTS_RDY
 #define CFS BH_NVME_CSTS_CFS
 #define SHST_DONE (BH_NVME_CSTS_SHST_COMPLETE << 2)
+#define SHST_NOW (BH_NVME_CSTS_SHST_OCCURRING << BH_NVME_CSTS_SHST_SHIFT)
 
 static uint32_t csts(void)
 {
@@ -153,6 +154,53 @@ static void shutdown_completes(void)
 	rig_enable(8, 8);
 	rig_write(BH_NVME_REG_CC, BH_NVME_CC_SHN_NORMAL << 14, 4);
 	CU_ASSERT_EQUAL(csts(), SHST_DONE);
+}
+
+static void shutdown_waits_for_the_flush(void)
+{
+	rig.hold_flush = true;
+	rig_enable(8, 8);
+	rig_write(BH_NVME_REG_CC, RIG_CC | BH_NVME_CC_SHN_NORMAL << 14, 4);
+	CU_ASSERT_EQUAL(rig.flushes, 1);
+	CU_ASSERT_EQUAL(csts(), RDY | SHST_NOW);
+	rig_flush_answer(0);
+	CU_ASSERT_EQUAL(csts(), RDY | SHST_DONE);
+	rig_disable();
+	/* A reset in the middle is not answered by the end of the flush; */
+	rig_enable(8, 8);
+	rig_write(BH_NVME_REG_CC, RIG_CC | BH_NVME_CC_SHN_NORMAL << 14, 4);
+	rig_disable();
+	CU_ASSERT_EQUAL(csts(), 0);
+	rig_enable(8, 8);
+	CU_ASSERT_EQUAL(csts(), RDY);
+	/* and a shutdown after it waits for a flush of its own. */
+	rig_write(BH_NVME_REG_CC, RIG_CC | BH_NVME_CC_SHN_ABRUPT << 14, 4);
+	CU_ASSERT_EQUAL(rig.flushes, 2);
+	rig_flush_answer(0);
+	CU_ASSERT_EQUAL(rig.flushes, 3);
+	CU_ASSERT_EQUAL(csts(), RDY | SHST_NOW);
+	rig_flush_answer(BH_NVME_SC_WRITE_FAULT); /* the log says it */
+	CU_ASSERT_EQUAL(csts(), RDY | SHST_DONE);
+	rig_disable();
+	/* Disabled at once. */
+	rig_enable(8, 8);
+	rig_write(BH_NVME_REG_CC, BH_NVME_CC_SHN_NORMAL << 14, 4);
+	CU_ASSERT_EQUAL(csts(), SHST_NOW);
+	rig_flush_answer(0);
+	CU_ASSERT_EQUAL(csts(), SHST_DONE);
+	rig.hold_flush = false;
+}
+
+/* A store that is stuck keeps a controller from going for a while, and no longer. */
+static void destruction_gives_up_on_a_flush(void)
+{
+	rig.hold_flush = true;
+	rig_enable(8, 8);
+	rig_write(BH_NVME_REG_CC, RIG_CC | BH_NVME_CC_SHN_NORMAL << 14, 4);
+	bh_target_nvme_free(rig.ctrl);
+	rig.ctrl = NULL;
+	CU_ASSERT_EQUAL(rig.flushes, 1);
+	CU_ASSERT_EQUAL(rig.flushes_given_up, 1);
 }
 
 static void reset_waits_for_the_gate(void)
@@ -313,6 +361,8 @@ BH_SUITE_FIXTURE("target_nvme_regs", rig_setup, rig_teardown, { "capabilities", 
 		 { "queue_registers_hold_while_enabled", queue_registers_hold_while_enabled },
 		 { "enable_is_checked", enable_is_checked },
 		 { "shutdown_completes", shutdown_completes },
+		 { "shutdown_waits_for_the_flush", shutdown_waits_for_the_flush },
+		 { "destruction_gives_up_on_a_flush", destruction_gives_up_on_a_flush },
 		 { "reset_waits_for_the_gate", reset_waits_for_the_gate },
 		 { "enable_during_reset_comes_after", enable_during_reset_comes_after },
 		 { "late_reset_is_fatal", late_reset_is_fatal },
