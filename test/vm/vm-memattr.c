@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include <bellhop/barrier.h>
 #include <bellhop/fault.h>
+#include <bellhop/nvme.h>
 #include <bellhop/pci.h>
 
 #include "io_vfio/dev.h"
@@ -573,6 +575,154 @@ static void lost_mapping_is_a_lost_device(struct vm *vm)
 	VM_CHECK(open_with(vm, BH_MEMATTR_AUTO));
 }
 
+/* ---- those who touch a mapping while it is taken away ---- */
+
+struct toucher {
+	volatile uint32_t *at; /* __atomic */
+	uint32_t stop;	       /* __atomic */
+	uint32_t touched;      /* __atomic */
+};
+
+static void *touch(void *arg)
+{
+	struct toucher *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_ACQUIRE)) {
+		*t->at = __atomic_add_fetch(&t->touched, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void revocation_meets_accesses(struct vm *vm)
+{
+	VM_CHECK(open_with(vm, BH_MEMATTR_AUTO));
+	for (int round = 0; round < 50; round++) {
+		struct toucher t = { 0 };
+		struct borrowed b;
+		pthread_t thread;
+		int rc;
+
+		VM_CHECK(borrow(vm, &b));
+		t.at = b.guard.base;
+		VM_CHECK(pthread_create(&thread, NULL, touch, &t) == 0);
+		while (!__atomic_load_n(&t.touched, __ATOMIC_ACQUIRE))
+			usleep(100);
+		usleep(500 * (unsigned int)(round % 4));
+		rc = bh_device_dmabuf_revoke(vm->dev, b.fd);
+		usleep(500);
+		__atomic_store_n(&t.stop, 1, __ATOMIC_RELEASE);
+		pthread_join(thread, NULL);
+		VM_CHECK(rc == 0);
+		/* Written last into the device, or into what the guard put there. */
+		*t.at = 1;
+		VM_CHECK(__atomic_load_n(&b.guard.failed, __ATOMIC_ACQUIRE));
+		give_back(&b);
+	}
+	VM_CHECK(bh_device_check(vm->dev));
+}
+
+/* ---- our NVMe driver with doorbells that combine writes ---- */
+
+struct nvme {
+	struct bh_nvme *ctrl;
+	struct bh_nvme_queue *q;
+	struct bh_nvme_ns *ns;
+	uint8_t *buf;
+	unsigned int done, errors;
+};
+
+static void count(void *arg, const struct bh_nvme_cpl *cpl)
+{
+	struct nvme *n = arg;
+
+	n->done++;
+	n->errors += bh_nvme_cpl_status(cpl) != 0;
+}
+
+static bool nvme_open(struct nvme *n, struct vm *vm)
+{
+	struct bh_nvme_opts opts;
+	struct bh_nvme_queue_opts queue;
+
+	memset(n, 0, sizeof(*n));
+	bh_nvme_opts_init(&opts);
+	opts.doorbell_attr = BH_ATTR_WC;
+	bh_nvme_queue_opts_init(&queue);
+	queue.depth = 8;
+	n->buf = bh_pool_alloc(vm->pool, PAGE, PAGE);
+	if (!n->buf || bh_nvme_attach(vm->dev, &opts, &n->ctrl) != 0 ||
+	    bh_nvme_queue_create(n->ctrl, &queue, &n->q) != 0)
+		return vm_fail("the controller cannot be attached");
+	n->ns = bh_nvme_ns_first(n->ctrl);
+	return n->ns || vm_fail("no namespace");
+}
+
+static void nvme_close(struct nvme *n, struct vm *vm)
+{
+	bh_nvme_queue_destroy(n->q);
+	bh_nvme_detach(n->ctrl);
+	bh_pool_free(vm->pool, n->buf);
+}
+
+/* One request of a page, waited for: 0, 1 with an error status, or -errno of submitting it. */
+static int transfer(struct nvme *n, bool write, uint64_t page)
+{
+	uint32_t blocks = (uint32_t)PAGE / bh_nvme_ns_block_size(n->ns);
+	int rc;
+
+	n->done = n->errors = 0;
+	rc = write ? bh_nvme_write(n->q, n->ns, n->buf, page * blocks, blocks, 0, count, n)
+		   : bh_nvme_read(n->q, n->ns, n->buf, page * blocks, blocks, 0, count, n);
+	for (int i = 0; rc == 0 && n->done == 0 && i < 20000; i++) {
+		(void)bh_nvme_queue_poll(n->q, 0);
+		(void)bh_nvme_poll(n->ctrl);
+		if (i > 100)
+			usleep(1000);
+	}
+	if (rc == 0 && n->done != 1)
+		vm_fail("%u completions of one request", n->done);
+	return rc ? rc : (int)n->errors;
+}
+
+static void nvme_rings_combining_doorbells(struct vm *vm)
+{
+	struct nvme n;
+
+	VM_CHECK(open_with(vm, BH_MEMATTR_AUTO));
+	VM_CHECK(nvme_open(&n, vm));
+	VM_CHECK(strstr(vm->said, "BAR 0 at 0x1000: dma-buf with"));
+	VM_CHECK(listed(vm, 0, PAGE, PAGE, "write-combining"));
+	for (uint64_t page = 0; page < 64; page++) {
+		memset(n.buf, (int)(page + 1), PAGE);
+		VM_CHECK(transfer(&n, true, page) == 0);
+	}
+	for (uint64_t page = 0; page < 64; page++) {
+		memset(n.buf, 0, PAGE);
+		VM_CHECK(transfer(&n, false, page) == 0);
+		VM_CHECK(n.buf[0] == page + 1 && n.buf[PAGE - 1] == page + 1);
+	}
+	nvme_close(&n, vm);
+}
+
+/* Its doorbells are taken away: what it is asked for then ends with an error, and it lives on. */
+static void nvme_learns_of_lost_doorbells(struct vm *vm)
+{
+	const uint16_t off = 0;
+	struct nvme n;
+	int rc;
+
+	VM_CHECK(open_with(vm, BH_MEMATTR_AUTO));
+	VM_CHECK(nvme_open(&n, vm));
+	VM_CHECK(transfer(&n, false, 0) == 0);
+	VM_CHECK(bh_device_config_write(vm->dev, 4, &off, sizeof(off)) == 0);
+	rc = transfer(&n, false, 0);
+	VM_CHECK(rc == 1 || rc == -ENODEV);
+	VM_CHECK(bh_device_gone(vm->dev));
+	VM_CHECK(strstr(vm->said, "a mapping of its BARs was taken away"));
+	VM_CHECK(transfer(&n, false, 0) == -ENODEV);
+	nvme_close(&n, vm);
+}
+
 static const struct vm_case cases[] = {
 	{ "write_combining_is_obtained", write_combining_is_obtained, true },
 	{ "registers_stay_uncached", registers_stay_uncached, true },
@@ -596,6 +746,9 @@ static const struct vm_case cases[] = {
 	{ "revoke_refusals", revoke_refusals, true },
 	{ "closing_takes_dmabufs_back", closing_takes_dmabufs_back, true },
 	{ "lost_mapping_is_a_lost_device", lost_mapping_is_a_lost_device, true },
+	{ "revocation_meets_accesses", revocation_meets_accesses, true },
+	{ "nvme_rings_combining_doorbells", nvme_rings_combining_doorbells, true },
+	{ "nvme_learns_of_lost_doorbells", nvme_learns_of_lost_doorbells, true },
 };
 
 int main(int argc, char **argv)
