@@ -19,6 +19,11 @@ ft_memory_SRCS := ft_memory.c
 ft_loss_SRCS := ft_loss.c
 ft_env_SRCS := ft_env.c
 
+# make functional-ft_soak BH_SOAK_SECONDS=3600 is a longer one.
+FUNCTIONAL += ft_soak
+ft_soak_SRCS := ft_soak.c
+ft_soak_DEADLINE := $(shell expr 240 + 2 \* $(or $(BH_SOAK_SECONDS),0))
+
 # Host and target in one process over one mapping: see ft_race.c.
 ft_race_SRCS := ft_race.c
 ft_race_LIBS := -Wl,--wrap=mmap,--wrap=munmap,--wrap=bh__cmem_region_open
