@@ -54,23 +54,74 @@ struct file_chan {
 
 /* ---- rings ---- */
 
-/* With fewer interrupts where the kernel knows how (5.19). */
+/*
+ * With fewer interrupts where the kernel knows how (5.19), and disabled until it is restricted
+ * where it can be (5.10).
+ */
 static int ring_init(struct io_uring *ring, unsigned int entries, unsigned int completions)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE | IORING_SETUP_COOP_TASKRUN |
-					      IORING_SETUP_TASKRUN_FLAG,
-				     .cq_entries = completions };
-	int rc = io_uring_queue_init_params(entries, ring, &p);
+	static const unsigned int wishes[] = {
+		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED,
+		IORING_SETUP_R_DISABLED,
+		0,
+	};
+	int rc = -EINVAL;
 
-	if (rc == -EINVAL) {
-		p = (struct io_uring_params){ .flags = IORING_SETUP_CQSIZE,
-					      .cq_entries = completions };
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]) && rc == -EINVAL; i++) {
+		struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE | wishes[i],
+					     .cq_entries = completions };
+
 		rc = io_uring_queue_init_params(entries, ring, &p);
 	}
 	if (rc || (ring->features & NEEDED) == NEEDED)
 		return rc;
 	io_uring_queue_exit(ring);
 	return -ENOSYS;
+}
+
+/* liburing 2.3 declares functions of their own for these two operations and does not export them. */
+static int ring_register_op(struct io_uring *ring, unsigned int op, const void *arg, unsigned int n)
+{
+	return io_uring_register((unsigned int)ring->ring_fd, op, arg, n);
+}
+
+/*
+ * Nothing but what file_req.c asks for. A seccomp filter does not see what a ring is told to do, so a
+ * ring that could open files would be a way out of one.
+ */
+static int ring_restrict(struct io_uring *ring)
+{
+	static const uint8_t requests[] = {
+		IORING_OP_READV, IORING_OP_WRITEV,     IORING_OP_READ,
+		IORING_OP_WRITE, IORING_OP_READ_FIXED, IORING_OP_WRITE_FIXED,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE,  IORING_OP_ASYNC_CANCEL,
+	};
+	static const uint8_t changes[] = { IORING_REGISTER_BUFFERS_UPDATE,
+					   IORING_UNREGISTER_FILES };
+	struct io_uring_restriction all[16] = { 0 };
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < sizeof(requests); i++, n++) {
+		all[n].opcode = IORING_RESTRICTION_SQE_OP;
+		all[n].sqe_op = requests[i];
+	}
+	for (size_t i = 0; i < sizeof(changes); i++, n++) {
+		all[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+		all[n].register_op = changes[i];
+	}
+	all[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	all[n++].sqe_flags = IOSQE_FIXED_FILE;
+	return ring_register_op(ring, IORING_REGISTER_RESTRICTIONS, all, n);
+}
+
+static int ring_enable(struct io_uring *ring)
+{
+	int rc;
+
+	if (!(ring->flags & IORING_SETUP_R_DISABLED))
+		return 0;
+	rc = ring_restrict(ring);
+	return rc ? rc : ring_register_op(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 /*
@@ -97,6 +148,22 @@ int file_ring_probe(char why[256])
 	return rc;
 }
 
+static int ring_register(struct file_chan *c, int fd, int event)
+{
+	int rc = io_uring_register_files(&c->ring, &fd, 1);
+
+	if (!rc)
+		rc = io_uring_register_eventfd(&c->ring, event);
+	if (!rc)
+		rc = io_uring_cq_eventfd_toggle(&c->ring, false);
+	if (rc)
+		return rc;
+	/* Linux 5.19; without it all buffers are ordinary ones. */
+	if (!io_uring_register_buffers_sparse(&c->ring, MEM_SLOTS))
+		c->num_mem = MEM_SLOTS;
+	return ring_enable(&c->ring);
+}
+
 static int file_chan_init(struct bh_blk *blk, struct bh_blk_chan *chan)
 {
 	struct file_store *store = (struct file_store *)blk;
@@ -106,18 +173,11 @@ static int file_chan_init(struct bh_blk *blk, struct bh_blk_chan *chan)
 
 	if (rc)
 		return rc;
-	rc = io_uring_register_files(&c->ring, &store->fd, 1);
-	if (!rc)
-		rc = io_uring_register_eventfd(&c->ring, bh_blk_chan_fd(chan));
-	if (!rc)
-		rc = io_uring_cq_eventfd_toggle(&c->ring, false);
+	rc = ring_register(c, store->fd, bh_blk_chan_fd(chan));
 	if (rc) {
 		io_uring_queue_exit(&c->ring);
 		return rc;
 	}
-	/* Linux 5.19; without it all buffers are ordinary ones. */
-	if (!io_uring_register_buffers_sparse(&c->ring, MEM_SLOTS))
-		c->num_mem = MEM_SLOTS;
 	c->again_last = &c->again;
 	chan->limit = REQUESTS;
 	for (i = 0; i < REQUESTS; i++) {

@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/loop.h>
 #include <linux/seccomp.h>
+#include <liburing.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -798,6 +799,37 @@ static void cancel_only_hurries(void)
 	free(buf);
 }
 
+/* Its descriptor, of the only ring there is. */
+static int ring_fd(void)
+{
+	char link[64], name[64];
+
+	for (int fd = 0; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, name, sizeof(name) - 1);
+		name[n > 0 ? n : 0] = '\0';
+		if (strstr(name, "[io_uring]"))
+			return fd;
+	}
+	return -1;
+}
+
+/* What a seccomp filter cannot see: the ring is of no use for anything but the store. */
+static void ring_does_nothing_else(void)
+{
+	int fds[1] = { 0 };
+	struct rig rig;
+
+	if (rig_open(&rig, in(dir, "n"), MIB, 512))
+		return;
+	unsigned int ring = (unsigned int)ring_fd();
+	CU_ASSERT_EQUAL(io_uring_register(ring, IORING_REGISTER_FILES, fds, 1), -EACCES);
+	CU_ASSERT_EQUAL(io_uring_register(ring, IORING_REGISTER_PERSONALITY, NULL, 0), -EACCES);
+	rig_close(&rig);
+}
+
 BH_SUITE_FIXTURE("file", setup, teardown, { "data_on_a_disk", data_on_a_disk },
 		 { "data_on_tmpfs", data_on_tmpfs }, { "lists_of_any_shape", lists_of_any_shape },
 		 { "many_at_once", many_at_once }, { "registered_buffers", registered_buffers },
@@ -812,4 +844,5 @@ BH_SUITE_FIXTURE("file", setup, teardown, { "data_on_a_disk", data_on_a_disk },
 		 { "device_blocks_are_checked", device_blocks_are_checked },
 		 { "device_that_fails", device_that_fails },
 		 { "channel_is_left_with_requests", channel_is_left_with_requests },
-		 { "cancel_only_hurries", cancel_only_hurries }, )
+		 { "cancel_only_hurries", cancel_only_hurries },
+		 { "ring_does_nothing_else", ring_does_nothing_else }, )
