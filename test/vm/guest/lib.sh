@@ -53,9 +53,10 @@ qmp() {
 	echo "@@ QMP $*" >/dev/console
 }
 
-# remove BDF CASE COMMAND...: runs a case of vm-nvme, and the command once there is traffic.
+# remove BDF CASE COMMAND...: runs a case of vm-nvme ($REMOVE_BY), and the command once there is
+# traffic.
 remove() {
-	vm-nvme "$1" "$2" >/tmp/removal &
+	"${REMOVE_BY:-vm-nvme}" "$1" "$2" >/tmp/removal &
 	shift 2
 	n=0
 	until grep -q BUSY /tmp/removal || [ $n -gt 100 ]; do
