@@ -45,6 +45,27 @@ static void default_stays_in_host_memory(struct vm *vm)
 	host_close(&h);
 }
 
+/* With a driver that gives it, nobody has to ask. */
+static void default_takes_write_combining(struct vm *vm)
+{
+	struct bh_nvme_cmb_info info;
+	struct host h;
+	unsigned int i;
+
+	vm->opts.memattr_feature = BH_MEMATTR_AUTO;
+	VM_CHECK(vm_open(vm) == 0);
+	if (open_cmb(&h, vm, BH_NVME_CMB_DEFAULT, true, true) && is_in(&h, true)) {
+		if (bh_nvme_cmb_info(h.nvme, &info) != 0 || info.attr != BH_ATTR_WC)
+			vm_fail("it is there for another reason");
+		for (i = 0; i < 16 && host_round_trip(&h, i * HOST_DEPTH, false); i++)
+			;
+		if (bh_nvme_reset(h.nvme) != 0 || !host_round_trip(&h, 0, false) ||
+		    !is_in(&h, true))
+			vm_fail("it does not come back");
+	}
+	host_close(&h);
+}
+
 static void traffic(struct vm *vm, bool lists, bool no_sgl)
 {
 	struct host h;
@@ -161,6 +182,7 @@ static void memory_stays_off_its_bars(struct vm *vm)
 
 static const struct vm_case cases[] = {
 	{ "default_stays_in_host_memory", default_stays_in_host_memory, false },
+	{ "default_takes_write_combining", default_takes_write_combining, true },
 	{ "entries_in_the_buffer", entries_in_the_buffer, false },
 	{ "lists_in_the_buffer", lists_in_the_buffer, false },
 	{ "after_controller_reset", after_controller_reset, false },
