@@ -73,6 +73,7 @@ static bool both(struct pair *p, uint64_t first)
 	uint32_t blocks = HOST_PIECE / bh_nvme_ns_block_size(p->a.ns);
 	bool ok = true;
 
+	p->a.done = p->a.errors = p->b.done = p->b.errors = 0;
 	/* The same places on both, with data that tells them apart. */
 	for (int i = 0; i < HOST_DEPTH && ok; i++) {
 		memset(p->a.buf[i], 0x10 + i, HOST_PIECE);
@@ -92,7 +93,6 @@ static bool both(struct pair *p, uint64_t first)
 	for (int i = 0; i < HOST_DEPTH && ok; i++)
 		for (size_t at = 0; at < blocks * 512u && ok; at++)
 			ok = p->a.buf[i][at] == 0x10 + i && p->b.buf[i][at] == 0x80 + i;
-	p->a.done = p->b.done = 0;
 	return (ok && p->a.errors + p->b.errors == 0) || vm_fail("data of one is the other's");
 }
 
@@ -156,6 +156,7 @@ static void one_closes_the_other_goes_on(struct vm *vm)
 	struct pair p;
 
 	if (pair_open(&p, vm) && both(&p, 0)) {
+		p.a.done = p.b.done = 0;
 		for (int i = 0; i < HOST_DEPTH; i++)
 			(void)(host_submit(&p.a, false, i, 0) && host_submit(&p.b, false, i, 0));
 		close_first(&p);
