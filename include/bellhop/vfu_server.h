@@ -112,6 +112,12 @@ struct bh_vfu_ops {
 	 * has been: see bh_vfu_irq_*). May be NULL.
 	 */
 	void (*irqs_changed)(void *ctx);
+	/*
+	 * The client has acknowledged INTx (unmasked it). A condition that still holds raises the
+	 * line again when the device says so once more by bh_vfu_irq_level(), having looked at what
+	 * the client wrote before it acknowledged. NULL: what was said last holds.
+	 */
+	void (*intx_acknowledged)(void *ctx);
 	/* A client has connected and negotiated; it has left. May be NULL. */
 	void (*connected)(void *ctx);
 	void (*disconnected)(void *ctx);
@@ -220,8 +226,9 @@ int bh_vfu_server_io_fd_add(struct bh_vfu_server *server, const struct bh_vfu_io
 bool bh_vfu_irq_raise(struct bh_vfu_server *server, unsigned int vector);
 
 /*
- * Sets or clears the condition of `vector` (0 to 2047) on the INTx line; an edge to 1 signals.
- * Used only while MSI-X is off. One thread at a time for any one vector.
+ * Sets or clears the condition of `vector` (0 to 2047) on the INTx line; an edge to 1 signals, and
+ * so does a 1 said again after ops->intx_acknowledged. Used only while MSI-X is off. One thread at a
+ * time for any one vector.
  */
 void bh_vfu_irq_level(struct bh_vfu_server *server, unsigned int vector, bool asserted);
 

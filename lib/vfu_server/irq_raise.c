@@ -109,16 +109,31 @@ void vfus_vector_forget(struct vfus_vector *vector)
  * The INTx line: the OR of the conditions of all vectors. Signalling masks it, as VFIO does
  * (AUTOMASKED); the client unmasks when the guest has acknowledged, and a condition that still
  * holds signals again.
+ *
+ * The guest acknowledges by what it writes to the device, and the client unmasks right behind that
+ * write. A thread that has not seen the write yet would have its condition raise the line in vain,
+ * and without an interrupt controller that tells of the end of interrupts (QEMU's own) such a line
+ * stays up until the guest happens to access the device: it calls its handler without end. So
+ * conditions count again only when they have been stated after the acknowledgement.
  */
 static void intx_deliver_locked(struct vfus_intx *intx)
 {
 	if (intx->masked || intx->blocked || intx->fd < 0)
 		return;
-	if (__atomic_load_n(&intx->asserted, __ATOMIC_RELAXED) == 0 && !intx->forced)
+	if (intx->said == 0 && !intx->forced)
 		return;
 	intx->forced = false;
 	intx->masked = true;
 	vfus_signal(intx->signaller, intx->fd);
+}
+
+static void forget_said(struct vfus_intx *intx)
+{
+	unsigned int i;
+
+	intx->said = 0;
+	for (i = 0; i < VFUS_MAX_VECTORS / 64; i++)
+		__atomic_store_n(&intx->since_ack[i], 0, __ATOMIC_RELAXED);
 }
 
 void vfus_intx_bind(struct vfus_intx *intx, int fd)
@@ -142,6 +157,8 @@ void vfus_intx_mask(struct vfus_intx *intx, bool masked)
 {
 	lock(&intx->lock);
 	intx->masked = masked;
+	if (!masked && intx->is_restated)
+		forget_said(intx);
 	intx_deliver_locked(intx);
 	unlock(&intx->lock);
 }
@@ -171,26 +188,36 @@ void vfus_intx_clear(struct vfus_intx *intx)
 	__atomic_store_n(&intx->asserted, 0, __ATOMIC_RELAXED);
 	for (i = 0; i < VFUS_MAX_VECTORS / 64; i++)
 		__atomic_store_n(&intx->level[i], 0, __ATOMIC_RELAXED);
+	forget_said(intx);
 	unlock(&intx->lock);
+}
+
+/* Sets or clears a bit. True: it was not so before. */
+static bool put_bit(uint64_t *word, uint64_t bit, bool on)
+{
+	uint64_t old = on ? __atomic_fetch_or(word, bit, __ATOMIC_RELAXED)
+			  : __atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+
+	return ((old & bit) != 0) != on;
 }
 
 void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 {
-	uint64_t *word = &intx->level[vector / 64];
+	uint64_t *level = &intx->level[vector / 64], *said = &intx->since_ack[vector / 64];
 	const uint64_t bit = 1ull << (vector % 64);
-	uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
+	const uint32_t step = asserted ? 1 : UINT32_MAX;
 
-	if (((old & bit) != 0) == asserted) /* one thread per vector: it stays so */
+	/* One thread per vector: what it has said stays so, unless it is to be said anew. */
+	if (((__atomic_load_n(level, __ATOMIC_RELAXED) & bit) != 0) == asserted &&
+	    ((__atomic_load_n(said, __ATOMIC_RELAXED) & bit) != 0) == asserted)
 		return;
 	lock(&intx->lock);
-	old = asserted ? __atomic_fetch_or(word, bit, __ATOMIC_RELAXED)
-		       : __atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
-	if (asserted && !(old & bit)) {
-		__atomic_fetch_add(&intx->asserted, 1, __ATOMIC_RELAXED);
+	if (put_bit(level, bit, asserted))
+		__atomic_fetch_add(&intx->asserted, step, __ATOMIC_RELAXED);
+	if (put_bit(said, bit, asserted))
+		intx->said += step;
+	if (asserted)
 		intx_deliver_locked(intx);
-	} else if (!asserted && (old & bit)) {
-		__atomic_fetch_sub(&intx->asserted, 1, __ATOMIC_RELAXED);
-	}
 	unlock(&intx->lock);
 }
 

@@ -49,6 +49,7 @@ int vfus_irqs_init(struct bh_vfu_server *s, unsigned int msix_vectors)
 
 	vfus_signaller_init(&s->irqs.signaller);
 	s->irqs.intx.signaller = &s->irqs.signaller;
+	s->irqs.intx.is_restated = s->ops->intx_acknowledged != NULL;
 	if (msix_vectors == 0)
 		return 0;
 	s->irqs.msix = aligned_alloc(64, msix_vectors * sizeof(*s->irqs.msix));
@@ -103,6 +104,8 @@ static void set_mask(struct bh_vfu_server *s, uint32_t irq, unsigned int vector,
 {
 	if (irq == BH_PCI_INTX) {
 		vfus_intx_mask(&s->irqs.intx, masked);
+		if (!masked && s->ops->intx_acknowledged)
+			s->ops->intx_acknowledged(s->ops_ctx);
 		return;
 	}
 	s->irqs.msix[vector].masked = masked;

@@ -78,8 +78,11 @@ struct vfus_intx {
 	bool masked;	   /* by the client, or by having signalled (AUTOMASKED) */
 	bool blocked;	   /* INTx disabled by the command register, or MSI-X is in use */
 	bool forced;	   /* triggered by SET_IRQS */
+	bool is_restated;  /* the device says anew what holds after an acknowledgement */
 	uint32_t asserted; /* bits set in level[] */
+	uint32_t said;	   /* bits set in since_ack[] */
 	uint64_t level[VFUS_MAX_VECTORS / 64];
+	uint64_t since_ack[VFUS_MAX_VECTORS / 64]; /* of these, what was said since */
 };
 
 struct vfus_irqs {

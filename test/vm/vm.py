@@ -112,7 +112,7 @@ class Guest:
         self.machine, self.tree, self.cache = machine, tree, cache
         self.base = os.path.join(tmp_dir(), machine.name)
         self.results, self.console, self.ended, self.up, self.ups = [], [], False, None, 0
-        self.pending = b""
+        self.pending, self.times = b"", []
         self.initrd, self.target, self.proc, self.qmp = self.initramfs(), None, None, None
         for name, size in machine.disks:
             with open("%s.%s.img" % (self.base, name), "wb") as file:
@@ -208,6 +208,7 @@ class Guest:
 
     def line(self, text):
         self.console.append(text)
+        self.times.append(time.monotonic() - self.start)
         found = MARK.search(text)
         if not found:
             return
@@ -271,7 +272,7 @@ class Guest:
         if self.target:
             self.target.close()
         with open(self.base + ".console", "w", encoding="utf-8") as file:
-            file.write("\n".join(self.console))
+            file.writelines("%7.2f %s\n" % said for said in zip(self.times, self.console))
 
 
 def report(machine, results, seconds, up):

@@ -59,10 +59,12 @@ class Target:
                 raise Bad("it ended before it was ready: " + self.last_words())
             said += data
 
-    def last_words(self):
+    def log_lines(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-        return lines[-1] if lines else "it said nothing"
+            return file.read().splitlines()
+
+    def last_words(self):
+        return (self.log_lines() or ["it said nothing"])[-1]
 
     def kill(self):
         """As a crash would end it."""
@@ -77,7 +79,10 @@ class Target:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self):
-        """Have it end by SIGTERM. What was wrong with that, or None."""
+        """Have it end by SIGTERM. What was wrong with it, or None."""
+        errors = [line for line in self.log_lines() if "error: " in line]
+        if errors:
+            return "%d errors: %s" % (len(errors), errors[0])
         if self.killed:
             return None
         if self.proc.poll() is not None:

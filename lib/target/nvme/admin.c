@@ -147,12 +147,6 @@ static void interrupt(struct tn_admin *a)
 		update_level(a);
 }
 
-void tn_admin_irqs_changed(struct bh_target_nvme *ctrl)
-{
-	if (!bh_vfu_irq_msix_enabled(ctrl->server))
-		update_level(ctrl->admin);
-}
-
 /* ---- doorbells ---- */
 
 static void invalid_doorbell(struct tn_admin *a, const char *which, uint32_t value)
@@ -195,6 +189,18 @@ static void read_cq_head(struct tn_admin *a)
 		a->bad_cq_head = head;
 		invalid_doorbell(a, "completion queue", head);
 	}
+}
+
+/* The level is stated anew, from what the host has written until now. */
+void tn_admin_irqs_changed(struct bh_target_nvme *ctrl)
+{
+	struct tn_admin *a = ctrl->admin;
+
+	if (bh_vfu_irq_msix_enabled(ctrl->server))
+		return;
+	if (a->is_running)
+		read_cq_head(a);
+	update_level(a);
 }
 
 /* ---- completions ---- */

@@ -118,6 +118,7 @@ static const struct bh_vfu_ops server_ops = {
 	.reset = on_reset,
 	.fatal = on_fatal,
 	.irqs_changed = on_irqs_changed,
+	.intx_acknowledged = on_irqs_changed, /* states all levels */
 };
 
 /* ---- create ---- */

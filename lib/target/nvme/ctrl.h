@@ -155,4 +155,11 @@ void tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uin
  */
 void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why);
 
+static inline bool tn_is_shut_down(const struct bh_target_nvme *ctrl)
+{
+	uint32_t csts = __atomic_load_n(&ctrl->regs.csts, __ATOMIC_ACQUIRE);
+
+	return BH_NVME_GET(csts, CSTS_SHST) == BH_NVME_CSTS_SHST_COMPLETE;
+}
+
 #endif

@@ -106,15 +106,15 @@ void tn_bell_reckon(struct tn_thread *t, struct tn_cq *cq)
 		cq->head > cq->tail ? cq->head - cq->tail : cq->head + cq->entries - cq->tail;
 	uint32_t behind = (to_head + 1) / 2;
 
-	cq->space = to_head - 1; /* a ring is full with one entry less than it has */
-	if (!cq->bell.event_idx)
+	cq->space = to_head - 1;		/* a ring is full with one entry less than it has */
+	if (!cq->bell.event_idx || cq->is_line) /* which is always armed: see queue.c */
 		return;
 	cq->space = to_head - behind;
 	if (cq->space || cq->bell.index == TN_BELL_NOWHERE)
 		bell_trail(t, &cq->bell, cq->head, behind);
 }
 
-static void bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
+void tn_bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v)
 {
 	if (!bell->event_idx || (bell->is_armed && bell->armed == v))
 		return;
@@ -224,10 +224,10 @@ static void arm_all(struct tn_thread *t)
 	unsigned int i;
 
 	for (i = 0; i < t->num_scan; i++)
-		bell_arm(t, &t->scan[i].sq->bell, bh_load_u32(t->scan[i].db));
+		tn_bell_arm(t, &t->scan[i].sq->bell, bh_load_u32(t->scan[i].db));
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i] && (t->cq[i]->is_asserted || !cq_may_have_room(t->cq[i])))
-			bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
+			tn_bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
 }
 
 static bool stores_have_work(struct tn_thread *t)
@@ -287,7 +287,7 @@ void tn_bells_disarm(struct tn_thread *t)
 	for (i = 0; i < t->num_scan; i++)
 		bell_disarm(t, &t->scan[i].sq->bell);
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
-		if (t->cq[i])
+		if (t->cq[i] && !t->cq[i]->is_line)
 			bell_disarm(t, &t->cq[i]->bell);
 }
 

@@ -156,20 +156,18 @@ static uint16_t set_iocs_profile(struct tn_admin_cmd *cmd, struct tn_features *f
 	return cdw11 & 0x1ff ? BH_NVME_SC_IOCS_COMBINATION_REJECTED : 0;
 }
 
-/* ---- write cache: there is one if a store says so ---- */
+/* ---- write cache: a feature if a store has one ---- */
 
 static size_t get_write_cache(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
 {
-	if (!tn_has_write_cache(cmd->ctrl))
-		*sf = BH_NVME_SC_INVALID_FIELD;
+	(void)sf;
 	cmd->cdw0 = f->write_cache;
 	return 0;
 }
 
 static uint16_t set_write_cache(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
-	if (!tn_has_write_cache(cmd->ctrl))
-		return BH_NVME_SC_INVALID_FIELD;
+	(void)cmd;
 	__atomic_store_n(&f->write_cache, cdw11 & BH_NVME_FEAT_VWC_WCE, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -361,6 +359,8 @@ static const struct feature *feature_of(const struct tn_admin_cmd *cmd)
 	uint8_t fid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID);
 
 	if (fid >= sizeof(features) / sizeof(features[0]) || !features[fid].get)
+		return NULL;
+	if (fid == BH_NVME_FEAT_VOLATILE_WRITE_CACHE && !tn_has_write_cache(cmd->ctrl))
 		return NULL;
 	return &features[fid];
 }

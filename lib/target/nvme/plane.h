@@ -152,6 +152,7 @@ struct tn_cq {
 	bool is_due; /* on the thread's list of interrupts to raise */
 	bool is_stopped;
 	bool is_asserted;   /* INTx */
+	bool is_line;	    /* its interrupts go by INTx */
 	const uint32_t *db; /* head */
 	struct tn_cq *due_next;
 	struct tn_req *wait_first, **wait_last; /* completions without room */
@@ -443,6 +444,7 @@ void tn_bell_attach_sq(struct tn_thread *t, struct tn_sq *sq);
 void tn_bell_attach_cq(struct tn_thread *t, struct tn_cq *cq);
 /* The tail was read as v: places its event index, unless that is to be done late. */
 void tn_bell_read(struct tn_thread *t, struct tn_sq *sq, uint32_t v);
+void tn_bell_arm(struct tn_thread *t, struct tn_bell *bell, uint32_t v);
 void tn_bell_trail_late(struct tn_thread *t, struct tn_sq *sq, uint32_t v);
 /* Room up to cq->head, a part of it while the event index keeps a distance. */
 void tn_bell_reckon(struct tn_thread *t, struct tn_cq *cq);

@@ -9,11 +9,16 @@
  * MSI-X: one raise per vector and pass; the server keeps what is masked. INTx: the line follows
  * "not empty and not masked in INTMS" per queue, conditions being numbered by queue id because all
  * queues share one vector then; the head doorbells of asserted queues are looked at in each pass.
+ * A client takes the line down when the guest accesses the device, which a shadow doorbell lets it
+ * avoid: so while the line is up the head's event index is the head, and the host rings for the next
+ * one.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "target/nvme/queue_io.h"
+
+#define LINE_TRIES 16 /* a host that moves its head all the time hears of it all the time, too */
 
 /* ---- rings ---- */
 
@@ -223,13 +228,31 @@ static void line_set(struct tn_thread *t, struct tn_cq *cq, bool asserted)
 	bh_vfu_irq_level(t->ctrl->server, cq->qid, asserted);
 }
 
+/* Has the host ring for its next step from where it is. Returns where that is. */
+static uint32_t line_arm(struct tn_thread *t, struct tn_cq *cq, uint32_t head)
+{
+	unsigned int tries = LINE_TRIES;
+	uint32_t armed;
+
+	do {
+		armed = head;
+		tn_bell_arm(t, &cq->bell, armed);
+		bh_mb(); /* the event index is stored before the head is looked at again */
+		head = bh_load_acquire_u32(cq->db);
+	} while (head != armed && --tries);
+	return head;
+}
+
 static void line_update(struct tn_thread *t, struct tn_cq *cq)
 {
 	bool masked = cq->vector < 32 && t->intms >> cq->vector & 1;
 	uint32_t written = cq->mirror ? cq->mirror->at : cq->tail;
 	uint32_t head = bh_load_acquire_u32(cq->db);
+	bool can = cq->interrupt && !masked && !cq->is_stopped;
 
-	line_set(t, cq, cq->interrupt && !masked && !cq->is_stopped && head != written);
+	if (can && head != written && cq->bell.event_idx)
+		head = line_arm(t, cq, head);
+	line_set(t, cq, can && head != written);
 }
 
 /* Lines that are up: has the host taken its completions? */
@@ -264,19 +287,24 @@ void tn_irq_flush(struct tn_thread *t)
 	}
 }
 
-/* Masks or enables have changed: every line anew. */
+/* Masks or enables have changed, or the line was acknowledged: every condition is stated anew. */
 void tn_intx_update(struct tn_thread *t)
 {
 	bool is_msix = bh_vfu_irq_msix_enabled(t->ctrl->server);
 	unsigned int i;
 
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++) {
-		if (!t->cq[i])
+		struct tn_cq *cq = t->cq[i];
+
+		if (!cq)
 			continue;
+		cq->is_line = cq->interrupt && !is_msix;
 		if (is_msix)
-			line_set(t, t->cq[i], false);
+			line_set(t, cq, false);
 		else
-			line_update(t, t->cq[i]);
+			line_update(t, cq);
+		if (cq->is_asserted)
+			bh_vfu_irq_level(t->ctrl->server, cq->qid, true);
 	}
 }
 
@@ -287,6 +315,7 @@ void tn_cq_add(struct tn_thread *t, struct tn_cq *cq)
 	cq->wait_last = &cq->wait_first;
 	cq->phase = 1;
 	cq->space = 0;
+	cq->is_line = cq->interrupt && !bh_vfu_irq_msix_enabled(t->ctrl->server);
 	t->cq[cq->qid] = cq;
 	tn_bell_attach_cq(t, cq);
 	if (!t->is_gated)

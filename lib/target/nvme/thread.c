@@ -101,9 +101,14 @@ static const struct bh_poller_ops poller_ops = {
 	.disarm = thread_disarm,
 };
 
+/*
+ * After a shutdown the host may take its memory back, and needs a reset to go on (NVMe 2.0 3.6.1):
+ * then there is nothing wrong with the controller.
+ */
 void tn_thread_fatal(struct tn_thread *t, const char *why)
 {
-	if (!__atomic_exchange_n(&t->io->is_fatal, 1, __ATOMIC_RELAXED))
+	if (!__atomic_exchange_n(&t->io->is_fatal, 1, __ATOMIC_RELAXED) &&
+	    !tn_is_shut_down(t->ctrl))
 		tn_ctrl_fatal(t->ctrl, why);
 }
 

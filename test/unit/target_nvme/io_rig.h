@@ -51,6 +51,7 @@ struct rig {
 	uint16_t error_sf;
 	uint16_t status; /* of the last callback */
 	bool msix, line[BH_TARGET_NVME_MAX_QUEUES + 1];
+	unsigned int said; /* that a line is up */
 	bool is_shadow;
 	unsigned int doorbells; /* registers rung by a host with shadows */
 	unsigned int io_fds;
@@ -109,6 +110,7 @@ void bh_vfu_irq_level(struct bh_vfu_server *server, unsigned int vector, bool as
 {
 	(void)server;
 	rig.line[vector] = asserted;
+	rig.said += asserted;
 }
 
 bool bh_vfu_irq_msix_enabled(const struct bh_vfu_server *server)

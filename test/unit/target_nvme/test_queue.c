@@ -404,6 +404,74 @@ static void shadows_trap_never_while_polled(void)
 	rig_close();
 }
 
+/*
+ * INTx: the client takes the line down when the guest accesses the device. With shadow doorbells the
+ * guest does so only when it has to ring, so it has to for every head it stores while the line is up.
+ */
+static void a_line_that_is_up_is_rung_for(void)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
+	struct rig_queue *q = &rig.q[1];
+	struct bh_nvme_cpl cpl;
+	unsigned int i, j, n, rung;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_TRAPPED);
+	rig_ns(1, &bh_blk_null_type, "1G", 512);
+	rig.msix = false;
+	tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, RIG_IOVA + RIG_EVENT, rig_done, NULL);
+	rig_queue(1, 8, true);
+	rig.is_shadow = true;
+	for (i = 0; i < 200; i++) {
+		n = 1 + i % 7;
+		for (j = 0; j < n; j++)
+			rig_put(q, &cmd);
+		rig_tail(q);
+		rig_steps(2);
+		CU_ASSERT(rig.line[1]);
+		/* taken one by one or all at once, with passes and acknowledgements in between */
+		for (j = 0; j < n; j++) {
+			CU_ASSERT(rig_get(q, &cpl));
+			if (i % 3 && j + 1 < n)
+				continue;
+			rung = rig.doorbells;
+			rig_head(q);
+			CU_ASSERT_EQUAL(rig.doorbells, rung + 1);
+			rig_steps(i % 2);
+			tn_io_irqs_changed(&rig.ctrl);
+			CU_ASSERT_EQUAL(rig.line[1], j + 1 < n);
+		}
+	}
+	rig_close();
+}
+
+/* The client unmasks the line: what still holds is said again, once, and nothing else is. */
+static void an_acknowledged_line_is_said_again(void)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
+	struct rig_queue *q = &rig.q[1];
+	struct bh_nvme_cpl cpl;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+	rig_ns(1, &bh_blk_null_type, "1G", 512);
+	rig.msix = false;
+	rig_queue(1, 8, true);
+	rig_put(q, &cmd);
+	rig_tail(q);
+	rig_steps(3);
+	CU_ASSERT_EQUAL(rig.said, 1);
+	tn_io_irqs_changed(&rig.ctrl);
+	CU_ASSERT_EQUAL(rig.said, 2);
+	rig_steps(3);
+	CU_ASSERT_EQUAL(rig.said, 2);
+	/* The head is looked at first. */
+	CU_ASSERT(rig_get(q, &cpl));
+	rig_head(q);
+	tn_io_irqs_changed(&rig.ctrl);
+	CU_ASSERT_EQUAL(rig.said, 2);
+	CU_ASSERT(!rig.line[1]);
+	rig_close();
+}
+
 static void shadows_are_checked(void)
 {
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_FILE, 1, BH_DOORBELLS_MAPPED);
@@ -467,6 +535,34 @@ static void gate_changes_memory(void)
 	rig_close();
 }
 
+/* After a shutdown the host may take back what it gave, in any order. */
+static void a_shut_down_controller_may_lose_its_memory(void)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
+	int turn;
+
+	for (turn = 0; turn < 2; turn++) {
+		rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+		rig_ns(1, &bh_blk_ram_type, "4M", 512);
+		tn_io_shadow_set(&rig.ctrl, RIG_IOVA + RIG_SHADOW, RIG_IOVA + RIG_EVENT, rig_done,
+				 NULL);
+		rig_queue(1, 8, true);
+		rig.is_shadow = true;
+		CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+		rig.ctrl.regs.csts = BH_NVME_CSTS_RDY;
+		if (turn)
+			rig.ctrl.regs.csts |=
+				(uint32_t)BH_NVME_SET(CSTS_SHST, BH_NVME_CSTS_SHST_COMPLETE);
+		tn_io_gate(&rig.ctrl, TN_GATE_TABLE, RIG_IOVA, RIG_RINGS_BYTES, rig_done_void,
+			   NULL);
+		CU_ASSERT_EQUAL(bh_cmem_del(&rig.cmem, RIG_IOVA, RIG_RINGS_BYTES), 0);
+		tn_io_ungate(&rig.ctrl);
+		rig_steps(3);
+		CU_ASSERT_EQUAL(rig.fatals, turn ? 0 : 1);
+		rig_close();
+	}
+}
+
 /* Memory cut under us, mapped and with the guard: the command fails, then the ring's is fatal. */
 static void truncated_memory_is_an_error(void)
 {
@@ -519,6 +615,10 @@ BH_SUITE("queue", { "data_by_pointer", data_by_pointer },
 	 { "bad_doorbells_are_events", bad_doorbells_are_events },
 	 { "interrupts_once_per_pass", interrupts_once_per_pass },
 	 { "shadows_trap_never_while_polled", shadows_trap_never_while_polled },
+	 { "a_line_that_is_up_is_rung_for", a_line_that_is_up_is_rung_for },
+	 { "an_acknowledged_line_is_said_again", an_acknowledged_line_is_said_again },
+	 { "a_shut_down_controller_may_lose_its_memory",
+	   a_shut_down_controller_may_lose_its_memory },
 	 { "shadows_are_checked", shadows_are_checked },
 	 { "gate_changes_memory", gate_changes_memory },
 	 { "truncated_memory_is_an_error", truncated_memory_is_an_error },

@@ -268,6 +268,58 @@ static void intx_masks_itself_until_unmasked(void)
 	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
 }
 
+static unsigned int acks;
+
+static void on_ack(void *ctx)
+{
+	(void)ctx;
+	acks++;
+}
+
+/* A device that looks after an acknowledgement is not spoken for by what it said before. */
+static void intx_waits_for_what_is_said_after_an_acknowledgement(void)
+{
+	struct bh_vfu_ops ops = *rig.opts.ops;
+
+	ops.intx_acknowledged = on_ack;
+	rig_disconnect();
+	rig_stop();
+	rig.opts.ops = &ops;
+	rig_start();
+	rig_connect();
+	rig_negotiate();
+	acks = 0;
+	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, INTX, 0, 1, e, 1), 0);
+	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | UNMASK, INTX, 0, 1, &e[1], 1), 0);
+	bh_vfu_irq_level(rig.server, 0, true);
+	bh_vfu_irq_level(rig.server, 1, true);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
+	CU_ASSERT_EQUAL(rig_irqs(NONE | UNMASK, INTX, 0, 1, NULL, 0), 0);
+	CU_ASSERT_EQUAL(acks, 1);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 0);
+	CU_ASSERT_EQUAL(rig_config32(4) & 0x80000, 0x80000); /* the condition as such is there */
+	bh_vfu_irq_level(rig.server, 0, false);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 0);
+	bh_vfu_irq_level(rig.server, 1, true);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
+	bh_vfu_irq_level(rig.server, 1, true);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 0);
+	eventfd_write(e[1], 1); /* the other way to acknowledge */
+	rig_turn();
+	CU_ASSERT_EQUAL(acks, 2);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 0);
+	bh_vfu_irq_level(rig.server, 1, true);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
+	CU_ASSERT_EQUAL(rig_irqs(NONE | UNMASK, INTX, 0, 1, NULL, 0), 0);
+	bh_vfu_irq_level(rig.server, 1, false);
+	CU_ASSERT_EQUAL(rig_config32(4) & 0x80000, 0);
+	/* an edge needs no acknowledgement to have been */
+	bh_vfu_irq_level(rig.server, 2, true);
+	CU_ASSERT_EQUAL(rig_eventfd_value(e[0]), 1);
+	rig_disconnect();
+	rig_stop(); /* ops is of this function */
+}
+
 static void intx_respects_its_disable_bit_and_msix(void)
 {
 	CU_ASSERT_EQUAL(rig_irqs(EVENTFD | TRIGGER, INTX, 0, 1, e, 1), 0);
@@ -384,6 +436,8 @@ BH_SUITE_FIXTURE(
 	{ "function_mask_and_table_mask_count_too", function_mask_and_table_mask_count_too },
 	{ "mask_fds_act_when_signalled", mask_fds_act_when_signalled },
 	{ "intx_masks_itself_until_unmasked", intx_masks_itself_until_unmasked },
+	{ "intx_waits_for_what_is_said_after_an_acknowledgement",
+	  intx_waits_for_what_is_said_after_an_acknowledgement },
 	{ "intx_respects_its_disable_bit_and_msix", intx_respects_its_disable_bit_and_msix },
 	{ "a_whole_table_is_one_change", a_whole_table_is_one_change },
 	{ "intx_is_absent_without_a_pin", intx_is_absent_without_a_pin },
