@@ -6,6 +6,7 @@ prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900
 VM_PROGRAMS := vm-vfio vm-nvme vm-cmb vm-several vm-memattr
+vm-guest_DEADLINE := 1200
 vm-vfio_SRCS := vm-vfio.c vmtest.c
 vm-nvme_SRCS := vm-nvme.c host.c vmtest.c
 vm-cmb_SRCS := vm-cmb.c host.c vmtest.c
