@@ -161,10 +161,17 @@ static int f_reset(struct bh_device *dev)
 	return 0;
 }
 
+static int f_dmabuf_revoke(struct bh_device *dev, int fd)
+{
+	to_fake(dev)->calls++;
+	return fd < 0 ? -EINVAL : 0;
+}
+
 static const struct bh_io_ops full_ops = {
 	.name = "fake",
 	.caps = BH_CAP_REOPEN | BH_CAP_POSTED_WRITE | BH_CAP_IOEVENTFD | BH_CAP_REGION_MMAP |
-		BH_CAP_IRQ_EVENTFD | BH_CAP_IRQ_MASK | BH_CAP_RESET | BH_CAP_DMA_MAP_FD,
+		BH_CAP_IRQ_EVENTFD | BH_CAP_IRQ_MASK | BH_CAP_RESET | BH_CAP_DMA_MAP_FD |
+		BH_CAP_DMABUF_REVOKE,
 	.close = f_close,
 	.reopen = f_reopen,
 	.region_info = f_region_info,
@@ -180,6 +187,7 @@ static const struct bh_io_ops full_ops = {
 	.irq_mask = f_irq_mask,
 	.irq_trigger = f_irq_trigger,
 	.reset = f_reset,
+	.dmabuf_revoke = f_dmabuf_revoke,
 };
 
 static struct bh_dma_space *space;
@@ -240,7 +248,7 @@ static void init_refuses_inconsistent_table(void)
 	struct bh_io_ops ops;
 	const uint64_t bits[] = { BH_CAP_REOPEN,      BH_CAP_POSTED_WRITE, BH_CAP_IOEVENTFD,
 				  BH_CAP_REGION_MMAP, BH_CAP_IRQ_EVENTFD,  BH_CAP_IRQ_MASK,
-				  BH_CAP_RESET };
+				  BH_CAP_RESET,	      BH_CAP_DMABUF_REVOKE };
 
 	bh_device_opts_init(&opts);
 	for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
@@ -495,7 +503,6 @@ static void check_and_windows_have_defaults(void)
 	CU_ASSERT_EQUAL(bh_device_hot_reset(&fake.dev), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_dmabuf_export(&fake.dev, 0, 0, 4096, &fd), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(fd, -1);
-	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(&fake.dev, 0), -EOPNOTSUPP);
 	bh__device_set_gone(&fake.dev);
 	CU_ASSERT_FALSE(bh_device_check(&fake.dev));
 }
@@ -525,6 +532,19 @@ static void bars_have_bus_addresses(void)
 	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 0, &at), -ENODEV);
 }
 
+static void dmabufs_are_revoked_where_that_is_offered(void)
+{
+	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(dev, 5), 0);
+	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(dev, -1), -EINVAL);
+	CU_ASSERT_EQUAL(fake.calls, 2);
+	bh__device_set_gone(dev);
+	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(dev, 5), -ENODEV);
+	bh__device_clear_gone(dev);
+	bh__device_set_caps(dev, ~BH_CAP_DMABUF_REVOKE);
+	CU_ASSERT_EQUAL(bh_device_dmabuf_revoke(dev, 5), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(fake.calls, 2);
+}
+
 static void close_accepts_null(void)
 {
 	bh_device_close(NULL);
@@ -546,4 +566,6 @@ BH_SUITE_FIXTURE("io", setup, teardown, { "options_have_defaults", options_have_
 		 { "events_reach_their_listeners", events_reach_their_listeners },
 		 { "check_and_windows_have_defaults", check_and_windows_have_defaults },
 		 { "bars_have_bus_addresses", bars_have_bus_addresses },
+		 { "dmabufs_are_revoked_where_that_is_offered",
+		   dmabufs_are_revoked_where_that_is_offered },
 		 { "close_accepts_null", close_accepts_null }, )
