@@ -55,15 +55,13 @@ static int hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool 
 	for (size_t i = 0; i < size; i++)
 		pattern[i] = "Hello from Bellhop! "[i % 20];
 	int failed = transfer(q, ns, 1, pattern, lba) || transfer(q, ns, 0, back, lba);
-	if (!failed && memcmp(pattern, back, size) != 0) {
+	int same = failed || memcmp(pattern, back, size) == 0;
+	if (!same)
 		fprintf(stderr, "bh-hello: the block differs from what was written to it\n");
-		failed = 1;
-	}
-	failed |= transfer(q, ns, 1, saved, lba);
-	if (!failed)
-		printf("namespace %u: wrote, read back and compared block %llu (%zu bytes)\n",
-		       bh_nvme_ns_id(ns), (unsigned long long)lba, size);
-	return failed;
+	if (transfer(q, ns, 1, saved, lba) || failed || !same)
+		return 1;
+	return printf("namespace %u: wrote, read back and compared block %llu (%zu bytes)\n",
+		      bh_nvme_ns_id(ns), (unsigned long long)lba, size) < 0;
 }
 
 int main(int argc, char **argv)
@@ -104,6 +102,8 @@ int main(int argc, char **argv)
 	error = error ? error : bh_nvme_queue_create(nvme, NULL, &q);
 	if (!error)
 		ns = address.nsid ? bh_nvme_ns_get(nvme, address.nsid) : bh_nvme_ns_first(nvme);
+	if (ns && bh_nvme_ns_csi(ns) != BH_NVME_CSI_NVM)
+		ns = NULL, why = "not of plain blocks (zoned: no block is written in place)";
 	if (!why)
 		why = error ? strerror(-error) : "no such namespace";
 	if ((error || !ns) && !said)

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <bellhop/nvme_zns.h>
+
 #include "common.h"
 
 struct identify_flag {
@@ -54,6 +56,23 @@ uint64_t identify_ns_bytes(const struct bh_nvme_ns *ns);
 /* The namespaces the address means: all active ones, or the one of ?ns=. NULL ends them. */
 struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n);
 struct bh_nvme_ns *identify_ns_next(const struct app_nvme *n, struct bh_nvme_ns *ns);
+
+#define IDENTIFY_ZONE_STATES 7
+
+struct identify_zone_state {
+	unsigned int filter; /* BH_NVME_ZONE_REPORT_FILTER_* */
+	uint8_t state;	     /* BH_NVME_ZONE_STATE_* */
+	const char *key;     /* in JSON */
+};
+extern const struct identify_zone_state identify_zone_states[IDENTIFY_ZONE_STATES];
+
+struct identify_zones {
+	struct bh_nvme_zns geometry;
+	bool counted; /* false: no queue to be had, or no report */
+	uint64_t in_state[IDENTIFY_ZONE_STATES];
+};
+/* False: not zoned. */
+bool identify_zones(const struct app_nvme *n, struct bh_nvme_ns *ns, struct identify_zones *out);
 
 void identify_print_text(const struct app_nvme *n);
 /* False: out of memory. */

@@ -191,7 +191,32 @@ static json_t *big(uint64_t value)
 	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
-static json_t *json_namespace(const struct bh_nvme_ns *ns)
+/* Null unless zoned. */
+static json_t *json_zones(const struct app_nvme *n, struct bh_nvme_ns *ns)
+{
+	struct identify_zones z;
+	json_t *o, *states;
+
+	if (!identify_zones(n, ns, &z))
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "zones", big(z.geometry.zones));
+	json_object_set_new(o, "zone_blocks", big(z.geometry.zone_blocks));
+	json_object_set_new(o, "max_active", json_integer(z.geometry.max_active));
+	json_object_set_new(o, "max_open", json_integer(z.geometry.max_open));
+	json_object_set_new(o, "append_blocks", json_integer(z.geometry.append_blocks));
+	json_object_set_new(o, "extension_bytes", json_integer(z.geometry.ext_bytes));
+	json_object_set_new(o, "read_across", json_boolean(z.geometry.read_across));
+	json_object_set_new(o, "variable_capacity", json_boolean(z.geometry.variable_capacity));
+	json_object_set_new(o, "excursions", json_boolean(z.geometry.excursions));
+	states = z.counted ? json_object() : json_null();
+	for (unsigned int i = 0; i < IDENTIFY_ZONE_STATES && z.counted; i++)
+		json_object_set_new(states, identify_zone_states[i].key, big(z.in_state[i]));
+	json_object_set_new(o, "states", states);
+	return o;
+}
+
+static json_t *json_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
 	char text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
@@ -203,6 +228,8 @@ static json_t *json_namespace(const struct bh_nvme_ns *ns)
 	json_object_set_new(o, "bytes", big(identify_ns_bytes(ns)));
 	json_object_set_new(o, "blocks", big(bh_nvme_ns_blocks(ns)));
 	json_object_set_new(o, "block_size", json_integer(bh_nvme_ns_block_size(ns)));
+	json_object_set_new(o, "command_set", json_string(bh_nvme_csi_str(bh_nvme_ns_csi(ns))));
+	json_object_set_new(o, "zoned", json_zones(n, ns));
 	json_object_set_new(o, "capacity", big(id->ncap));
 	json_object_set_new(o, "utilization", big(id->nuse));
 	json_object_set_new(o, "features", flags(id->nsfeat, identify_nsfeat));
@@ -224,7 +251,7 @@ bool identify_print_json(const struct app_nvme *n)
 	json_t *root = json_object(), *namespaces = json_array();
 
 	for (struct bh_nvme_ns *ns = identify_ns_first(n); ns; ns = identify_ns_next(n, ns))
-		json_array_append_new(namespaces, json_namespace(ns));
+		json_array_append_new(namespaces, json_namespace(n, ns));
 	json_object_set_new(root, "schema", json_integer(1));
 	json_object_set_new(root, "address", app_json_text(n->text));
 	json_object_set_new(root, "controller", json_controller(n));

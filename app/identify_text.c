@@ -141,7 +141,48 @@ static void print_formats(const struct bh_nvme_id_ns *id)
 	}
 }
 
-static void print_namespace(const struct bh_nvme_ns *ns)
+static void print_limit(const char *name, uint32_t value)
+{
+	if (value != 0)
+		line(name, "%" PRIu32 " at a time", value);
+	else
+		line(name, "no limit");
+}
+
+static void print_zones(const struct app_nvme *n, struct bh_nvme_ns *ns)
+{
+	struct identify_zones z;
+	char size[32];
+
+	if (!identify_zones(n, ns, &z))
+		return;
+	bh_format_size(z.geometry.zone_blocks * bh_nvme_ns_block_size(ns), size, sizeof(size));
+	line("zones", "%" PRIu64 " of %s (%" PRIu64 " blocks)", z.geometry.zones, size,
+	     z.geometry.zone_blocks);
+	if (z.counted) {
+		const char *before = "";
+
+		printf("  %-22s ", "  by state");
+		for (unsigned int i = 0; i < IDENTIFY_ZONE_STATES; i++) {
+			if (z.in_state[i] == 0)
+				continue;
+			printf("%s%" PRIu64 " %s", before, z.in_state[i],
+			       bh_nvme_zone_state_str(identify_zone_states[i].state));
+			before = ", ";
+		}
+		putchar('\n');
+	}
+	print_limit("  active", z.geometry.max_active);
+	print_limit("  open", z.geometry.max_open);
+	bh_format_size((uint64_t)z.geometry.append_blocks * bh_nvme_ns_block_size(ns), size,
+		       sizeof(size));
+	line("  largest append", "%s", size);
+	line("  reads across borders", "%s",
+	     z.geometry.read_across ? "yes" : "split by the driver");
+	line("  extensions", "%" PRIu32 " bytes per zone", z.geometry.ext_bytes);
+}
+
+static void print_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
 	char size[32], text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
@@ -152,6 +193,8 @@ static void print_namespace(const struct bh_nvme_ns *ns)
 	line("size", "%s (%" PRIu64 " blocks of %" PRIu32 " bytes)", size, bh_nvme_ns_blocks(ns),
 	     bh_nvme_ns_block_size(ns));
 	line("capacity, in use", "%" PRIu64 ", %" PRIu64 " blocks", id->ncap, id->nuse);
+	line("command set", "%s", bh_nvme_csi_str(bh_nvme_ns_csi(ns)));
+	print_zones(n, ns);
 	flags_line("features", id->nsfeat, identify_nsfeat);
 	line("shared", "%s", id->nmic & BH_NVME_NMIC_SHARED ? "may be" : "no");
 	line("deallocated blocks", "%s",
@@ -175,5 +218,5 @@ void identify_print_text(const struct app_nvme *n)
 	print_capabilities(n);
 	print_use(n);
 	for (struct bh_nvme_ns *ns = identify_ns_first(n); ns; ns = identify_ns_next(n, ns))
-		print_namespace(ns);
+		print_namespace(n, ns);
 }

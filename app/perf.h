@@ -49,13 +49,16 @@ struct perf_stats {
 	struct bh_histogram latency; /* ns */
 };
 
+struct perf_zones;
+
 struct perf_lane {
 	/* hot */
 	struct bh_nvme_queue *q;
 	struct bh_nvme_ns *ns;
-	uint64_t *started; /* ticks, by slot */
-	uint8_t *data;	   /* depth buffers of `bytes`, in the pool */
-	uint32_t blocks;   /* per request */
+	uint64_t *started;	  /* ticks, by slot */
+	struct perf_zones *zones; /* NULL: plain reads and writes */
+	uint8_t *data;		  /* depth buffers of `bytes`, in the pool */
+	uint32_t blocks;	  /* per request */
 	uint32_t in_flight;
 	uint64_t slots;	      /* of `blocks` in the namespace */
 	uint64_t next;	      /* sequential position, in slots */
@@ -99,6 +102,16 @@ int perf_open(struct perf *perf, struct app *app, const struct perf_options *opt
 void perf_close(struct perf *perf);
 
 void *perf_worker_run(void *worker);
+
+/*
+ * Zoned namespaces that are written. check: whether what was asked for can be done, by so many
+ * lanes; 0 or an exit code, said. open: which zones are the lane's, `part` of `parts`.
+ */
+int perf_zoned_check(const struct perf *perf, const char *address, const struct bh_nvme_ns *ns,
+		     unsigned int lanes);
+int perf_zoned_open(struct perf *perf, struct perf_lane *lane, unsigned int part,
+		    unsigned int parts);
+void perf_zoned_close(struct perf_lane *lane);
 
 /* Once a second on a terminal. */
 void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios);

@@ -8,13 +8,21 @@
 
 #define QUEUE_OVERHEAD (64u << 10) /* rings and alignment of one queue, beyond its PRP lists */
 
-/* Namespaces that an address means. */
+/* Namespaces that an address means: without ?ns=, all that can be read and written. */
+static bool is_meant(const struct app_nvme *n, const struct bh_nvme_ns *ns)
+{
+	uint8_t csi = bh_nvme_ns_csi(ns);
+
+	return n->address.nsid ? bh_nvme_ns_id(ns) == n->address.nsid
+			       : csi == BH_NVME_CSI_NVM || csi == BH_NVME_CSI_ZNS;
+}
+
 static unsigned int count_namespaces(const struct app_nvme *n)
 {
 	unsigned int count = 0;
 
 	for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns; ns = bh_nvme_ns_next(ns))
-		count += n->address.nsid == 0 || bh_nvme_ns_id(ns) == n->address.nsid;
+		count += is_meant(n, ns);
 	return count;
 }
 
@@ -42,6 +50,10 @@ static int check_namespace(struct perf *perf, const struct app_nvme *n, struct b
 {
 	uint32_t block = bh_nvme_ns_block_size(ns);
 
+	if (bh_nvme_ns_csi(ns) != BH_NVME_CSI_NVM && bh_nvme_ns_csi(ns) != BH_NVME_CSI_ZNS)
+		return app_fail(perf->app, EXIT_USAGE,
+				"%s: namespace %u is of the %s command set and is not served",
+				n->text, bh_nvme_ns_id(ns), bh_nvme_csi_str(bh_nvme_ns_csi(ns)));
 	if (perf->opts->bytes % block != 0)
 		return app_fail(perf->app, EXIT_USAGE,
 				"-o %u: %s namespace %u has blocks of %u bytes", perf->opts->bytes,
@@ -143,6 +155,24 @@ static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme 
 	return 0;
 }
 
+static int open_namespace(struct perf *perf, struct perf_lane **lane, struct app_nvme *n,
+			  struct bh_nvme_ns *ns)
+{
+	unsigned int lanes = perf->num_workers * perf->opts->queues;
+	bool zoned = bh_nvme_ns_csi(ns) == BH_NVME_CSI_ZNS && perf->opts->read_percent < 100;
+	int code = check_namespace(perf, n, ns);
+
+	if (!code && zoned)
+		code = perf_zoned_check(perf, n->text, ns, lanes);
+	for (unsigned int i = 0; !code && i < lanes; i++) {
+		code = open_lane(perf, *lane, n, ns, &perf->workers[i / perf->opts->queues]);
+		if (!code && zoned)
+			code = perf_zoned_open(perf, *lane, i, lanes);
+		++*lane;
+	}
+	return code;
+}
+
 static int open_lanes(struct perf *perf)
 {
 	struct perf_lane *lane = perf->lanes;
@@ -152,13 +182,9 @@ static int open_lanes(struct perf *perf)
 
 		for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns;
 		     ns = bh_nvme_ns_next(ns)) {
-			if (n->address.nsid != 0 && bh_nvme_ns_id(ns) != n->address.nsid)
+			if (!is_meant(n, ns))
 				continue;
-			int code = check_namespace(perf, n, ns);
-			for (unsigned int i = 0;
-			     !code && i < perf->num_workers * perf->opts->queues; i++)
-				code = open_lane(perf, lane++, n, ns,
-						 &perf->workers[i / perf->opts->queues]);
+			int code = open_namespace(perf, &lane, n, ns);
 			if (code)
 				return code;
 		}
@@ -211,6 +237,7 @@ void perf_close(struct perf *perf)
 	for (unsigned int i = 0; perf->lanes && i < perf->num_lanes; i++) {
 		bh_nvme_queue_destroy(perf->lanes[i].q);
 		free(perf->lanes[i].started);
+		perf_zoned_close(&perf->lanes[i]);
 	}
 	for (unsigned int i = 0; i < perf->num_devices; i++)
 		app_nvme_close(&perf->device[i]);

@@ -13,36 +13,18 @@
 #include <bellhop/barrier.h>
 
 #include "perf.h"
+#include "perf_io.h"
 
 #define DRAIN_NS (30ull * 1000 * 1000 * 1000)
 #define CLOCK_EVERY 256 /* passes between looks at the stop flag */
-
-static inline uint64_t next_random(struct perf_lane *lane)
-{
-	/* xorshift64*: fast, and good enough to spread addresses. */
-	lane->random ^= lane->random >> 12;
-	lane->random ^= lane->random << 25;
-	lane->random ^= lane->random >> 27;
-	return lane->random * 2685821657736338717ull;
-}
-
-static inline uint64_t next_slot(struct perf_lane *lane, bool random, uint64_t number)
-{
-	if (random)
-		return (uint64_t)(((unsigned __int128)number * lane->slots) >> 64);
-	uint64_t slot = lane->next++;
-	if (lane->next == lane->slots)
-		lane->next = 0;
-	return slot;
-}
 
 /* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is
  * gone). */
 static inline bool submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride,
 			  uintptr_t slot, uint64_t now)
 {
-	uint64_t number = next_random(lane);
-	uint64_t lba = next_slot(lane, opts->random, number) * lane->blocks;
+	uint64_t number = perf_random(lane);
+	uint64_t lba = perf_slot(lane, opts->random, number) * lane->blocks;
 	void *buf = lane->data + slot * stride;
 	int error;
 
@@ -59,7 +41,7 @@ static inline bool submit(struct perf_lane *lane, const struct perf_options *opt
 	return true;
 }
 
-static __attribute__((noinline)) void count_error(struct perf_lane *lane, uint16_t status)
+__attribute__((noinline)) void perf_count_error(struct perf_lane *lane, uint16_t status)
 {
 	if (lane->errors == 0)
 		lane->first_error = status;
@@ -74,7 +56,7 @@ static inline void step(struct perf_lane *lane, const struct perf *perf, size_t 
 
 	if (__builtin_expect(n < 0, 0)) {
 		if (!lane->lost)
-			count_error(lane, BH_NVME_SC_INTERNAL_PATH_ERROR);
+			perf_count_error(lane, BH_NVME_SC_INTERNAL_PATH_ERROR);
 		lane->lost = true;
 		return;
 	}
@@ -84,11 +66,11 @@ static inline void step(struct perf_lane *lane, const struct perf *perf, size_t 
 
 		lane->in_flight--;
 		if (__builtin_expect(done[i].status != BH_NVME_SC_SUCCESS, 0))
-			count_error(lane, done[i].status);
+			perf_count_error(lane, done[i].status);
 		bh_histogram_add(&lane->latency,
 				 bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
 		if (go && !submit(lane, perf->opts, stride, slot, now))
-			count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
+			perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
 	}
 	if (n > 0) {
 		__atomic_store_n(&lane->ios, lane->ios + (uint64_t)n, __ATOMIC_RELAXED);
@@ -124,8 +106,12 @@ static void run(struct perf_worker *worker, size_t stride)
 
 	while (!__atomic_load_n(&perf->stop, __ATOMIC_RELAXED) && any_alive(worker)) {
 		for (unsigned int pass = 0; pass < CLOCK_EVERY; pass++) {
-			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
-				step(l, perf, stride, true);
+			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+				if (__builtin_expect(l->zones != NULL, 0))
+					perf_zoned_step(l, perf, stride, true);
+				else
+					step(l, perf, stride, true);
+			}
 		}
 	}
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
@@ -138,10 +124,16 @@ static void drain(struct perf_worker *worker, size_t stride)
 	uint64_t deadline = bh_now_ns() + DRAIN_NS;
 
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline)
-			step(l, worker->perf, stride, false);
+		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline) {
+			if (l->zones)
+				perf_zoned_step(l, worker->perf, stride, false);
+			else
+				step(l, worker->perf, stride, false);
+		}
+		if (l->zones)
+			perf_zoned_end(l, worker->perf, stride);
 		if (l->in_flight > 0)
-			count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
+			perf_count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
 	}
 }
 
@@ -158,9 +150,11 @@ void *perf_worker_run(void *arg)
 		return NULL; /* not all workers could be started */
 	uint64_t begin = bh_now_ns();
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-		for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {
+		if (l->zones)
+			perf_zoned_start(l, perf, stride);
+		for (uintptr_t slot = 0; !l->zones && slot < perf->opts->depth; slot++) {
 			if (!submit(l, perf->opts, stride, slot, bh_ticks()))
-				count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
+				perf_count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
 		}
 		bh_nvme_queue_flush(l->q);
 	}
