@@ -159,6 +159,27 @@ static void zones_that_cannot_be_are_not_served(void)
 	}
 }
 
+static void zones_with_metadata_are_not_served(void)
+{
+	struct fake_opts o;
+	struct tally t = { 0 };
+	struct bh_nvme_zns z;
+	struct rig r;
+
+	zoned(&o);
+	o.ms = 8;
+	for (int extended = 0; extended < 2; extended++) {
+		o.extended = extended;
+		rig_start(&r, &o, 15);
+		CU_ASSERT_EQUAL(bh_nvme_ns_csi(r.ns), BH_NVME_CSI_ZNS);
+		CU_ASSERT_EQUAL(bh_nvme_ns_zns(r.ns, &z), -EOPNOTSUPP);
+		CU_ASSERT_EQUAL(bh_nvme_write(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), -EINVAL);
+		CU_ASSERT_EQUAL(bh_nvme_zone_append(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t),
+				-EINVAL);
+		rig_close(&r);
+	}
+}
+
 static void limits_that_are_none_are_none(void)
 {
 	struct fake_opts o;
@@ -690,6 +711,7 @@ BH_SUITE("nvme_zns", { "a_zoned_namespace_is_recognised", a_zoned_namespace_is_r
 	 { "the_best_combination_is_chosen", the_best_combination_is_chosen },
 	 { "descriptors_that_do_not_say_mean_nvm", descriptors_that_do_not_say_mean_nvm },
 	 { "zones_that_cannot_be_are_not_served", zones_that_cannot_be_are_not_served },
+	 { "zones_with_metadata_are_not_served", zones_with_metadata_are_not_served },
 	 { "limits_that_are_none_are_none", limits_that_are_none_are_none },
 	 { "appends_say_where_the_data_went", appends_say_where_the_data_went },
 	 { "scattered_appends_are_one_command", scattered_appends_are_one_command },
