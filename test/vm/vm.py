@@ -179,7 +179,7 @@ class Guest:
                  "-serial", "stdio", "-net", "none", "-nodefaults",
                  "-qmp", "unix:%s,server=on,wait=off" % self.qmp.path,
                  "-kernel", kernel, "-initrd", self.initrd, "-append",
-                 "console=ttyS0 loglevel=4 panic=-1 intel_iommu=on iommu=nopt " + append]
+                 "console=ttyS0 loglevel=4 panic=-1 no_timer_check intel_iommu=on iommu=nopt " + append]
         if not m.reboots:
             argv += ["-no-reboot"]
         if m.iommu:
