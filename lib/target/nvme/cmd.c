@@ -306,6 +306,8 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 
 	if (status || (job->is_nop && !job->bytes))
 		return status;
+	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
+		return TN_RETRY;
 	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
 	    is_long(job))
 		return tn_req_start(t, sq, cmd, job);

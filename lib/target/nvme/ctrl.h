@@ -89,6 +89,7 @@ struct tn_ns {
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
+	struct tn_orphans *orphans; /* the I/O plane's */
 	void *removal; /* the I/O plane's: made when the namespace is added, so that it can go */
 };
 

@@ -52,6 +52,8 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 		line->chan = NULL;
 		return rc;
 	}
+	t->orphans[ns->nsid] = ns->orphans;
+	__atomic_fetch_add(&ns->orphans->refs, 1, __ATOMIC_RELAXED);
 	if (!(ns->blk->info.caps & BH_BLK_CAP_SYNC))
 		t->async[t->num_async++] = (uint16_t)ns->nsid;
 	bh_store_u64(&line->blocks, ns->blocks);
@@ -74,6 +76,8 @@ static void line_close(struct tn_thread *t, struct tn_line *line)
 		if (t->async[i] == nsid)
 			t->async[i--] = t->async[--t->num_async];
 	bh_fd_source_remove(line->source);
+	tn_orphans_put(t->orphans[nsid]);
+	t->orphans[nsid] = NULL;
 	*line = (struct tn_line){ .kind = TN_NS_NONE };
 	bh_blk_chan_leave(chan, tn_req_left);
 }
@@ -132,7 +136,9 @@ static void add_undone(struct tn_fan *fan)
 {
 	struct tn_ns *ns = fan->op[0].u.ns;
 
+	tn_orphans_put(ns->orphans);
 	free(ns->removal);
+	ns->orphans = NULL;
 	ns->removal = NULL;
 	if (fan->done_error)
 		fan->done_error(fan->arg, (int)(intptr_t)fan->kept);
@@ -175,14 +181,18 @@ void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(vo
 	struct tn_fan *fan = tn_fan_new(ctrl->io, add_run, add_finish);
 
 	ns->removal = tn_fan_new(ctrl->io, remove_run, remove_finish);
-	if (!fan || !ns->removal) {
+	ns->orphans = calloc(1, sizeof(*ns->orphans));
+	if (!fan || !ns->removal || !ns->orphans) {
 		free(fan);
 		free(ns->removal);
+		free(ns->orphans);
+		ns->orphans = NULL;
 		ns->removal = NULL;
 		if (done)
 			done(arg, -ENOMEM);
 		return;
 	}
+	ns->orphans->refs = 1;
 	fan->done_error = done;
 	fan->arg = arg;
 	set_ns(fan, ns);
@@ -197,6 +207,8 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 
 	(void)ctrl;
 	ns->removal = NULL;
+	tn_orphans_put(ns->orphans); /* the lines have it, while they are open */
+	ns->orphans = NULL;
 	fan->done = done;
 	fan->arg = arg;
 	tn_fan_send(fan);

@@ -223,9 +223,10 @@ struct tn_req {
 	bool is_mapped; /* pieces are known */
 	bool is_lost;	/* its buffer went away */
 	uint16_t status;
-	uint32_t faults; /* of client memory when it was translated */
-	uint32_t step;	 /* ranges, namespaces done */
-	uint32_t at;	 /* blocks of this range done */
+	uint32_t faults;	    /* of client memory when it was translated */
+	uint32_t step;		    /* ranges, namespaces done */
+	uint32_t at;		    /* blocks of this range done */
+	struct tn_orphans *orphans; /* it is one of them */
 	uint8_t *buf;
 	size_t buf_len;
 	struct tn_pieces pieces;
@@ -233,6 +234,15 @@ struct tn_req {
 	struct iovec one;
 	struct bh_blk_io io;
 	struct tn_xfer xfer; /* holds the command */
+};
+
+/*
+ * Changes of a namespace's medium that a reset or a deleted queue left in its store. Commands that
+ * come after must not be overtaken by them. Outlives the namespace with the last of them.
+ */
+struct tn_orphans {
+	uint32_t refs;	/* __atomic */
+	uint32_t count; /* __atomic */
 };
 
 /* The buffers of a thread's requests. Outlives the thread with what was left behind. */
@@ -328,6 +338,7 @@ struct tn_thread {
 	uint32_t bounced[TN_BOUNCE_CLASSES];
 	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* by qid; NULL: not here */
 	struct tn_sq *sq[BH_TARGET_NVME_MAX_QUEUES + 1];
+	struct tn_orphans *orphans[BH_TARGET_NVME_MAX_NS + 1]; /* by nsid */
 	struct tn_line line[BH_TARGET_NVME_MAX_NS + 1];
 };
 
@@ -489,7 +500,15 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
 void tn_reqs_put(struct tn_reqs *reqs);
-void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
+void tn_req_left(void *cookie);			 /* for bh_blk_chan_leave */
+void tn_orphans_put(struct tn_orphans *orphans); /* any thread */
+static inline bool tn_has_orphans(const struct tn_thread *t, const struct tn_line *line)
+{
+	const struct tn_orphans *orphans = t->orphans[line - t->line];
+
+	/* Acquire: whoever finds none comes after the last. */
+	return orphans && __atomic_load_n(&orphans->count, __ATOMIC_ACQUIRE);
+}
 
 /* bounce.c */
 int tn_bounce_init(struct tn_thread *t);

@@ -12,7 +12,8 @@
  *
  * Left behind: a request whose queue is dropped while a store or a transfer has its buffer loses
  * its queue (sq is NULL) and lives until it is given back; then buffer and slot are freed, and
- * nothing of the controller or its client is touched. The slots of a queue are one allocation,
+ * nothing of the controller or its client is touched. One that changes the medium is an orphan: until
+ * it is given back its namespace takes no commands, or it might undo what was written since. The slots of a queue are one allocation,
  * which lives as long as the queue or any request left behind.
  */
 #include <errno.h>
@@ -85,6 +86,24 @@ static void req_free(struct tn_thread *t, struct tn_req *req)
 	req->pool->free = req;
 }
 
+void tn_orphans_put(struct tn_orphans *orphans)
+{
+	if (orphans && !__atomic_sub_fetch(&orphans->refs, 1, __ATOMIC_ACQ_REL))
+		free(orphans);
+}
+
+static void orphan(struct tn_thread *t, struct tn_req *req)
+{
+	struct tn_orphans *orphans = t->orphans[req->job.line - t->line];
+
+	if (req->is_direct || req->job.op == BH_BLK_READ || req->job.op == BH_BLK_COMPARE ||
+	    req->job.op == BH_BLK_FLUSH || !orphans)
+		return;
+	__atomic_fetch_add(&orphans->refs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&orphans->count, 1, __ATOMIC_RELAXED);
+	req->orphans = orphans;
+}
+
 /* The end of a request left behind, on whatever thread. */
 void tn_req_left(void *cookie)
 {
@@ -98,6 +117,12 @@ void tn_req_left(void *cookie)
 		tn_budget_give(req->pool->budget, req->buf_len);
 	free(req->buf);
 	req_free_memory(req);
+	if (req->orphans) {
+		/* Release: what it did to the store comes before what waits for it. */
+		__atomic_fetch_sub(&req->orphans->count, 1, __ATOMIC_RELEASE);
+		tn_orphans_put(req->orphans);
+		req->orphans = NULL;
+	}
 	tn_reqs_put(req->pool);
 }
 
@@ -624,6 +649,7 @@ static void leave(struct tn_thread *t, struct tn_req *req)
 	case TN_REQ_STORE:
 		/* Direct: its memory is let go of before this returns. Otherwise it hurries. */
 		bh_blk_cancel(line->chan, req);
+		orphan(t, req);
 		break;
 	default:
 		req->xfer.is_cancelled = true;

@@ -229,7 +229,53 @@ static void a_namespace_waits_for_its_flush(void)
 	rig_close();
 }
 
+/*
+ * A write that a reset left in the store may come to pass at any time: commands wait for it, so
+ * that it does not overwrite theirs. What a reset left of reads keeps nobody waiting.
+ */
+static void commands_wait_for_orphans(uint8_t opc, bool waits)
+{
+	struct bh_nvme_cmd left = rig_cmd(opc, 0, 1, RIG_DATA_AT);
+	struct bh_nvme_cmd write = rig_cmd(BH_NVME_CMD_WRITE, 0, 1, RIG_DATA_AT);
+	unsigned int i;
+
+	open_noted(2);
+	for (i = 0; i < 3; i++)
+		rig_put(&rig.q[1], &left);
+	rig_tail(&rig.q[1]);
+	rig_steps(3);
+	CU_ASSERT_EQUAL(noted->count, 3);
+	tn_io_gate(&rig.ctrl, TN_GATE_ALL, 0, 0, rig_done_void, NULL);
+	rig_steps(3);
+	tn_io_drop_queues(&rig.ctrl);
+	tn_io_ungate(&rig.ctrl);
+	rig_steps(3);
+	rig_queue(1, 16, true);
+	rig_queue(2, 16, true);
+	rig_put(&rig.q[2], &write);
+	rig_tail(&rig.q[2]);
+	rig_steps(10);
+	CU_ASSERT_EQUAL(noted->count, waits ? 3 : 4);
+	noted->count -= waits ? 1 : 0;
+	answer_all();
+	noted->count += waits ? 1 : 0;
+	rig_steps(10);
+	CU_ASSERT_EQUAL(noted->count, waits ? 3 : 4);
+	answer_all();
+	rig_steps(1000);
+	CU_ASSERT_EQUAL(noted->count, 4);
+	close_noted();
+}
+
+static void nothing_overtakes_what_a_reset_left(void)
+{
+	commands_wait_for_orphans(BH_NVME_CMD_WRITE, true);
+	commands_wait_for_orphans(BH_NVME_CMD_WRITE_ZEROES, true);
+	commands_wait_for_orphans(BH_NVME_CMD_READ, false);
+}
+
 BH_SUITE("flush", { "fua_reaches_the_store", fua_reaches_the_store },
 	 { "what_was_written_is_flushed", what_was_written_is_flushed },
 	 { "a_flush_can_be_given_up", a_flush_can_be_given_up },
+	 { "nothing_overtakes_what_a_reset_left", nothing_overtakes_what_a_reset_left },
 	 { "a_namespace_waits_for_its_flush", a_namespace_waits_for_its_flush }, )
