@@ -2,26 +2,33 @@
 /*
  * ram:SIZE. A memfd of its own, mapped once.
  *
- * Hugepages are taken when enough of them are free: the kernel reserves them at mmap, so a mapping
- * that succeeds does not fault for want of pages later; for the same reason they are zeroed, never
- * punched (a punched hugepage gives its reservation back). Ordinary pages stay sparse: what was
- * never written costs nothing, and deallocated or zeroed ranges are given back.
+ * All of it is there when the store is: a store that grew as it was written to would have to fail,
+ * when the machine is full, by SIGBUS or at the hands of the OOM killer. Hugepages are taken when
+ * enough of them are free, which the kernel reserves at mmap. Ordinary pages are allocated, not
+ * touched: zeroing and mapping them, the larger part of the time, is left to the first access,
+ * which cannot fail any more. What is free is looked at first, since whoever asks for more than
+ * that may get it, at the price of some other process.
+ *
+ * For the same reason deallocated ranges are zeroed and not given back.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <bellhop/blk.h>
 
+#include "blk/ram_room.h"
+
 #define HUGE_2M ((size_t)2 << 20)
 #define HUGE_1G ((size_t)1 << 30)
 #define MEMFD_HUGE(log2) ((unsigned int)(log2) << MFD_HUGE_SHIFT | MFD_HUGETLB)
 
-/* Below this a memset is cheaper than a system call and a page fault afterwards. */
-#define PUNCH_MIN ((size_t)64 << 10)
+/* Allocated in one call, which signals interrupt. */
+#define RESERVE_STEP ((size_t)256 << 20)
 
 #ifndef MFD_HUGE_SHIFT
 #define MFD_HUGE_SHIFT 26
@@ -33,7 +40,6 @@ struct ram {
 	uint8_t *base;
 	size_t len; /* mapped: rounded up to pages */
 	size_t page;
-	bool is_huge;
 };
 
 static void ram_destroy(struct bh_blk *blk)
@@ -77,22 +83,6 @@ static int ram_compare(const uint8_t *at, const struct bh_blk_io *io, size_t byt
 	return 0;
 }
 
-/* Zeroes [off, off + len): whole pages are given back where that is possible and worth it. */
-static void ram_zero(struct ram *ram, size_t off, size_t len)
-{
-	size_t first = (off + ram->page - 1) / ram->page * ram->page;
-	size_t last = (off + len) / ram->page * ram->page;
-
-	if (ram->is_huge || len < PUNCH_MIN || last <= first ||
-	    fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)first,
-		      (off_t)(last - first))) {
-		memset(ram->base + off, 0, len);
-		return;
-	}
-	memset(ram->base + off, 0, first - off);
-	memset(ram->base + last, 0, off + len - last);
-}
-
 static int ram_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 {
 	struct ram *ram = (struct ram *)chan->blk;
@@ -111,7 +101,7 @@ static int ram_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 		return 0;
 	case BH_BLK_WRITE_ZEROES:
 	case BH_BLK_DEALLOCATE:
-		ram_zero(ram, off, bytes);
+		memset(ram->base + off, 0, bytes);
 		return 0;
 	case BH_BLK_COMPARE:
 		return ram_compare(ram->base + off, io, bytes);
@@ -126,6 +116,21 @@ static const struct bh_blk_ops ram_ops = {
 	.submit = ram_submit,
 };
 
+static int reserve(int fd, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		size_t n = len - at < RESERVE_STEP ? len - at : RESERVE_STEP;
+
+		if (!fallocate(fd, 0, (off_t)at, (off_t)n))
+			at += n;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
 static int ram_map(struct ram *ram, const char *name, size_t bytes, size_t page, unsigned int flags)
 {
 	size_t len = (bytes + page - 1) / page * page;
@@ -134,11 +139,12 @@ static int ram_map(struct ram *ram, const char *name, size_t bytes, size_t page,
 
 	if (fd < 0)
 		return -errno;
-	base = ftruncate(fd, (off_t)len) ? MAP_FAILED
-					 : mmap(NULL, len, PROT_READ | PROT_WRITE,
-						MAP_SHARED | (flags ? 0 : MAP_NORESERVE), fd, 0);
+	rc = ftruncate(fd, (off_t)len) ? -errno : flags ? 0 : reserve(fd, len);
+	base = rc ? MAP_FAILED
+		  : mmap(NULL, len, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | (flags ? 0 : MAP_NORESERVE), fd, 0);
 	if (base == MAP_FAILED) {
-		rc = -errno;
+		rc = rc ? rc : -errno;
 		close(fd);
 		return rc;
 	}
@@ -147,14 +153,15 @@ static int ram_map(struct ram *ram, const char *name, size_t bytes, size_t page,
 	ram->base = base;
 	ram->len = len;
 	ram->page = page;
-	ram->is_huge = flags != 0;
 	return 0;
 }
 
 /* The largest pages that are free and of which rounding up wastes at most an eighth. */
-static int ram_map_best(struct ram *ram, const char *name, size_t bytes)
+static int ram_map_best(struct ram *ram, const char *name, size_t bytes, char why[256])
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint64_t room;
+	int rc;
 
 	if (bytes >= HUGE_1G && (HUGE_1G - bytes % HUGE_1G) % HUGE_1G <= bytes / 8 &&
 	    !ram_map(ram, name, bytes, HUGE_1G, MEMFD_HUGE(30)))
@@ -162,7 +169,17 @@ static int ram_map_best(struct ram *ram, const char *name, size_t bytes)
 	if (bytes >= HUGE_2M && (HUGE_2M - bytes % HUGE_2M) % HUGE_2M <= bytes / 8 &&
 	    !ram_map(ram, name, bytes, HUGE_2M, MEMFD_HUGE(21)))
 		return 0;
-	return ram_map(ram, name, bytes, page, 0);
+	room = ram_room();
+	if (bytes > room) {
+		snprintf(why, 256, "%llu MiB of memory are asked for, and %llu MiB are free",
+			 (unsigned long long)bytes >> 20, (unsigned long long)room >> 20);
+		return -ENOMEM;
+	}
+	rc = ram_map(ram, name, bytes, page, 0);
+	if (rc)
+		snprintf(why, 256, "%llu MiB of memory cannot be had: %s",
+			 (unsigned long long)bytes >> 20, strerror(-rc));
+	return rc;
 }
 
 static int ram_create(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log,
@@ -182,9 +199,8 @@ static int ram_create(const struct bh_blk_spec *spec, const char *name, const st
 	rc = bh_blk_init(&ram->blk, &ram_ops, name, spec->block_size, bytes / spec->block_size,
 			 caps, log);
 	if (!rc)
-		rc = ram_map_best(ram, "bellhop-ram", bytes);
+		rc = ram_map_best(ram, "bellhop-ram", bytes, why);
 	if (rc) {
-		strcpy(why, "no memory of that size can be mapped");
 		bh_blk_fini(&ram->blk);
 		free(ram);
 		return rc == -EINVAL || rc == -EFBIG ? -ENOMEM : rc;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The stores null and ram: their specs, limits and data. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <bellhop/blk.h>
 
@@ -95,6 +98,28 @@ static void ram_keeps_data(void)
 	bh_blk_put(blk);
 }
 
+/* What there is not is refused when the store is made, with a reason; what there is, is taken. */
+static void ram_is_there_or_refused(void)
+{
+	struct bh_blk_spec spec = { .arg = "64T", .block_size = 512 };
+	char why[256] = "";
+	struct bh_blk *blk;
+	struct stat st;
+	long page = sysconf(_SC_PAGESIZE);
+	char path[64];
+
+	CU_ASSERT_EQUAL(bh_blk_ram_type.create(&spec, "r", NULL, why, &blk), -ENOMEM);
+	CU_ASSERT(strstr(why, "67108864 MiB of memory are asked for") != NULL);
+	blk = make(&bh_blk_ram_type, "3M", 512);
+	memset(blk->inline_base, 1, (size_t)page);
+	/* Its memfd holds all of its pages, before and after they are deallocated. */
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (long)blk->inline_base,
+		 (long)blk->inline_base + (3l << 20));
+	if (stat(path, &st) == 0)
+		CU_ASSERT_EQUAL(st.st_blocks, 3 << 11);
+	bh_blk_put(blk);
+}
+
 static void ram_zeroes_exactly(void)
 {
 	struct bh_blk *blk = make(&bh_blk_ram_type, "1M", 512);
@@ -153,5 +178,7 @@ static void listeners_hear_of_sizes(void)
 
 BH_SUITE("store", { "spec_is_checked", spec_is_checked },
 	 { "null_leaves_buffers_alone", null_leaves_buffers_alone },
-	 { "ram_keeps_data", ram_keeps_data }, { "ram_zeroes_exactly", ram_zeroes_exactly },
+	 { "ram_keeps_data", ram_keeps_data },
+	 { "ram_is_there_or_refused", ram_is_there_or_refused },
+	 { "ram_zeroes_exactly", ram_zeroes_exactly },
 	 { "listeners_hear_of_sizes", listeners_hear_of_sizes }, )
