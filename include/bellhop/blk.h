@@ -241,9 +241,9 @@ int bh_blk_chan_arm(struct bh_blk_chan *chan);
 /*
  * Buffers of this channel's requests will lie in [va, va + len): the store may prepare the memory
  * (register it with the kernel, say). Only a hint: buffers elsewhere work as well. What is added is
- * deleted again before it is unmapped, whole, with none of its requests outstanding. Memory that a
- * store is given at all is client memory for one with CANCEL_SYNC (then inside quiesce), the
- * caller's own for the others.
+ * deleted again before it is unmapped, whole, with none of its requests outstanding, or goes with
+ * its channel. The memory is a client's for a store with CANCEL_SYNC (then inside quiesce), the
+ * caller's own for any other.
  *
  * -EOPNOTSUPP: of no use to this store, or not on this kernel. -ENOSPC: too many. -ENOMEM: RLIMIT_
  * MEMLOCK, among others. Owner's thread.

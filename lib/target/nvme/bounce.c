@@ -6,9 +6,15 @@
  * all of that behind by a reset while a store is stuck, and begin anew. So the bytes in use are
  * counted in a budget that lives as long as any buffer taken from it. Who gets none leaves its
  * entry in the ring.
+ *
+ * A store may want to know beforehand where its buffers will be, so as to have the kernel pin that
+ * memory once. For such stores a thread cuts the smaller buffers from an arena as long as there is
+ * any of it left. What is cut is never freed, only kept; buffers left behind come back to the
+ * thread by a list of their own.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "target/nvme/plane.h"
 
@@ -30,8 +36,19 @@ static size_t bounce_bytes(size_t len)
 
 void tn_budget_put(struct tn_budget *budget)
 {
-	if (budget && !__atomic_sub_fetch(&budget->refs, 1, __ATOMIC_ACQ_REL))
-		free(budget);
+	if (!budget || __atomic_sub_fetch(&budget->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (budget->arena)
+		munmap(budget->arena, TN_ARENA_BYTES);
+	free(budget);
+}
+
+static bool is_in_arena(const struct tn_budget *budget, const void *buf)
+{
+	/* Set once, before the first buffer is cut off it. */
+	const uint8_t *arena = __atomic_load_n(&budget->arena, __ATOMIC_RELAXED);
+
+	return arena && (uintptr_t)buf - (uintptr_t)arena < TN_ARENA_BYTES;
 }
 
 /* One buffer is always granted, however large. */
@@ -51,6 +68,38 @@ void tn_budget_give(struct tn_budget *budget, size_t len)
 	__atomic_fetch_sub(&budget->used, bounce_bytes(len), __ATOMIC_RELAXED);
 }
 
+static void keep(struct tn_thread *t, struct tn_bounce *b, unsigned int order)
+{
+	b->next = t->bounce[order];
+	t->bounce[order] = b;
+	t->bounced[order] += !is_in_arena(t->budget, b);
+}
+
+/* Buffers of the arena that were left behind and have come back. */
+static void take_returned(struct tn_thread *t)
+{
+	/* Acquire: what was written into them is over. */
+	struct tn_bounce *b = __atomic_exchange_n(&t->budget->returned, NULL, __ATOMIC_ACQUIRE);
+	struct tn_bounce *next;
+
+	for (; b; b = next) {
+		next = b->next;
+		keep(t, b, b->order);
+	}
+}
+
+static uint8_t *bounce_new(struct tn_thread *t, unsigned int order)
+{
+	uint32_t bytes = 1u << (order + TN_BOUNCE_MIN_SHIFT);
+
+	if (t->budget->arena && order < TN_ARENA_ORDERS &&
+	    bytes <= TN_ARENA_BYTES - t->arena_used) {
+		t->arena_used += bytes;
+		return t->budget->arena + t->arena_used - bytes;
+	}
+	return aligned_alloc(TN_PAGE_SIZE, bytes);
+}
+
 uint8_t *tn_bounce_get(struct tn_thread *t, size_t len)
 {
 	unsigned int order = bounce_class(len);
@@ -59,29 +108,64 @@ uint8_t *tn_bounce_get(struct tn_thread *t, size_t len)
 	if (order == TN_BOUNCE_CLASSES)
 		return aligned_alloc(TN_PAGE_SIZE,
 				     (len + TN_PAGE_SIZE - 1) & ~(TN_PAGE_SIZE - 1ul));
+	if (__atomic_load_n(&t->budget->returned, __ATOMIC_RELAXED))
+		take_returned(t);
 	b = t->bounce[order];
 	if (!b)
-		return aligned_alloc(TN_PAGE_SIZE, (size_t)1 << (order + TN_BOUNCE_MIN_SHIFT));
+		return bounce_new(t, order);
 	t->bounce[order] = b->next;
-	t->bounced[order]--;
+	t->bounced[order] -= !is_in_arena(t->budget, b);
 	return (uint8_t *)b;
 }
 
 void tn_bounce_put(struct tn_thread *t, void *buf, size_t len)
 {
 	unsigned int order = bounce_class(len);
-	struct tn_bounce *b = buf;
 
 	if (!buf)
 		return;
-	if (order == TN_BOUNCE_CLASSES ||
-	    t->bounced[order] >= TN_BOUNCE_KEEP >> (order + TN_BOUNCE_MIN_SHIFT)) {
+	if (!is_in_arena(t->budget, buf) &&
+	    (order == TN_BOUNCE_CLASSES ||
+	     t->bounced[order] >= TN_BOUNCE_KEEP >> (order + TN_BOUNCE_MIN_SHIFT)))
+		free(buf);
+	else
+		keep(t, buf, order);
+}
+
+void tn_bounce_return(struct tn_budget *budget, void *buf, size_t len)
+{
+	struct tn_bounce *b = buf;
+
+	if (!is_in_arena(budget, buf)) {
 		free(buf);
 		return;
 	}
-	b->next = t->bounce[order];
-	t->bounce[order] = b;
-	t->bounced[order]++;
+	b->order = bounce_class(len);
+	b->next = __atomic_load_n(&budget->returned, __ATOMIC_RELAXED);
+	/* Release: the buffer's last use comes before its next. */
+	while (!__atomic_compare_exchange_n(&budget->returned, &b->next, b, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		continue;
+}
+
+void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan)
+{
+	const struct bh_blk *blk = chan->blk;
+	void *arena;
+
+	if (!blk->ops->mem_add || blk->info.caps & BH_BLK_CAP_CANCEL_SYNC)
+		return;
+	if (!t->budget->arena) {
+		arena = mmap(NULL, TN_ARENA_BYTES, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (arena == MAP_FAILED)
+			return;
+		__atomic_store_n(&t->budget->arena, arena, __ATOMIC_RELAXED);
+	}
+	if (bh_blk_mem_add(chan, t->budget->arena, TN_ARENA_BYTES))
+		bh_log(t->ctrl->log, BH_LOG_INFO, "nvme-target",
+		       "%s: buffers for %s are not registered (ulimit -l?)", t->ctrl->path,
+		       blk->info.name);
 }
 
 int tn_bounce_init(struct tn_thread *t)
@@ -97,16 +181,16 @@ void tn_bounce_fini(struct tn_thread *t)
 {
 	unsigned int i;
 
-	tn_budget_put(t->budget);
-	t->budget = NULL;
-
-	for (i = 0; i < TN_BOUNCE_CLASSES; i++) {
+	for (i = 0; t->budget && i < TN_BOUNCE_CLASSES; i++) {
 		struct tn_bounce *b = t->bounce[i], *next;
 
 		for (; b; b = next) {
 			next = b->next;
-			free(b);
+			if (!is_in_arena(t->budget, b))
+				free(b);
 		}
 		t->bounce[i] = NULL;
 	}
+	tn_budget_put(t->budget);
+	t->budget = NULL;
 }

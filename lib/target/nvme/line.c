@@ -52,6 +52,7 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 		line->chan = NULL;
 		return rc;
 	}
+	tn_bounce_offer(t, line->chan);
 	t->orphans[ns->nsid] = ns->orphans;
 	__atomic_fetch_add(&ns->orphans->refs, 1, __ATOMIC_RELAXED);
 	if (!(ns->blk->info.caps & BH_BLK_CAP_SYNC))

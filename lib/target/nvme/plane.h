@@ -247,8 +247,10 @@ struct tn_orphans {
 
 /* The buffers of a thread's requests. Outlives the thread with what was left behind. */
 struct tn_budget {
-	uint32_t refs; /* __atomic: the thread, and its queues' slots */
-	uint64_t used; /* __atomic: bytes; only the thread adds */
+	uint32_t refs;	/* __atomic: the thread, and its queues' slots */
+	uint64_t used;	/* __atomic: bytes; only the thread adds */
+	uint8_t *arena; /* __atomic: buffers in memory that stores were told of; NULL: none */
+	struct tn_bounce *returned; /* __atomic: buffers of the arena, by whom they were left to */
 };
 
 struct tn_reqs {
@@ -265,8 +267,12 @@ struct tn_reqs {
 #define TN_BOUNCE_CLASSES 12
 #define TN_BOUNCE_KEEP (4u << 20) /* bytes per class */
 
+#define TN_ARENA_BYTES (4u << 20)
+#define TN_ARENA_ORDERS 6 /* buffers up to 128 KiB come out of it */
+
 struct tn_bounce {
 	struct tn_bounce *next;
+	uint32_t order;
 };
 
 /* A flush of the controller's own on one thread. */
@@ -335,7 +341,8 @@ struct tn_thread {
 	struct iovec *iov; /* as many */
 	struct tn_walk walk;
 	struct tn_bounce *bounce[TN_BOUNCE_CLASSES];
-	uint32_t bounced[TN_BOUNCE_CLASSES];
+	uint32_t bounced[TN_BOUNCE_CLASSES];		 /* those that can be freed */
+	uint32_t arena_used;				 /* bytes that were cut off it */
 	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* by qid; NULL: not here */
 	struct tn_sq *sq[BH_TARGET_NVME_MAX_QUEUES + 1];
 	struct tn_orphans *orphans[BH_TARGET_NVME_MAX_NS + 1]; /* by nsid */
@@ -522,6 +529,10 @@ void tn_budget_give(struct tn_budget *budget, size_t len); /* any thread */
 void tn_budget_put(struct tn_budget *budget);		   /* any thread */
 uint8_t *tn_bounce_get(struct tn_thread *t, size_t len);
 void tn_bounce_put(struct tn_thread *t, void *buf, size_t len);
+/* As put, of a buffer that was left behind: any thread. */
+void tn_bounce_return(struct tn_budget *budget, void *buf, size_t len);
+/* Has buffers cut from memory that the channel's store is told of, if it wants to know. */
+void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan);
 
 /* xfer.c */
 void tn_hold_run(struct tn_hold *hold);

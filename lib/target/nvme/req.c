@@ -115,7 +115,7 @@ void tn_req_left(void *cookie)
 	}
 	if (req->buf)
 		tn_budget_give(req->pool->budget, req->buf_len);
-	free(req->buf);
+	tn_bounce_return(req->pool->budget, req->buf, req->buf_len);
 	req_free_memory(req);
 	if (req->orphans) {
 		/* Release: what it did to the store comes before what waits for it. */

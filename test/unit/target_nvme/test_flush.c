@@ -13,6 +13,8 @@ struct noted {
 	unsigned int answered;
 	unsigned int no_room; /* so many submissions fail with -EAGAIN */
 	int status;
+	uint8_t *mem; /* where buffers are said to be */
+	size_t mem_len;
 };
 
 static struct noted *noted;
@@ -41,11 +43,20 @@ static int noted_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 	return BH_BLK_QUEUED;
 }
 
+static int noted_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+{
+	(void)chan;
+	noted->mem = va;
+	noted->mem_len = len;
+	return 0;
+}
+
 static const struct bh_blk_ops noted_ops = {
 	.type = "noted",
 	.destroy = noted_destroy,
 	.chan_size = sizeof(struct bh_blk_chan),
 	.submit = noted_submit,
+	.mem_add = noted_mem_add,
 };
 
 static int noted_create(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log,
@@ -267,6 +278,34 @@ static void commands_wait_for_orphans(uint8_t opc, bool waits)
 	close_noted();
 }
 
+/* Also those that were left behind many times over. */
+static void buffers_are_where_the_store_was_told(void)
+{
+	struct bh_nvme_cmd write = rig_cmd(BH_NVME_CMD_WRITE, 0, 1, RIG_DATA_AT);
+	unsigned int round, i, inside = 0;
+
+	open_noted(1);
+	CU_ASSERT_PTR_NOT_NULL(noted->mem);
+	for (round = 0; round < 300; round++) {
+		noted->count = noted->answered = 0;
+		for (i = 0; i < 5; i++)
+			rig_put(&rig.q[1], &write);
+		rig_tail(&rig.q[1]);
+		rig_step();
+		for (i = 0; i < noted->count; i++)
+			inside += (uintptr_t)noted->io[i].iov->iov_base - (uintptr_t)noted->mem <=
+				  noted->mem_len - 512;
+		tn_io_gate(&rig.ctrl, TN_GATE_ALL, 0, 0, rig_done_void, NULL);
+		tn_io_drop_queues(&rig.ctrl);
+		tn_io_ungate(&rig.ctrl);
+		answer_all();
+		rig_step();
+		rig_queue(1, 16, true);
+	}
+	CU_ASSERT_EQUAL(inside, 300 * 5);
+	close_noted();
+}
+
 static void nothing_overtakes_what_a_reset_left(void)
 {
 	commands_wait_for_orphans(BH_NVME_CMD_WRITE, true);
@@ -278,4 +317,5 @@ BH_SUITE("flush", { "fua_reaches_the_store", fua_reaches_the_store },
 	 { "what_was_written_is_flushed", what_was_written_is_flushed },
 	 { "a_flush_can_be_given_up", a_flush_can_be_given_up },
 	 { "nothing_overtakes_what_a_reset_left", nothing_overtakes_what_a_reset_left },
+	 { "buffers_are_where_the_store_was_told", buffers_are_where_the_store_was_told },
 	 { "a_namespace_waits_for_its_flush", a_namespace_waits_for_its_flush }, )
