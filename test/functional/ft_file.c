@@ -53,6 +53,37 @@ static void data_in(const char *dir, unsigned int bs, enum bh_dma_access access,
 	unlink(path);
 }
 
+/* All that a file store does, with no system call left but what serving needs. */
+static void data_in_a_sandbox(void)
+{
+	struct ft_traffic traffic = { .max_blocks = 32, .depth = 32, .count = 1000, .seed = 3 };
+	char path[256], spec[600];
+	const char *const specs[] = { "--sandbox", spec, NULL };
+	struct ft_target target;
+	struct ft_host host;
+	int status = -1;
+
+	file_path(path, sizeof(path), getenv("BH_TMP"), "confined");
+	ft_target_init(&target);
+	snprintf(spec, sizeof(spec), "nvme:%s,ns=file:%s:4M:bs=%u", target.socket[0], path, BLOCK);
+	ft_target_start(&target, ft_cpus(1, ','), specs);
+	ft_host_open(&host, target.socket[0], NULL);
+	struct bh_nvme_queue *q = ft_queue(&host, 0);
+	ft_verify_random(&host, q, host.ns, &traffic);
+	FT_EQUAL(bh_nvme_write_zeroes(q, host.ns, 0, 100, 0, ft_done, &status), 0);
+	FT_EQUAL(ft_wait(q, &status), 0);
+	FT_EQUAL(bh_nvme_reset(host.nvme), 0);
+	FT_UNTIL(5000, bh_nvme_flush(q, host.ns, ft_done, &status) == 0, {
+		bh_nvme_poll(host.nvme);
+		bh_nvme_queue_poll(q, 0);
+	});
+	status = -1;
+	FT_EQUAL(ft_wait(q, &status), 0);
+	bh_nvme_queue_destroy(q);
+	ft_host_close(&host);
+	ft_target_stop(&target);
+}
+
 static void data_on_disk(void)
 {
 	data_in(getenv("BH_TMP"), 512, BH_DMA_ACCESS_AUTO, false);
@@ -379,6 +410,7 @@ static void idle_target_sleeps(void)
 }
 
 FT_MAIN({ "data_on_disk", data_on_disk, 0 }, { "data_on_tmpfs", data_on_tmpfs, 0 },
+	{ "data_in_a_sandbox", data_in_a_sandbox, 0 },
 	{ "flushed_data_survives_kill", flushed_data_survives_kill, 120 },
 	{ "written_data_survives_sigterm", written_data_survives_sigterm, 0 },
 	{ "write_cache_can_be_switched_off", write_cache_can_be_switched_off, 0 },
