@@ -40,7 +40,7 @@ static const char help[] =
 	"SPEC is one of\n"
 	"  nvme:SOCKET,ns=STORE[,ns=STORE...][,KEY=VALUE...]   a controller\n"
 	"      serial=TEXT model=TEXT queues=1..256 depth=2..4096 cores=0+2-3 dstrd=0..10\n"
-	"      doorbells=mapped|trapped mdts=SIZE\n"
+	"      doorbells=mapped|trapped mdts=SIZE cmb=SIZE\n"
 	"  store:NAME=STORE                                    a store to be shared as "
 	"ns=@NAME[:nsid=N]\n"
 	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "

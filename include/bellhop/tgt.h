@@ -82,7 +82,7 @@ struct bh_tgt_spec {
 	char *serial, *model;
 	unsigned int queues, depth, dstrd;
 	enum bh_target_doorbells doorbells;
-	uint64_t mdts;
+	uint64_t mdts, cmb;
 	struct bh_cpuset cores;
 };
 

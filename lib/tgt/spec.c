@@ -296,6 +296,17 @@ static int parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
 	return 0;
 }
 
+static int parse_cmb(const char *value, struct bh_tgt_spec *spec, char *why)
+{
+	uint64_t bytes = 0;
+
+	if (bh_parse_size(value, &bytes) != 0 || bytes == 0 || bytes > 1u << 30 ||
+	    bytes % 4096 != 0)
+		return fail(why, -EINVAL, "cmb=%s: expected a multiple of 4K up to 1G", value);
+	spec->cmb = bytes;
+	return 0;
+}
+
 static int parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(value, "mapped") == 0)
@@ -322,6 +333,8 @@ static int parse_controller_key(const char *key, char *value, struct bh_tgt_spec
 		return parse_number(key, value, 0, 10, &spec->dstrd, why);
 	if (strcmp(key, "mdts") == 0)
 		return parse_mdts(value, spec, why);
+	if (strcmp(key, "cmb") == 0)
+		return parse_cmb(value, spec, why);
 	if (strcmp(key, "doorbells") == 0)
 		return parse_doorbells(value, spec, why);
 	if (strcmp(key, "cores") == 0) {
@@ -329,19 +342,19 @@ static int parse_controller_key(const char *key, char *value, struct bh_tgt_spec
 			return fail(why, -EINVAL, "cores=%s: expected CPUs such as 0+2-3", value);
 		return 0;
 	}
-	if (strcmp(key, "subsys") == 0 || strcmp(key, "cmb") == 0)
+	if (strcmp(key, "subsys") == 0)
 		return fail(why, -ENOTSUP, "%s=: not part of this build", key);
 	return fail(why, -EINVAL,
 		    "unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, "
-		    "doorbells or mdts)",
+		    "doorbells, mdts or cmb)",
 		    key);
 }
 
 /* A key said twice is a slip, and taking the last would hide it. Refuses no unknown key. */
 static int check_once(const char *key, unsigned int *seen, char *why)
 {
-	static const char *const keys[] = { "serial", "model", "queues",    "depth",
-					    "dstrd",  "mdts",  "doorbells", "cores" };
+	static const char *const keys[] = { "serial", "model",	   "queues", "depth", "dstrd",
+					    "mdts",   "doorbells", "cores",  "cmb" };
 
 	for (unsigned int i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		if (strcmp(key, keys[i]) != 0)

@@ -418,6 +418,7 @@ static void fill_opts(struct create *create, struct bh_reactor *const *threads, 
 	opts->dstrd = spec->dstrd;
 	opts->doorbells = spec->doorbells;
 	opts->mdts = spec->mdts ? spec->mdts : opts->mdts;
+	opts->cmb_bytes = spec->cmb;
 	opts->mode = create->tgt->socket_mode;
 	opts->allowed_uids = create->tgt->socket_uids;
 	opts->num_allowed_uids = create->tgt->num_socket_uids;

@@ -8,8 +8,9 @@ bh-tgt-test_LIBS := $(SECCOMP_LIBS)
 $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $(B)/obj/app/common.o \
 	$(B)/obj/test/common/blk_late.o
 
-FUNCTIONAL := ft_data ft_queues ft_late ft_file ft_doorbells ft_memory ft_loss ft_env ft_race
+FUNCTIONAL := ft_data ft_cmb ft_queues ft_late ft_file ft_doorbells ft_memory ft_loss ft_env ft_race
 ft_data_SRCS := ft_data.c
+ft_cmb_SRCS := ft_cmb.c
 ft_queues_SRCS := ft_queues.c
 ft_late_SRCS := ft_late.c
 ft_file_SRCS := ft_file.c

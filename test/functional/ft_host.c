@@ -51,6 +51,8 @@ static int attach(struct ft_host *host, const struct ft_host_opts *opts)
 	bh_nvme_opts_init(&nvme_opts);
 	nvme_opts.no_shadow_doorbells = opts->no_shadow;
 	nvme_opts.no_sgl = opts->no_sgl;
+	nvme_opts.cmb = opts->cmb;
+	nvme_opts.cmb_lists = opts->cmb_lists;
 	nvme_opts.event = opts->event;
 	nvme_opts.event_ctx = opts->event_ctx;
 	if (opts->io_timeout_ns)

@@ -59,6 +59,35 @@ void tn_flush_ask(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
 void tn_flush_ask_briefly(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
 int tn_flush_timer_create(struct bh_target_nvme *ctrl);
 
+/* ---- cmb.c ---- */
+
+struct tn_cmb {
+	uint64_t bytes; /* 0: there is none */
+	int fd;
+	uint8_t *map;
+	uint64_t msc;
+	uint32_t sts;
+	bool is_wanted; /* by the registers, at want_at */
+	uint64_t want_at;
+	bool is_entered; /* in the client's table, at `at` */
+	uint64_t at;
+	bool is_asked; /* the gate is */
+	struct tn_gate_req gate;
+};
+
+int tn_cmb_create(struct bh_target_nvme *ctrl, uint64_t bytes);
+void tn_cmb_destroy(struct bh_target_nvme *ctrl);
+uint64_t tn_cmb_bar_bytes(const struct bh_target_nvme *ctrl);
+void tn_cmb_access(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count,
+		   bool write);
+/* Its registers in an image of all of them. */
+void tn_cmb_image(const struct bh_target_nvme *ctrl, uint8_t *regs);
+uint64_t tn_cmb_msc(const struct bh_target_nvme *ctrl);
+void tn_cmb_write(struct bh_target_nvme *ctrl, uint64_t msc);
+/* The client has changed its table. Inside a closed gate. */
+void tn_cmb_restore(struct bh_target_nvme *ctrl);
+void tn_cmb_power_on(struct bh_target_nvme *ctrl); /* inside a closed gate */
+
 /* ---- event.c ---- */
 
 struct tn_events;
@@ -95,6 +124,7 @@ struct tn_ctl {
 	struct bh_msg destroy_msg;
 	void *doorbell_map;
 	size_t doorbell_map_bytes;
+	struct tn_cmb cmb;
 };
 
 static inline struct tn_ctl *tn_ctl(const struct bh_target_nvme *ctrl)

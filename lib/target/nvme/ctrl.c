@@ -3,8 +3,8 @@
  * A controller's life, and its face to the vfio-user server.
  *
  * BAR0 holds the registers (0 to FFFh, every access a message) and the doorbells behind them,
- * which lie in a sealed memfd; with mapped doorbells the client maps that. The MSI-X table is the
- * server's, in BAR4.
+ * which lie in a sealed memfd; with mapped doorbells the client maps that. BAR2 is the controller
+ * memory buffer, where there is one. The MSI-X table is the server's, in BAR4.
  *
  * Destruction takes the same way as a client that leaves, and then on: the server lets the client
  * go (through the gate, with a full reset), stores are flushed, namespaces go, the I/O plane takes its pollers back,
@@ -64,6 +64,10 @@ static int on_access(void *ctx, unsigned int region, uint64_t offset, void *buf,
 {
 	struct bh_target_nvme *ctrl = ctx;
 
+	if (region == BH_PCI_BAR2 && tn_ctl(ctrl)->cmb.bytes) {
+		tn_cmb_access(ctrl, offset, buf, count, write);
+		return 0;
+	}
 	if (region != BH_PCI_BAR0)
 		return -EINVAL;
 	if (offset >= BH_NVME_REG_DOORBELLS)
@@ -92,6 +96,7 @@ static void server_gate_closed(struct bh_target_nvme *ctrl)
 static void on_resume(void *ctx, enum bh_quiesce_reason reason)
 {
 	(void)reason;
+	tn_cmb_restore(ctx);
 	tn_gate_open(ctx);
 }
 
@@ -160,6 +165,8 @@ static const char *check_opts(const struct bh_target_nvme_opts *o)
 		return "doorbells are mapped or trapped";
 	if (o->mdts < TN_PAGE_SIZE || o->mdts > 1u << 30 || (o->mdts & (o->mdts - 1)))
 		return "mdts must be a power of two from 4K to 1G";
+	if (o->cmb_bytes % TN_PAGE_SIZE || o->cmb_bytes > 1u << 30)
+		return "the controller memory buffer must be a multiple of 4K up to 1G";
 	return NULL;
 }
 
@@ -251,8 +258,22 @@ static void doorbells_destroy(struct bh_target_nvme *ctrl)
 		close(ctrl->doorbell_fd);
 }
 
+static void offer_cmb(const struct bh_target_nvme *ctrl, const struct bh_vfu_area *area,
+		      struct bh_vfu_bar *bar)
+{
+	if (!area->len)
+		return;
+	bar->bytes = tn_cmb_bar_bytes(ctrl);
+	bar->is_64 = true;
+	bar->prefetchable = true;
+	bar->fd = tn_ctl(ctrl)->cmb.fd;
+	bar->areas = area;
+	bar->num_areas = 1;
+}
+
 static int server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
+	const struct bh_vfu_area cmb_area = { 0, tn_ctl(ctrl)->cmb.bytes };
 	const struct bh_vfu_area area = { BH_NVME_REG_DOORBELLS, ctrl->doorbell_bytes };
 	struct bh_vfu_server_opts so;
 	uint64_t bar = 2 * BH_NVME_REG_DOORBELLS;
@@ -283,6 +304,7 @@ static int server_create(struct bh_target_nvme *ctrl, const struct bh_target_nvm
 		so.bar[0].areas = &area;
 		so.bar[0].num_areas = 1;
 	}
+	offer_cmb(ctrl, &cmb_area, &so.bar[2]);
 	rc = bh_vfu_server_create(&so, &ctrl->server);
 	if (rc == 0)
 		ctrl->cmem = bh_vfu_server_cmem(ctrl->server);
@@ -305,6 +327,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
 	doorbells_destroy(ctrl);
+	tn_cmb_destroy(ctrl);
 	pthread_mutex_destroy(&ctrl->error_lock);
 	free(ctrl->path);
 	free(ctl);
@@ -343,6 +366,8 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 	tn_features_reset(ctrl);
 	rc = doorbells_create(ctrl);
 	if (rc == 0)
+		rc = tn_cmb_create(ctrl, o->cmb_bytes);
+	if (rc == 0)
 		rc = tn_regs_timer_create(ctrl);
 	if (rc == 0)
 		rc = tn_flush_timer_create(ctrl);
@@ -371,6 +396,7 @@ static struct bh_target_nvme *ctrl_alloc(void)
 	}
 	ctrl->ctl = ctl;
 	ctrl->doorbell_fd = -1;
+	ctl->cmb.fd = -1;
 	pthread_mutex_init(&ctrl->error_lock, NULL);
 	ctl->created_ns = bh_now_ns();
 	ctl->server_gate.closed = server_gate_closed;

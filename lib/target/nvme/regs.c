@@ -10,7 +10,7 @@
  * CSTS is changed by atomic operations, since a poll thread may find a reason to make the
  * controller fatal; everything else belongs to the control thread. CFS stays until a reset.
  *
- * A controller reset leaves AQA, ASQ and ACQ; all other ways to reset bring everything back to
+ * A controller reset leaves AQA, ASQ, ACQ and CMBMSC; all other ways to reset bring everything back to
  * power-on state (NVMe 2.0 3.7.2).
  */
 #include <errno.h>
@@ -187,6 +187,7 @@ static void disable(struct bh_target_nvme *ctrl)
 void tn_regs_power_on(struct bh_target_nvme *ctrl)
 {
 	drop_everything(ctrl);
+	tn_cmb_power_on(ctrl);
 	ctrl->regs.cc = 0;
 	ctrl->regs.aqa = 0;
 	ctrl->regs.asq = 0;
@@ -232,6 +233,7 @@ static void write_half(uint64_t *reg, bool high, uint32_t value)
 static void write_4(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value)
 {
 	bool is_enabled = ctrl->regs.cc & BH_NVME_CC_EN;
+	uint64_t msc = tn_cmb_msc(ctrl);
 
 	switch (offset) {
 	case BH_NVME_REG_INTMS:
@@ -242,6 +244,11 @@ static void write_4(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t value
 		return;
 	case BH_NVME_REG_CC:
 		write_cc(ctrl, value);
+		return;
+	case BH_NVME_REG_CMBMSC:
+	case BH_NVME_REG_CMBMSC + 4:
+		write_half(&msc, offset != BH_NVME_REG_CMBMSC, value);
+		tn_cmb_write(ctrl, msc);
 		return;
 	default:
 		break;
@@ -265,6 +272,11 @@ int tn_regs_write(struct bh_target_nvme *ctrl, uint64_t offset, const void *buf,
 	if ((count != 4 && count != 8) || offset % count)
 		return -EINVAL;
 	memcpy(value, buf, count);
+	/* The lower half says whether the whole is to be looked at. */
+	if (offset == BH_NVME_REG_CMBMSC && count == 8) {
+		tn_cmb_write(ctrl, (uint64_t)value[1] << 32 | value[0]);
+		return 0;
+	}
 	write_4(ctrl, offset, value[0]);
 	if (count == 8)
 		write_4(ctrl, offset + 4, value[1]);
@@ -288,6 +300,7 @@ static void image(const struct bh_target_nvme *ctrl, uint8_t out[REGS_BYTES])
 	memcpy(out + BH_NVME_REG_ASQ, &regs->asq, 8);
 	memcpy(out + BH_NVME_REG_ACQ, &regs->acq, 8);
 	memcpy(out + BH_NVME_REG_CRTO, &crto, 4);
+	tn_cmb_image(ctrl, out);
 }
 
 int tn_regs_read(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size_t count)

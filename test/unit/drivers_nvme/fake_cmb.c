@@ -82,7 +82,8 @@ int fake_cmb_map(struct fake *f, uint64_t offset, uint64_t len, struct bh_map *m
 uint8_t *fake_cmb_ptr(struct fake *f, uint64_t iova, uint64_t len)
 {
 	const struct fake_cmb_opts *o = &f->o.cmb;
-	unsigned int shift = 12 + 4 * (unsigned int)BH_NVME_GET(o->size, CMBSZ_SZU);
+	/* Where the unit is nonsense there is nothing. */
+	unsigned int shift = 12 + 4 * (BH_NVME_GET(o->size, CMBSZ_SZU) % 8);
 	uint64_t offset = BH_NVME_GET(o->loc, CMBLOC_OFST) << shift;
 	uint64_t bytes = BH_NVME_GET(o->size, CMBSZ_SZ) << shift;
 	uint64_t base = o->legacy ? o->address + offset : f->msc & ~4095ull;

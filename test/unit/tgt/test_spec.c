@@ -65,6 +65,8 @@ static void describe(char *to, const struct bh_tgt_spec *spec)
 		add(to, " doorbells=trapped");
 	if (spec->mdts)
 		add(to, " mdts=%llu", (unsigned long long)spec->mdts);
+	if (spec->cmb)
+		add(to, " cmb=%llu", (unsigned long long)spec->cmb);
 	for (unsigned int i = 0; i < spec->num_stores; i++)
 		describe_store(to, &spec->store[i]);
 }
