@@ -54,6 +54,7 @@ struct bh_device;
 #define BH_CAP_IOEVENTFD (1ull << 14)	 /* region I/O fds */
 #define BH_CAP_MIGRATION (1ull << 15)
 #define BH_CAP_REOPEN (1ull << 16)
+#define BH_CAP_DMA_PEER (1ull << 17) /* reaches BARs of other devices: maps their dma-bufs */
 
 /* The name of one capability bit ("REGION_MMAP"), for listings; NULL if it has none. */
 const char *bh_cap_str(uint64_t bit);
@@ -166,7 +167,11 @@ bool bh_device_check(struct bh_device *dev);
 /* What a device that is still there may announce, with REMOVE_EVENT. */
 enum bh_device_event {
 	BH_DEVICE_REMOVE_REQUEST, /* somebody wants it back: close it soon. Comes again until then */
-	BH_DEVICE_ERROR, /* the bus reported an uncorrectable error: it needs a reset, or worse */
+	/*
+	 * The bus reported an uncorrectable error: it needs a reset, or worse. Reported by devices
+	 * with Advanced Error Reporting, where the kernel handles it.
+	 */
+	BH_DEVICE_ERROR,
 };
 struct bh_event_listener {
 	/* As gone: on a backend thread; sets flags, wakes others; closes and unlistens nothing. */
@@ -279,8 +284,9 @@ int bh_device_irq_trigger(struct bh_device *dev, unsigned int irq, unsigned int 
  */
 int bh_device_reset(struct bh_device *dev);
 /*
- * Resets the bus or slot the device is in. Needs HOT_RESET. -EBUSY: other devices would be reset
- * too and are not ours (logged, with their names).
+ * Resets the bus or slot the device is in. Needs HOT_RESET. Other devices on it are reset too: their
+ * drivers must be idle and set up anew. -EBUSY: one of them is not open with the same space (logged,
+ * with its name).
  */
 int bh_device_hot_reset(struct bh_device *dev);
 
@@ -300,6 +306,22 @@ int bh_device_dmabuf_export(struct bh_device *dev, unsigned int bar, uint64_t of
  * -EALREADY: revoked before.
  */
 int bh_device_dmabuf_revoke(struct bh_device *dev, int fd);
+
+/*
+ * Peer-to-peer: makes a mapping of a BAR, whole pages, a pool without an allocator. Devices with
+ * DMA_PEER whose space it is added to reach the BAR by DMA, and addresses in the mapping translate
+ * for them as those of any buffer do. What they must not reach is not in the mapping.
+ *
+ * Order: the mapping must outlive the pool, and the pool is out of every space and destroyed before
+ * the device is closed or reset, or its memory decoding is switched off: at that moment the kernel
+ * takes the BAR away from its peers, for good, and what they do with it then fails. Added again
+ * from a new pool it works again.
+ *
+ * Needs DMABUF_EXPORT. Errors of bh_device_dmabuf_export() and bh_pool_import_dmabuf(). A device
+ * of the space without DMA_PEER refuses the pool with -EOPNOTSUPP.
+ */
+int bh_device_bar_pool(struct bh_device *dev, const struct bh_map *map, const char *name,
+		       struct bh_pool **out);
 
 struct bh_iova_window {
 	uint64_t first, last; /* inclusive */

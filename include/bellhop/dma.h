@@ -7,8 +7,8 @@
  * A pool is one memfd: hugetlb pages of 1 GiB or 2 MiB where there are free ones, ordinary pages
  * otherwise; sealed against shrinking and growing, bound to a NUMA node, populated when it is
  * created. Its allocator keeps all metadata outside the pool, so nothing a device writes there can
- * mislead it. Memory of the application's own, with an fd behind it, is made a pool by
- * bh_pool_import().
+ * mislead it. Memory of the application's own is made a pool by bh_pool_import(), memory of a
+ * device by bh_device_bar_pool().
  *
  * A space is a set of pools. A device is opened with a space and reaches its pools and nothing
  * else. Pools are added and removed while devices are open: every device that listens maps or
@@ -33,14 +33,21 @@ extern "C" {
 struct bh_pool;
 struct bh_dma_space;
 
+enum bh_mem_kind {
+	BH_MEM_FILE,   /* a shared mapping of fd */
+	BH_MEM_VA,     /* an address range without an fd */
+	BH_MEM_DMABUF, /* memory of a device: a mapping of its BAR, of which fd is a dma-buf */
+};
+
 /* What a pool is made of: what a backend needs to map it. */
 struct bh_mem {
 	void *va;
 	size_t len; /* bytes, a multiple of page_size */
-	int fd;	    /* owned by the pool */
+	int fd;	    /* owned by the pool; -1: none */
 	uint64_t fd_offset;
 	size_t page_size; /* of the pages really used */
 	int node;	  /* NUMA node bound to, -1: none */
+	enum bh_mem_kind kind;
 };
 
 struct bh_pool_opts {
@@ -73,12 +80,23 @@ int bh_pool_create(const struct bh_pool_opts *opts, struct bh_pool **out);
  * allocator. The fd is duplicated; the mapping stays the caller's and must outlive the pool. name
  * may be NULL.
  *
+ * fd -1 (and fd_offset 0): memory without a file, of malloc() or another library's heap. The
+ * kernel's VFIO maps it by address, a vfio-user peer is offered it by messages only. Whether it is
+ * memory that can be mapped shows when the pool is added to the space of an open device. A process
+ * that forks marks such memory MADV_DONTFORK first: else the child may be left with the pages.
+ *
  * -EINVAL: not aligned to the pages of the file, empty, not a shared mapping of a regular file that
  * large. -EMFILE: too many open files. -ENOMEM. -EOPNOTSUPP: /proc/self/maps, against which the
  * mapping is checked, cannot be read.
  */
 int bh_pool_import(void *va, size_t len, int fd, uint64_t fd_offset, const char *name,
 		   struct bh_pool **out);
+
+/*
+ * The same for memory of a device: a mapping of what the dma-buf is of. Use bh_device_bar_pool(),
+ * which makes both fit. -EINVAL: not whole pages, empty, fd -1. -EMFILE, -ENOMEM.
+ */
+int bh_pool_import_dmabuf(void *va, size_t len, int dmabuf, const char *name, struct bh_pool **out);
 
 /*
  * The pool must be in no space (asserts nothing, leaks the pool and logs an error if it is). NULL
@@ -162,6 +180,26 @@ struct bh_dma_listener {
 int bh_dma_space_listen(struct bh_dma_space *space, struct bh_dma_listener *listener);
 /* Calls unmap for every pool. Nothing happens if it does not listen. */
 void bh_dma_space_unlisten(struct bh_dma_space *space, struct bh_dma_listener *listener);
+
+/*
+ * What a backend keeps with a space for all its devices there (the address space that they share),
+ * so that it needs no state of the process. Embedded first in the backend's own structure.
+ */
+struct bh_dma_shared {
+	const void *key; /* the backend's: where something of its own lies */
+	/* ---- the space's ---- */
+	unsigned int users;
+	struct bh_dma_shared *next;
+};
+/*
+ * What is kept with this key, or what make() made because there was nothing (with its errors). It
+ * stays until everyone who called has called bh_dma_space_unshare(). make() is called with the
+ * space locked: must not call back into it.
+ */
+int bh_dma_space_share(struct bh_dma_space *space, const void *key,
+		       int (*make)(struct bh_dma_shared **out), struct bh_dma_shared **out);
+/* True: that was the last one, and it is the caller's to free. */
+bool bh_dma_space_unshare(struct bh_dma_space *space, struct bh_dma_shared *shared);
 
 /* ---- va -> iova ---- */
 

@@ -413,31 +413,61 @@ static int check_import(const void *va, size_t len, int fd, uint64_t fd_offset, 
 	return rc == 1 ? 0 : -EINVAL;
 }
 
-int bh_pool_import(void *va, size_t len, int fd, uint64_t fd_offset, const char *name,
-		   struct bh_pool **out)
+/* A pool of memory that is the caller's; mem.fd is duplicated. */
+static int import(const struct bh_mem *mem, const char *name, struct bh_pool **out)
 {
-	size_t page_size = file_page_size(fd);
 	struct bh_pool *pool;
-	int rc = check_import(va, len, fd, fd_offset, page_size);
+	int rc = pool_new(name ? name : "bellhop", NULL, &pool);
 
 	if (rc < 0)
 		return rc;
-	rc = pool_new(name ? name : "bellhop", NULL, &pool);
-	if (rc < 0)
-		return rc;
 	pool->imported = true;
-	pool->mem = (struct bh_mem){ .va = va,
-				     .len = len,
-				     .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
-				     .fd_offset = fd_offset,
-				     .page_size = page_size,
-				     .node = -1 };
-	if (pool->mem.fd < 0) {
+	pool->mem = *mem;
+	if (mem->fd >= 0)
+		pool->mem.fd = fcntl(mem->fd, F_DUPFD_CLOEXEC, 0);
+	if (mem->fd >= 0 && pool->mem.fd < 0) {
+		rc = errno == EBADF ? -EINVAL : -EMFILE;
 		pool_delete(pool);
-		return -EMFILE;
+		return rc;
 	}
 	*out = pool;
 	return 0;
+}
+
+static bool whole_pages(const void *va, size_t len)
+{
+	return bh_range_valid((uintptr_t)va, len) &&
+	       (((uintptr_t)va | len) & (ordinary_page() - 1)) == 0;
+}
+
+int bh_pool_import(void *va, size_t len, int fd, uint64_t fd_offset, const char *name,
+		   struct bh_pool **out)
+{
+	struct bh_mem mem = { .va = va, .len = len, .fd = fd, .fd_offset = fd_offset, .node = -1 };
+	int rc;
+
+	if (fd == -1) {
+		mem.kind = BH_MEM_VA;
+		mem.page_size = ordinary_page();
+		rc = fd_offset == 0 && va && whole_pages(va, len) ? 0 : -EINVAL;
+	} else {
+		mem.kind = BH_MEM_FILE;
+		mem.page_size = file_page_size(fd);
+		rc = check_import(va, len, fd, fd_offset, mem.page_size);
+	}
+	return rc < 0 ? rc : import(&mem, name, out);
+}
+
+int bh_pool_import_dmabuf(void *va, size_t len, int dmabuf, const char *name, struct bh_pool **out)
+{
+	const struct bh_mem mem = { .va = va,
+				    .len = len,
+				    .fd = dmabuf,
+				    .page_size = ordinary_page(),
+				    .node = -1,
+				    .kind = BH_MEM_DMABUF };
+
+	return dmabuf >= 0 && va && whole_pages(va, len) ? import(&mem, name, out) : -EINVAL;
 }
 
 void bh_pool_destroy(struct bh_pool *pool)
@@ -452,7 +482,8 @@ void bh_pool_destroy(struct bh_pool *pool)
 	}
 	if (!pool->imported)
 		munmap(pool->mem.va, pool->mem.len);
-	close(pool->mem.fd);
+	if (pool->mem.fd >= 0)
+		close(pool->mem.fd);
 	pool_delete(pool);
 }
 

@@ -20,6 +20,7 @@ struct bh_dma_space {
 	struct bh_pool **pool;
 	size_t count, capacity;
 	struct bh_dma_listener *listeners; /* newest first */
+	struct bh_dma_shared *shared;
 };
 
 int bh_dma_space_create(const struct bh_log *log, struct bh_dma_space **out)
@@ -44,7 +45,7 @@ void bh_dma_space_destroy(struct bh_dma_space *space)
 {
 	if (!space)
 		return;
-	if (space->listeners) {
+	if (space->listeners || space->shared) {
 		bh_log(space->log, BH_LOG_ERROR, "dma",
 		       "a space with a device still open is destroyed: leaked");
 		return;
@@ -211,4 +212,50 @@ void bh_dma_space_unlisten(struct bh_dma_space *space, struct bh_dma_listener *l
 		listener->next = NULL;
 	}
 	pthread_mutex_unlock(&space->lock);
+}
+
+static struct bh_dma_shared **find_shared(struct bh_dma_space *space, const void *key)
+{
+	struct bh_dma_shared **at = &space->shared;
+
+	while (*at && (*at)->key != key)
+		at = &(*at)->next;
+	return at;
+}
+
+int bh_dma_space_share(struct bh_dma_space *space, const void *key,
+		       int (*make)(struct bh_dma_shared **out), struct bh_dma_shared **out)
+{
+	struct bh_dma_shared *shared;
+	int rc = 0;
+
+	pthread_mutex_lock(&space->lock);
+	shared = *find_shared(space, key);
+	if (!shared) {
+		rc = make(&shared);
+		if (rc == 0) {
+			shared->key = key;
+			shared->users = 0;
+			shared->next = space->shared;
+			space->shared = shared;
+		}
+	}
+	if (rc == 0) {
+		shared->users++;
+		*out = shared;
+	}
+	pthread_mutex_unlock(&space->lock);
+	return rc;
+}
+
+bool bh_dma_space_unshare(struct bh_dma_space *space, struct bh_dma_shared *shared)
+{
+	bool last;
+
+	pthread_mutex_lock(&space->lock);
+	last = --shared->users == 0;
+	if (last)
+		*find_shared(space, shared->key) = shared->next;
+	pthread_mutex_unlock(&space->lock);
+	return last;
 }

@@ -29,7 +29,7 @@ const char *bh_cap_str(uint64_t bit)
 		"REGION_MMAP", "DMABUF_EXPORT", "DMABUF_MEMATTR", "DMABUF_REVOKE", "DMA_MAP_VA",
 		"DMA_MAP_FD",  "DMA_MESSAGE",	"DMA_FILE_IO",	  "IRQ_EVENTFD",   "IRQ_MASK",
 		"RESET",       "HOT_RESET",	"REMOVE_EVENT",	  "POSTED_WRITE",  "IOEVENTFD",
-		"MIGRATION",   "REOPEN",
+		"MIGRATION",   "REOPEN",	"DMA_PEER",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

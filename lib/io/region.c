@@ -4,6 +4,7 @@
 
 #include <bellhop/range.h>
 
+#include "base/fd.h"
 #include "io/io.h"
 
 /* PCI Local Bus 3.0, 6.1: the header every function has. */
@@ -232,4 +233,17 @@ int bh_device_dmabuf_revoke(struct bh_device *dev, int fd)
 	if (!(bh_device_caps(dev) & BH_CAP_DMABUF_REVOKE))
 		return -EOPNOTSUPP;
 	return bh_device_gone(dev) ? -ENODEV : dev->ops->dmabuf_revoke(dev, fd);
+}
+
+int bh_device_bar_pool(struct bh_device *dev, const struct bh_map *map, const char *name,
+		       struct bh_pool **out)
+{
+	int fd;
+	int rc = bh_device_dmabuf_export(dev, map->bar, map->offset, map->len, &fd);
+
+	if (rc != 0)
+		return rc;
+	rc = bh_pool_import_dmabuf(map->va, map->len, fd, name, out);
+	bh__fd_close(&fd);
+	return rc;
 }

@@ -58,8 +58,15 @@ static bool is_recorded(struct io_vfu *v, const struct bh_mem *mem)
 	return found;
 }
 
+/* Memory without a file is reached by messages, whatever was asked for. */
+static enum bh_dma_access mode_of(const struct io_vfu *v, const struct bh_mem *mem)
+{
+	return mem->kind == BH_MEM_FILE ? v->opts.dma_access : BH_DMA_ACCESS_MESSAGE;
+}
+
 static int send_map(struct io_vfu *v, const struct bh_mem *mem)
 {
+	enum bh_dma_access mode = mode_of(v, mem);
 	struct vfu_dma_map body = {
 		.argsz = sizeof(body),
 		.flags = VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE,
@@ -71,11 +78,11 @@ static int send_map(struct io_vfu *v, const struct bh_mem *mem)
 				    .body_len = sizeof(body) };
 
 	/* Older servers know no mode bits: without one, an fd means mmap (3.1). */
-	if (v->opts.dma_access == BH_DMA_ACCESS_MMAP)
+	if (mode == BH_DMA_ACCESS_MMAP)
 		body.flags |= VFU_DMA_FLAG_MMAP;
-	if (v->opts.dma_access == BH_DMA_ACCESS_FILE_IO)
+	if (mode == BH_DMA_ACCESS_FILE_IO)
 		body.flags |= VFU_DMA_FLAG_FILE_IO;
-	if (v->opts.dma_access != BH_DMA_ACCESS_MESSAGE) {
+	if (mode != BH_DMA_ACCESS_MESSAGE) {
 		body.offset = mem->fd_offset;
 		call.fds = &mem->fd;
 		call.nfds = 1;
@@ -98,10 +105,14 @@ static int send_unmap(struct io_vfu *v, const struct bh_mem *mem)
 }
 
 /* The server's smallest page size; address, length and file offset must be made of such pages. */
-static int check_pages(struct io_vfu *v, const struct bh_mem *mem)
+static int check_memory(struct io_vfu *v, const struct bh_mem *mem)
 {
 	uint64_t mask = (v->peer.pgsizes & -v->peer.pgsizes) - 1;
 
+	if (mem->kind == BH_MEM_DMABUF)
+		return io_vfu_fail(v, -EOPNOTSUPP,
+				   "a BAR of another device (at %p) cannot be offered to a server",
+				   mem->va);
 	if ((((uintptr_t)mem->va | mem->len | mem->fd_offset) & mask) == 0)
 		return 0;
 	return io_vfu_fail(v, -EINVAL,
@@ -118,7 +129,7 @@ static int refused(struct io_vfu *v, const struct bh_mem *mem, int rc)
 		rc = EINVAL;
 	return io_vfu_fail(v, io_vfu_status(rc),
 			   "the server refuses to map memory (%zu bytes at %p, DMA access %s): %s",
-			   mem->len, mem->va, access_name[v->opts.dma_access], strerror(rc));
+			   mem->len, mem->va, access_name[mode_of(v, mem)], strerror(rc));
 }
 
 static int map_recorded(struct io_vfu *v, const struct bh_mem *mem)
@@ -150,7 +161,7 @@ int io_vfu_dma_map(struct bh_dma_listener *listener, const struct bh_mem *mem)
 	/* A pool for a device that is gone is mapped when it is opened again. */
 	if (!io_vfu_link_is_up(v))
 		return io_vfu_is_opening(v) ? -ENODEV : 0;
-	rc = check_pages(v, mem);
+	rc = check_memory(v, mem);
 	if (rc != 0)
 		return rc;
 	rc = record(v, mem);

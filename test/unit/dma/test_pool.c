@@ -256,6 +256,42 @@ static void an_imported_pool_is_the_callers_memory(void)
 	close(fd);
 }
 
+static void imported_memory_may_have_no_file(void)
+{
+	struct bh_pool *pool = NULL;
+	uint8_t *va = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CU_ASSERT_EQUAL_FATAL(bh_pool_import(va, 8192, -1, 0, "heap", &pool), 0);
+	const struct bh_mem *mem = bh_pool_mem(pool);
+	CU_ASSERT_EQUAL(mem->kind, BH_MEM_VA);
+	CU_ASSERT_EQUAL(mem->fd, -1);
+	CU_ASSERT_PTR_EQUAL(mem->va, va);
+	CU_ASSERT_EQUAL(mem->len, 8192);
+	CU_ASSERT_EQUAL(mem->page_size, 4096);
+	CU_ASSERT_PTR_NULL(bh_pool_alloc(pool, 64, 0));
+	bh_pool_destroy(pool);
+	va[0] = 1; /* still mapped */
+	munmap(va, 8192);
+}
+
+/* The fd stands for a dma-buf here: what it is shows when a device maps it. */
+static void device_memory_keeps_its_dmabuf(void)
+{
+	struct bh_pool *pool = NULL;
+	int fd;
+	uint8_t *va = shared(&fd, 8192);
+
+	CU_ASSERT_EQUAL_FATAL(bh_pool_import_dmabuf(va, 8192, fd, "bar", &pool), 0);
+	const struct bh_mem *mem = bh_pool_mem(pool);
+	CU_ASSERT_EQUAL(mem->kind, BH_MEM_DMABUF);
+	CU_ASSERT_TRUE(mem->fd >= 0 && mem->fd != fd);
+	CU_ASSERT_EQUAL(fcntl(mem->fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	CU_ASSERT_EQUAL(mem->fd_offset, 0);
+	bh_pool_destroy(pool);
+	munmap(va, 8192);
+	close(fd);
+}
+
 static void import_refuses_what_is_not_such_a_mapping(void)
 {
 	struct bh_pool *pool = NULL;
@@ -273,7 +309,15 @@ static void import_refuses_what_is_not_such_a_mapping(void)
 	CU_ASSERT_EQUAL(bh_pool_import(va, 65536 + 4096, fd, 0, NULL, &pool), -EINVAL);
 	CU_ASSERT_EQUAL(bh_pool_import(va, 4096, other, 0, NULL, &pool), -EINVAL);
 	CU_ASSERT_EQUAL(bh_pool_import(private, 4096, fd, 0, NULL, &pool), -EINVAL);
-	CU_ASSERT_EQUAL(bh_pool_import(va, 4096, -1, 0, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import(va, 4096, -2, 0, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import(va, 4096, -1, 4096, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import(va + 64, 4096, -1, 0, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import(va, 0, -1, 0, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import(NULL, 4096, -1, 0, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import_dmabuf(va, 4096, -1, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import_dmabuf(va + 8, 4096, fd, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import_dmabuf(va, 100, fd, NULL, &pool), -EINVAL);
+	CU_ASSERT_EQUAL(bh_pool_import_dmabuf(va, 4096, 1 << 20, NULL, &pool), -EINVAL);
 	CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
 	CU_ASSERT_EQUAL(bh_pool_import(va, 4096, pipes[0], 0, NULL, &pool), -EINVAL);
 	CU_ASSERT_EQUAL(munmap(va + 8192, 4096), 0);
@@ -298,5 +342,7 @@ BH_SUITE("pool", { "a_pool_is_a_sealed_populated_memfd", a_pool_is_a_sealed_popu
 	 { "a_node_is_bound_or_the_pool_says_so", a_node_is_bound_or_the_pool_says_so },
 	 { "hugepages_are_taken_where_there_are_some", hugepages_are_taken_where_there_are_some },
 	 { "an_imported_pool_is_the_callers_memory", an_imported_pool_is_the_callers_memory },
+	 { "imported_memory_may_have_no_file", imported_memory_may_have_no_file },
+	 { "device_memory_keeps_its_dmabuf", device_memory_keeps_its_dmabuf },
 	 { "import_refuses_what_is_not_such_a_mapping",
 	   import_refuses_what_is_not_such_a_mapping }, )

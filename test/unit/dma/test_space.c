@@ -327,6 +327,44 @@ static void a_reader_beside_pools_that_come_and_go(void)
 	bh_pool_destroy(fixed);
 }
 
+static struct bh_dma_shared kept;
+static int made;
+
+static int make_kept(struct bh_dma_shared **out)
+{
+	made++;
+	*out = &kept;
+	return 0;
+}
+
+static int make_nothing(struct bh_dma_shared **out)
+{
+	(void)out;
+	return -EMFILE;
+}
+
+static void what_is_shared_is_made_once_and_goes_with_its_last_user(void)
+{
+	struct bh_dma_space *space = space_new(NULL);
+	struct bh_dma_shared *a = NULL, *b = NULL, *c = NULL;
+	static const char key = 0, other = 0;
+
+	made = 0;
+	CU_ASSERT_EQUAL(bh_dma_space_share(space, &key, make_nothing, &a), -EMFILE);
+	CU_ASSERT_PTR_NULL(a);
+	CU_ASSERT_EQUAL(bh_dma_space_share(space, &key, make_kept, &a), 0);
+	CU_ASSERT_EQUAL(bh_dma_space_share(space, &key, make_kept, &b), 0);
+	CU_ASSERT_PTR_EQUAL(a, b);
+	CU_ASSERT_EQUAL(made, 1);
+	CU_ASSERT_EQUAL(bh_dma_space_share(space, &other, make_nothing, &c), -EMFILE);
+	CU_ASSERT_FALSE(bh_dma_space_unshare(space, a));
+	CU_ASSERT_TRUE(bh_dma_space_unshare(space, b));
+	CU_ASSERT_EQUAL(bh_dma_space_share(space, &key, make_kept, &a), 0);
+	CU_ASSERT_EQUAL(made, 2);
+	CU_ASSERT_TRUE(bh_dma_space_unshare(space, a));
+	bh_dma_space_destroy(space);
+}
+
 BH_SUITE("space", { "pools_come_and_go_in_every_device", pools_come_and_go_in_every_device },
 	 { "a_refused_add_is_rolled_back", a_refused_add_is_rolled_back },
 	 { "a_refused_listen_is_rolled_back", a_refused_listen_is_rolled_back },
@@ -335,4 +373,6 @@ BH_SUITE("space", { "pools_come_and_go_in_every_device", pools_come_and_go_in_ev
 	 { "alloc_takes_the_first_pool_with_room", alloc_takes_the_first_pool_with_room },
 	 { "destroying_what_is_in_use_is_an_error_in_the_log",
 	   destroying_what_is_in_use_is_an_error_in_the_log },
+	 { "what_is_shared_is_made_once_and_goes_with_its_last_user",
+	   what_is_shared_is_made_once_and_goes_with_its_last_user },
 	 { "a_reader_beside_pools_that_come_and_go", a_reader_beside_pools_that_come_and_go }, )

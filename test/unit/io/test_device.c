@@ -269,7 +269,8 @@ static void caps_are_a_subset_and_have_names(void)
 	CU_ASSERT_EQUAL(bh_device_caps(dev), full_ops.caps);
 	CU_ASSERT_STRING_EQUAL(bh_cap_str(BH_CAP_REGION_MMAP), "REGION_MMAP");
 	CU_ASSERT_STRING_EQUAL(bh_cap_str(BH_CAP_REOPEN), "REOPEN");
-	CU_ASSERT_PTR_NULL(bh_cap_str(BH_CAP_REOPEN << 1));
+	CU_ASSERT_STRING_EQUAL(bh_cap_str(BH_CAP_DMA_PEER), "DMA_PEER");
+	CU_ASSERT_PTR_NULL(bh_cap_str(BH_CAP_DMA_PEER << 1));
 	CU_ASSERT_PTR_NULL(bh_cap_str(3));
 	CU_ASSERT_PTR_NULL(bh_cap_str(0));
 }
@@ -495,13 +496,16 @@ static void events_reach_their_listeners(void)
 
 static void check_and_windows_have_defaults(void)
 {
+	const struct bh_map map = { .len = 4096 };
 	struct bh_iova_window window;
+	struct bh_pool *pool = NULL;
 	int fd = 0;
 
 	CU_ASSERT_TRUE(bh_device_check(&fake.dev));
 	CU_ASSERT_EQUAL(bh_device_iova_windows(&fake.dev, &window, 1), 0);
 	CU_ASSERT_EQUAL(bh_device_hot_reset(&fake.dev), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_device_dmabuf_export(&fake.dev, 0, 0, 4096, &fd), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(bh_device_bar_pool(&fake.dev, &map, NULL, &pool), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(fd, -1);
 	bh__device_set_gone(&fake.dev);
 	CU_ASSERT_FALSE(bh_device_check(&fake.dev));

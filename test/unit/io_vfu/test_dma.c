@@ -43,6 +43,43 @@ static void pools_are_offered_as_the_access_mode_says(void)
 	}
 }
 
+static void memory_without_a_file_is_offered_without_fd(void)
+{
+	struct bh_device *dev = open_ok(NULL);
+	const struct vfu_dma_map *wire = &fake.map[1].wire;
+	void *va = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct bh_pool *heap = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(bh_pool_import(va, 8192, -1, 0, "heap", &heap), 0);
+	CU_ASSERT_EQUAL(bh_dma_space_add(space, heap), 0);
+	CU_ASSERT_EQUAL_FATAL(fake.num_maps, 2);
+	CU_ASSERT_EQUAL(wire->flags, 3);
+	CU_ASSERT_EQUAL(wire->address, (uintptr_t)va);
+	CU_ASSERT_EQUAL(wire->size, 8192);
+	CU_ASSERT_TRUE(fake.map[1].fd < 0);
+	CU_ASSERT_EQUAL(bh_dma_space_remove(space, heap), 0);
+	bh_device_close(dev);
+	bh_pool_destroy(heap);
+	munmap(va, 8192);
+}
+
+static void a_bar_is_not_offered_to_a_server(void)
+{
+	struct bh_device *dev = open_ok(NULL);
+	const struct bh_mem *mem = bh_pool_mem(pool);
+	void *va = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, mem->fd, 0);
+	struct bh_pool *bar = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(bh_pool_import_dmabuf(va, 4096, mem->fd, "bar", &bar), 0);
+	CU_ASSERT_EQUAL(bh_dma_space_add(space, bar), -EOPNOTSUPP);
+	CU_ASSERT_TRUE(log_has("a BAR of another device"));
+	CU_ASSERT_EQUAL(fake.num_maps, 1);
+	CU_ASSERT_FALSE(bh_device_caps(dev) & BH_CAP_DMA_PEER);
+	bh_device_close(dev);
+	bh_pool_destroy(bar);
+	munmap(va, 4096);
+}
+
 static void pools_come_and_go(void)
 {
 	struct bh_device *dev = open_ok(NULL);
@@ -360,6 +397,9 @@ static void memory_is_served_until_the_unmap_is_answered(void)
 BH_SUITE_FIXTURE("io_vfu dma", fixture_setup, fixture_teardown,
 		 { "pools_are_offered_as_the_access_mode_says",
 		   pools_are_offered_as_the_access_mode_says },
+		 { "memory_without_a_file_is_offered_without_fd",
+		   memory_without_a_file_is_offered_without_fd },
+		 { "a_bar_is_not_offered_to_a_server", a_bar_is_not_offered_to_a_server },
 		 { "pools_come_and_go", pools_come_and_go },
 		 { "a_refused_map_fails_the_open", a_refused_map_fails_the_open },
 		 { "a_refused_map_fails_the_addition", a_refused_map_fails_the_addition },
