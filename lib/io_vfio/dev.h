@@ -45,14 +45,18 @@ struct io_vfio_map {
 };
 
 struct io_vfio;
+struct io_vfio_domain;
 
-/* How a device is reached and how its address space is filled: group or cdev. */
+/*
+ * How a device is reached and how its address space is filled: group or cdev. All of it with the
+ * share locked.
+ */
 struct io_vfio_path {
 	const char *name;
-	int (*open)(struct io_vfio *v);
-	int (*windows)(struct io_vfio *v); /* fills v->windows */
+	int (*open)(struct io_vfio *v);	   /* fills v->fd and joins a domain */
+	int (*windows)(struct io_vfio *v); /* what its domain can map now */
 	int (*map)(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova);
-	int (*unmap)(struct io_vfio *v, uint64_t iova, uint64_t len);
+	int (*unmap)(struct io_vfio_domain *d, uint64_t iova, uint64_t len);
 	int (*explain_map)(struct io_vfio *v, const struct bh_mem *mem, int rc);
 };
 
@@ -65,16 +69,57 @@ struct io_vfio_windows {
 	uint64_t align; /* of an iova and a length; a power of two */
 };
 
+/* One pool in a domain, while any of its devices wants it there. */
+struct io_vfio_mapping {
+	const void *va;
+	unsigned int users;
+};
+
+/* An address space of the IOMMU: a container, or an IOAS of the share's iommufd. */
+struct io_vfio_domain {
+	const struct io_vfio_path *path;
+	int fd;		  /* the container; of an IOAS: the share's, which closes it */
+	uint32_t ioas_id; /* 0: a container */
+	struct io_vfio_windows windows;
+	uint64_t dma_avail;	  /* mappings a container took more; UINT64_MAX: it did not say */
+	struct bh_range_map maps; /* iova to struct io_vfio_mapping; NULL: a BAR of its devices */
+	struct io_vfio *devices;
+	struct io_vfio_domain *next;
+};
+
+/* An open IOMMU group, while any of its devices is open. */
+struct io_vfio_group {
+	int id, fd;
+	unsigned int users;
+	struct io_vfio_domain *domain;
+	struct io_vfio_group *next;
+};
+
+/* What the devices of one DMA space share. */
+struct io_vfio_share {
+	struct bh_dma_shared base; /* first */
+	pthread_mutex_t lock;	   /* everything here and in its domains */
+	int iommufd;
+	bool no_map_file; /* this iommufd maps by address only */
+	struct io_vfio_domain *domains;
+	struct io_vfio_group *groups;
+};
+
+struct io_vfio_span {
+	uint64_t base, len;
+};
+
 struct io_vfio {
 	struct bh_device dev; /* first */
 	struct bh_device_opts opts;
 	struct bh_pci_device pci;
 	const struct io_vfio_path *path;
-	int fd;	      /* the device */
-	int group_fd; /* with the group path */
-	int iommu_fd; /* the container, or iommufd */
-	uint32_t ioas_id;
-	bool no_map_file; /* this iommufd maps by address only */
+	int fd; /* the device */
+	struct io_vfio_share *share;
+	struct io_vfio_group *group; /* with the group path */
+	struct io_vfio_domain *domain;
+	struct io_vfio *next_of_domain;
+	struct io_vfio_span bar[6]; /* what it keeps memory off in the domain; len 0: nothing */
 
 	struct io_vfio_region *region;
 	struct io_vfio_irq irq[IO_VFIO_MAX_IRQS];
@@ -82,11 +127,8 @@ struct io_vfio {
 	bool has_reset;
 	pthread_mutex_t irq_lock;
 
-	struct io_vfio_windows windows;
-	uint64_t dma_avail; /* mappings the container takes more; UINT64_MAX: it did not say */
 	struct bh_dma_listener listener;
 	bool listening;
-	struct bh_range_map maps; /* iova to va, NULL: a BAR of its own; under the space's lock */
 
 	pthread_mutex_t maps_lock;
 	struct io_vfio_map *bar_maps;
@@ -107,10 +149,45 @@ int io_vfio_fail(const struct io_vfio *v, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void io_vfio_info(const struct io_vfio *v, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-/* -EBUSY, after having said who has the device open. */
-int io_vfio_fail_busy(const struct io_vfio *v, const char *node);
 /* Opens a device node, or says why it cannot be. -errno. */
 int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd);
+
+/* ---- look.c ---- */
+
+/* Fills v->pci; 0 if VFIO has the device, behind an IOMMU. opts: where to look; NULL: here. */
+int io_vfio_look(struct io_vfio *v, const struct bh_pci_opts *opts, const char *bdf);
+
+/* ---- busy.c ---- */
+
+/* -EBUSY, after having said who has the device, or another one of its group, open. */
+int io_vfio_fail_busy(const struct io_vfio *v, const char *node);
+/* -EBUSY, after having said which neighbours in its group are the kernel's. */
+int io_vfio_fail_not_viable(const struct io_vfio *v);
+/* Has somebody (this process as well) that device, or another one of its group, open? */
+bool io_vfio_is_held(const struct io_vfio *v);
+/* Is every device of its group VFIO's or nobody's? */
+bool io_vfio_is_viable(const struct io_vfio *v);
+
+/* ---- domain.c ---- */
+
+/* Holds what the devices of its space share; then the device is opened by its path. */
+int io_vfio_share_join(struct io_vfio *v);
+/* Closes the device and lets go of what it shared. Accepted at any stage of opening. */
+void io_vfio_share_leave(struct io_vfio *v);
+/* A new, empty domain, which becomes the device's. -ENOMEM. */
+int io_vfio_domain_new(struct io_vfio *v, int fd, uint32_t ioas_id);
+/*
+ * A device may take an address inside one of its own BARs for its own, whatever the IOMMU would
+ * make of it: no memory goes there. Could this one, by what sysfs says, join the others in d?
+ */
+bool io_vfio_domain_fits(const struct io_vfio *v, const struct io_vfio_domain *d);
+/* Enters its BARs, as configuration space has them. -ENOSPC: memory is there (logged). */
+int io_vfio_domain_keep_off_bars(struct io_vfio *v);
+/* The device is attached to that one. */
+void io_vfio_domain_join(struct io_vfio *v, struct io_vfio_domain *d);
+/* A domain that an open device of the same group is in, or NULL. */
+struct io_vfio_domain *io_vfio_domain_of_group(const struct io_vfio *v);
+struct io_vfio_group *io_vfio_group_find(const struct io_vfio_share *share, int id);
 
 /* ---- caps.c ---- */
 
@@ -200,12 +277,16 @@ int io_vfio_dmabuf_revoke(struct bh_device *dev, int dmabuf);
 
 /* ---- watch.c, reset.c ---- */
 
+/* What the thread is woken by; then the thread, once the device is open. */
+int io_vfio_watch_init(struct io_vfio *v);
 int io_vfio_watch_start(struct io_vfio *v);
 void io_vfio_watch_stop(struct io_vfio *v);
-/* Declares the device gone; the thread announces that. Any thread. */
+void io_vfio_watch_fini(struct io_vfio *v);
+/* Declares the device gone; its thread announces that. Any thread. */
 void io_vfio_lose(struct io_vfio *v, const char *why);
 bool io_vfio_check(struct bh_device *dev);
 
+/* reset.c */
 bool io_vfio_hot_reset_known(const struct io_vfio *v);
 int io_vfio_reset(struct bh_device *dev);
 int io_vfio_hot_reset(struct bh_device *dev);

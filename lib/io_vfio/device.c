@@ -10,7 +10,8 @@
  * otherwise. Closing the fds undoes everything on the kernel's side, in whatever state opening or
  * the device is.
  *
- * Lock order: the DMA space's, then none of ours. irq_lock and maps_lock are leaves.
+ * Lock order: the DMA space's, the share's (domain.c), then irq_lock and maps_lock, which are
+ * leaves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,20 +54,6 @@ void io_vfio_info(const struct io_vfio *v, const char *fmt, ...)
 	va_end(ap);
 }
 
-int io_vfio_fail_busy(const struct io_vfio *v, const char *node)
-{
-	struct bh_pci_holder holder;
-
-	if (bh_pci_vfio_holder(NULL, &v->pci, &holder) == 1)
-		return io_vfio_fail(v, -EBUSY,
-				    "%s (process %d) has it open, as %s: end that process first",
-				    holder.command, holder.pid, holder.node);
-	return io_vfio_fail(v, -EBUSY,
-			    "somebody has %s open, and it cannot be seen who: as root, `fuser -v "
-			    "/dev/vfio/*` shows it",
-			    node);
-}
-
 int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd)
 {
 	int rc;
@@ -91,54 +78,6 @@ int io_vfio_open_node(struct io_vfio *v, const char *node, int *fd)
 }
 
 /* ---- looking ---- */
-
-static bool has_iommu(const struct bh_pci_device *pci)
-{
-	struct bh_pci_group *group;
-	bool noiommu = false;
-
-	if (pci->iommu_group >= 0 && bh_pci_group_read(NULL, pci->iommu_group, &group) == 0) {
-		noiommu = group->noiommu;
-		bh_pci_group_free(group);
-	}
-	return pci->iommu_group >= 0 && !noiommu;
-}
-
-static int look(struct io_vfio *v, const char *bdf)
-{
-	struct bh_pci_addr addr;
-	int rc;
-
-	rc = bh_pci_addr_parse(bdf, &addr);
-	if (rc != 0)
-		return io_vfio_fail(v, rc, "not a PCI address");
-	rc = bh_pci_device_read(NULL, &addr, &v->pci);
-	if (rc == -ENODEV)
-		return io_vfio_fail(v, rc, "no such PCI device: `bh-devices` lists what is there");
-	if (rc != 0)
-		return io_vfio_fail(v, rc, "reading sysfs: %s", strerror(-rc));
-	v->dev.info.node = v->pci.node;
-	/* First: without one, vfio-pci does not even take it. */
-	if (!has_iommu(&v->pci))
-		return io_vfio_fail(
-			v, -EOPNOTSUPP,
-			"no IOMMU protects memory from it, so it is not used: enable the "
-			"IOMMU in the BIOS and with intel_iommu=on (or amd_iommu=on) on the "
-			"kernel's command line");
-	if (v->pci.driver[0] == '\0')
-		return io_vfio_fail(
-			v, -EBUSY,
-			"no driver has it: `PCI_ALLOWED=%s scripts/setup.sh` binds it to "
-			"vfio-pci",
-			bdf);
-	if (!bh_pci_is_vfio(&v->pci))
-		return io_vfio_fail(
-			v, -EBUSY,
-			"the kernel's driver %s has it: `PCI_ALLOWED=%s scripts/setup.sh` "
-			"binds it to vfio-pci, if nothing uses it",
-			v->pci.driver, bdf);
-	return 0;
-}
 
 static bool may_open(const char *node)
 {
@@ -208,7 +147,7 @@ static uint64_t offered_caps(const struct io_vfio *v)
 		if (v->irq[i].info.flags & BH_IRQ_MASKABLE)
 			caps |= BH_CAP_IRQ_MASK;
 	}
-	if (v->path == &io_vfio_cdev_path && !v->no_map_file)
+	if (v->path == &io_vfio_cdev_path && !v->share->no_map_file)
 		caps |= BH_CAP_DMA_MAP_FD;
 	if (v->has_reset)
 		caps |= BH_CAP_RESET;
@@ -216,8 +155,12 @@ static uint64_t offered_caps(const struct io_vfio *v)
 		caps |= BH_CAP_HOT_RESET;
 	if (v->req_fd >= 0)
 		caps |= BH_CAP_REMOVE_EVENT;
-	if (io_vfio_feature_probe(v, UAPI_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_GET) == 0)
+	if (io_vfio_feature_probe(v, UAPI_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_GET) == 0) {
 		caps |= BH_CAP_DMABUF_EXPORT;
+		/* Kernels learnt to give BARs away and to take them by MAP_FILE together. */
+		if (caps & BH_CAP_DMA_MAP_FD)
+			caps |= BH_CAP_DMA_PEER;
+	}
 	if (io_vfio_feature_probe(v, VFIO_DEVICE_FEATURE_MIGRATION, VFIO_DEVICE_FEATURE_GET) == 0)
 		caps |= BH_CAP_MIGRATION;
 	if (v->memattr)
@@ -242,30 +185,30 @@ static int start_watch(struct io_vfio *v)
 	return rc == 0 ? 0 : io_vfio_fail(v, rc, "starting a thread: %s", strerror(-rc));
 }
 
-/*
- * A device may take an address inside one of its own BARs for its own, whatever the IOMMU would
- * make of it: no memory goes there. (Bus addresses; what cannot be entered is no range.)
- */
-static int keep_off_bars(struct io_vfio *v)
+static void say_open(const struct io_vfio *v)
 {
-	uint64_t address;
-	int rc = 0;
+	const struct io_vfio_windows *w;
+	unsigned int count, others = 0;
+	uint64_t last;
 
-	for (unsigned int i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX && i < v->num_regions; i++) {
-		if (v->region[i].len == 0 || bh_device_bar_address(&v->dev, i, &address) != 0)
-			continue;
-		rc = bh_range_map_insert(&v->maps, address, v->region[i].len, NULL);
-		if (rc == -ENOMEM)
-			return rc;
-	}
-	return 0;
+	pthread_mutex_lock(&v->share->lock);
+	w = &v->domain->windows;
+	count = w->count;
+	last = count ? w->window[count - 1].last : UINT64_MAX;
+	for (const struct io_vfio *o = v->domain->devices; o; o = o->next_of_domain)
+		others += o != v;
+	pthread_mutex_unlock(&v->share->lock);
+	io_vfio_info(v,
+		     "open by %s, %u window(s) of addresses up to 0x%llx, shared with %u device(s)",
+		     v->path->name, count, (unsigned long long)last, others);
 }
 
 static int open_steps(struct io_vfio *v)
 {
 	int (*const step[])(struct io_vfio *) = {
-		v->path->open, learn_device, io_vfio_regions_learn, io_vfio_irqs_learn,
-		read_ids,      start_watch,  v->path->windows,	    keep_off_bars,
+		io_vfio_share_join, learn_device, io_vfio_regions_learn,
+		io_vfio_irqs_learn, read_ids,	  io_vfio_domain_keep_off_bars,
+		start_watch,
 	};
 	int rc = 0;
 
@@ -279,11 +222,7 @@ static int open_steps(struct io_vfio *v)
 		return rc;
 	v->listening = true;
 	bh__device_set_caps(&v->dev, offered_caps(v));
-	io_vfio_info(v, "open by %s, %u window(s) of addresses up to 0x%llx", v->path->name,
-		     v->windows.count,
-		     v->windows.count
-			     ? (unsigned long long)v->windows.window[v->windows.count - 1].last
-			     : ~0ull);
+	say_open(v);
 	return 0;
 }
 
@@ -294,14 +233,10 @@ static void io_vfio_close(struct bh_device *dev)
 	if (v->listening)
 		bh_dma_space_unlisten(dev->space, &v->listener);
 	io_vfio_watch_stop(v);
-	/* The device before what it is attached to. */
-	bh__fd_close(&v->fd);
-	bh__fd_close(&v->group_fd);
-	bh__fd_close(&v->iommu_fd);
+	io_vfio_share_leave(v);
+	io_vfio_watch_fini(v);
 	io_vfio_irqs_forget(v);
 	io_vfio_regions_forget(v);
-	free(v->windows.window);
-	bh_range_map_fini(&v->maps);
 	pthread_mutex_destroy(&v->maps_lock);
 	pthread_mutex_destroy(&v->irq_lock);
 	bh__device_fini(dev);
@@ -313,7 +248,7 @@ static const struct bh_io_ops io_vfio_ops = {
 	.caps = BH_CAP_REGION_MMAP | BH_CAP_DMABUF_EXPORT | BH_CAP_DMABUF_MEMATTR |
 		BH_CAP_DMABUF_REVOKE | BH_CAP_DMA_MAP_VA | BH_CAP_DMA_MAP_FD | BH_CAP_IRQ_EVENTFD |
 		BH_CAP_IRQ_MASK | BH_CAP_RESET | BH_CAP_HOT_RESET | BH_CAP_REMOVE_EVENT |
-		BH_CAP_MIGRATION,
+		BH_CAP_MIGRATION | BH_CAP_DMA_PEER,
 	.close = io_vfio_close,
 	.region_info = io_vfio_region_info,
 	.region_read = io_vfio_region_read,
@@ -345,16 +280,18 @@ static int create(const char *bdf, const struct bh_device_opts *opts, struct io_
 		free(v);
 		return rc;
 	}
+	rc = io_vfio_watch_init(v);
+	if (rc != 0) {
+		bh__device_fini(&v->dev);
+		free(v);
+		return rc;
+	}
 	v->opts = *opts;
-	v->fd = v->group_fd = v->iommu_fd = -1;
-	v->req_fd = v->err_fd = v->wake_fd = -1;
-	v->windows.align = 1;
-	v->dma_avail = UINT64_MAX;
+	v->fd = -1;
 	v->listener.map = io_vfio_dma_map;
 	v->listener.unmap = io_vfio_dma_unmap;
 	pthread_mutex_init(&v->irq_lock, NULL);
 	pthread_mutex_init(&v->maps_lock, NULL);
-	bh_range_map_init(&v->maps);
 	*out = v;
 	return 0;
 }
@@ -375,7 +312,7 @@ int bh_io_vfio_open(const char *bdf, const struct bh_device_opts *opts, struct b
 	if (full.dma_access != BH_DMA_ACCESS_AUTO)
 		rc = io_vfio_fail(v, -EOPNOTSUPP, "dma_access is for vfio-user devices");
 	if (rc == 0)
-		rc = look(v, bdf);
+		rc = io_vfio_look(v, NULL, bdf);
 	if (rc == 0)
 		rc = choose_path(v);
 	if (rc == 0)

@@ -3,8 +3,8 @@
  * The device by its IOMMU group and a container of type 1 (any kernel with VFIO).
  *
  * A group can be open once on the machine, and is usable when every device in it is in VFIO's hands
- * or nobody's. Each device of ours has a container of its own, so it reaches its space's pools and
- * no other's.
+ * or nobody's. It is opened with the first of its devices and closed with the last, and lies in one
+ * container with all of them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,65 +13,49 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "io_vfio/dev.h"
 
-/* Who in the group is in whose hands, for the line that says why it cannot be used. */
-static int fail_not_viable(const struct io_vfio *v)
-{
-	struct bh_pci_group *group;
-	char text[200] = "";
-	size_t used = 0;
-
-	if (bh_pci_group_read(NULL, v->pci.iommu_group, &group) != 0)
-		return io_vfio_fail(v, -EBUSY, "another device of IOMMU group %d is in use",
-				    v->pci.iommu_group);
-	for (size_t i = 0; i < group->count && used < sizeof(text); i++) {
-		const struct bh_pci_member *m = &group->member[i];
-
-		if (!m->viable)
-			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s (%s)",
-						 used ? ", " : "", m->name, m->driver);
-	}
-	bh_pci_group_free(group);
-	return io_vfio_fail(
-		v, -EBUSY,
-		"IOMMU group %d cannot be used while kernel drivers have devices in it: "
-		"%s; bind them to vfio-pci too, with scripts/setup.sh",
-		v->pci.iommu_group, text);
-}
-
-static int open_group(struct io_vfio *v)
+static int open_group(struct io_vfio *v, int *fd)
 {
 	struct vfio_group_status status = { .argsz = sizeof(status) };
 	char node[32];
 	int rc;
 
 	snprintf(node, sizeof(node), "/dev/vfio/%d", v->pci.iommu_group);
-	rc = io_vfio_open_node(v, node, &v->group_fd);
+	rc = io_vfio_open_node(v, node, fd);
 	if (rc != 0)
 		return rc;
-	if (ioctl(v->group_fd, VFIO_GROUP_GET_STATUS, &status) < 0)
+	if (ioctl(*fd, VFIO_GROUP_GET_STATUS, &status) < 0)
 		return io_vfio_fail(v, -errno, "%s: %s", node, strerror(errno));
-	return status.flags & VFIO_GROUP_FLAGS_VIABLE ? 0 : fail_not_viable(v);
+	if (status.flags & VFIO_GROUP_FLAGS_VIABLE)
+		return 0;
+	return io_vfio_fail_not_viable(v);
 }
 
-static int set_iommu(struct io_vfio *v)
+/* The type of a fresh container, or -errno. */
+static int container_type(struct io_vfio *v, int container)
 {
-	int type = 0, rc;
-
-	if (ioctl(v->iommu_fd, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
+	if (ioctl(container, VFIO_GET_API_VERSION) != VFIO_API_VERSION)
 		return io_vfio_fail(v, -EPROTO, "/dev/vfio/vfio speaks another version of VFIO");
-	if (ioctl(v->iommu_fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) > 0)
-		type = VFIO_TYPE1v2_IOMMU;
-	else if (ioctl(v->iommu_fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU) > 0)
-		type = VFIO_TYPE1_IOMMU;
-	if (type == 0)
-		return io_vfio_fail(v, -EOPNOTSUPP,
-				    "VFIO has no type 1 IOMMU here: `modprobe vfio_iommu_type1`");
-	if (ioctl(v->group_fd, VFIO_GROUP_SET_CONTAINER, &v->iommu_fd) < 0)
+	if (ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) > 0)
+		return VFIO_TYPE1v2_IOMMU;
+	if (ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU) > 0)
+		return VFIO_TYPE1_IOMMU;
+	return io_vfio_fail(v, -EOPNOTSUPP,
+			    "VFIO has no type 1 IOMMU here: `modprobe vfio_iommu_type1`");
+}
+
+static int set_iommu(struct io_vfio *v, int group, int container)
+{
+	int rc, type = container_type(v, container);
+
+	if (type < 0)
+		return type;
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0)
 		return io_vfio_fail(v, -errno, "group %d: no container: %s", v->pci.iommu_group,
 				    strerror(errno));
-	if (ioctl(v->iommu_fd, VFIO_SET_IOMMU, type) == 0)
+	if (ioctl(container, VFIO_SET_IOMMU, type) == 0)
 		return 0;
 	rc = -errno;
 	if (rc == -EPERM)
@@ -81,17 +65,67 @@ static int set_iommu(struct io_vfio *v)
 	return io_vfio_fail(v, rc, "group %d: no IOMMU: %s", v->pci.iommu_group, strerror(-rc));
 }
 
+/* Puts the group into a container that takes it, or into a new one. */
+static int find_container(struct io_vfio *v, int group)
+{
+	int container = -1, rc;
+
+	for (struct io_vfio_domain *d = v->share->domains; d; d = d->next) {
+		if (d->path != v->path || !io_vfio_domain_fits(v, d) ||
+		    ioctl(group, VFIO_GROUP_SET_CONTAINER, &d->fd) < 0)
+			continue;
+		io_vfio_domain_join(v, d);
+		return 0;
+	}
+	rc = io_vfio_open_node(v, "/dev/vfio/vfio", &container);
+	if (rc == 0)
+		rc = set_iommu(v, group, container);
+	if (rc == 0)
+		rc = io_vfio_domain_new(v, container, 0);
+	if (rc != 0)
+		bh__fd_close(&container);
+	return rc;
+}
+
+static int first_of_group(struct io_vfio *v)
+{
+	struct io_vfio_group *g = calloc(1, sizeof(*g));
+	int rc;
+
+	if (!g)
+		return -ENOMEM;
+	g->id = v->pci.iommu_group;
+	g->fd = -1;
+	rc = open_group(v, &g->fd);
+	if (rc == 0)
+		rc = find_container(v, g->fd);
+	if (rc != 0) {
+		bh__fd_close(&g->fd);
+		free(g);
+		return rc;
+	}
+	g->users = 1;
+	g->domain = v->domain;
+	g->next = v->share->groups;
+	v->share->groups = v->group = g;
+	return 0;
+}
+
 static int group_open(struct io_vfio *v)
 {
-	int rc = open_group(v);
+	struct io_vfio_group *g = io_vfio_group_find(v->share, v->pci.iommu_group);
+	int rc;
 
-	if (rc == 0)
-		rc = io_vfio_open_node(v, "/dev/vfio/vfio", &v->iommu_fd);
-	if (rc == 0)
-		rc = set_iommu(v);
-	if (rc != 0)
-		return rc;
-	v->fd = ioctl(v->group_fd, VFIO_GROUP_GET_DEVICE_FD, v->pci.name);
+	if (g) {
+		g->users++;
+		v->group = g;
+		io_vfio_domain_join(v, g->domain);
+	} else {
+		rc = first_of_group(v);
+		if (rc != 0)
+			return rc;
+	}
+	v->fd = ioctl(v->group->fd, VFIO_GROUP_GET_DEVICE_FD, v->pci.name);
 	if (v->fd >= 0)
 		return 0;
 	rc = -errno;
@@ -104,17 +138,20 @@ static int copy_windows(struct io_vfio *v, const struct vfio_iommu_type1_info_ca
 			size_t room)
 {
 	size_t fit = (room - sizeof(*cap)) / sizeof(cap->iova_ranges[0]);
-	struct io_vfio_windows *w = &v->windows;
+	struct io_vfio_windows *w = &v->domain->windows;
+	struct bh_iova_window *window;
 
 	if (cap->nr_iovas == 0 || cap->nr_iovas > fit)
 		return io_vfio_fail(v, -EPROTO, "the container lists no usable addresses");
-	w->window = calloc(cap->nr_iovas, sizeof(*w->window));
-	if (!w->window)
+	window = calloc(cap->nr_iovas, sizeof(*window));
+	if (!window)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < cap->nr_iovas; i++) {
-		w->window[i].first = cap->iova_ranges[i].start;
-		w->window[i].last = cap->iova_ranges[i].end;
+		window[i].first = cap->iova_ranges[i].start;
+		window[i].last = cap->iova_ranges[i].end;
 	}
+	free(w->window);
+	w->window = window;
 	w->count = cap->nr_iovas;
 	return 0;
 }
@@ -128,12 +165,13 @@ static int group_windows(struct io_vfio *v)
 	size_t room;
 	int rc;
 
-	rc = io_vfio_info_get(v->iommu_fd, VFIO_IOMMU_GET_INFO, &ask, sizeof(ask), (void **)&info);
+	rc = io_vfio_info_get(v->domain->fd, VFIO_IOMMU_GET_INFO, &ask, sizeof(ask),
+			      (void **)&info);
 	if (rc != 0)
 		return io_vfio_fail(v, rc, "asking the container: %s", strerror(-rc));
-	v->windows.align = (uint64_t)sysconf(_SC_PAGESIZE);
+	v->domain->windows.align = (uint64_t)sysconf(_SC_PAGESIZE);
 	if ((info->flags & VFIO_IOMMU_INFO_PGSIZES) && info->iova_pgsizes != 0)
-		v->windows.align = info->iova_pgsizes & -info->iova_pgsizes;
+		v->domain->windows.align = info->iova_pgsizes & -info->iova_pgsizes;
 	if (info->flags & VFIO_IOMMU_INFO_CAPS) {
 		ranges = io_vfio_cap_find(info, info->argsz, info->cap_offset,
 					  VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, sizeof(*ranges),
@@ -143,7 +181,7 @@ static int group_windows(struct io_vfio *v)
 		avail = io_vfio_cap_find(info, info->argsz, info->cap_offset,
 					 VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, sizeof(*avail), &room);
 		if (avail)
-			v->dma_avail = avail->avail;
+			v->domain->dma_avail = avail->avail;
 	}
 	free(info);
 	return rc;
@@ -159,10 +197,13 @@ static int group_map(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova)
 		.size = mem->len,
 	};
 
-	return ioctl(v->iommu_fd, VFIO_IOMMU_MAP_DMA, &map) < 0 ? -errno : 0;
+	/* Type 1 would map a BAR by address, and keep it mapped when the BAR is no longer there. */
+	if (mem->kind == BH_MEM_DMABUF)
+		return -EOPNOTSUPP;
+	return ioctl(v->domain->fd, VFIO_IOMMU_MAP_DMA, &map) < 0 ? -errno : 0;
 }
 
-static int group_unmap(struct io_vfio *v, uint64_t iova, uint64_t len)
+static int group_unmap(struct io_vfio_domain *d, uint64_t iova, uint64_t len)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
@@ -170,7 +211,7 @@ static int group_unmap(struct io_vfio *v, uint64_t iova, uint64_t len)
 		.size = len,
 	};
 
-	if (ioctl(v->iommu_fd, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0)
+	if (ioctl(d->fd, VFIO_IOMMU_UNMAP_DMA, &unmap) < 0)
 		return -errno;
 	return unmap.size == len ? 0 : -EIO;
 }
@@ -185,7 +226,12 @@ static int group_explain_map(struct io_vfio *v, const struct bh_mem *mem, int rc
 			"its container takes no more than %llu mappings: use fewer, larger "
 			"pools, or as root `echo 1000000 > "
 			"/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`",
-			(unsigned long long)v->dma_avail);
+			(unsigned long long)v->domain->dma_avail);
+	if (rc == -EOPNOTSUPP && mem->kind == BH_MEM_DMABUF)
+		return io_vfio_fail(
+			v, rc,
+			"BARs of other devices are mapped by iommufd only, and it is open "
+			"by group and container");
 	return io_vfio_fail(v, rc, "mapping a pool of %zu bytes: %s", mem->len, strerror(-rc));
 }
 

@@ -2,8 +2,8 @@
 /*
  * Resets: of the function, and of the bus or slot it is in.
  *
- * A hot reset takes proof that everything it would hit is ours: by group fds, or by an iommufd that
- * holds all of it.
+ * A hot reset takes proof that everything it would hit is ours: the fds of all groups it hits, or an
+ * iommufd that holds all of it. Ours is what is open with the same DMA space.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -58,11 +58,6 @@ int io_vfio_reset(struct bh_device *dev)
 	return io_vfio_fail(v, -errno, "resetting it: %s", strerror(errno));
 }
 
-static bool is_ours(const struct io_vfio *v, const struct vfio_pci_dependent_device *d)
-{
-	return (int)d->group_id == v->pci.iommu_group;
-}
-
 static int fail_not_ours(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info)
 {
 	char text[160] = "";
@@ -80,30 +75,81 @@ static int fail_not_ours(const struct io_vfio *v, const struct vfio_pci_hot_rese
 	return io_vfio_fail(v, -EBUSY, "a bus reset would hit other devices as well: %s", text);
 }
 
+/*
+ * The fds of all groups it hits, as the argument of the reset; NULL with *rc 0: one is not ours.
+ * The share is locked.
+ */
+static struct vfio_pci_hot_reset *by_groups(const struct io_vfio *v,
+					    const struct vfio_pci_hot_reset_info *info, int *rc)
+{
+	size_t bytes = sizeof(struct vfio_pci_hot_reset) + info->count * sizeof(int32_t);
+	struct vfio_pci_hot_reset *reset = calloc(1, bytes);
+
+	*rc = reset ? 0 : -ENOMEM;
+	for (uint32_t i = 0; i < info->count && reset; i++) {
+		const struct io_vfio_group *g =
+			io_vfio_group_find(v->share, (int)info->devices[i].group_id);
+		uint32_t at = 0;
+
+		if (!g) {
+			free(reset);
+			return NULL;
+		}
+		while (at < reset->count && reset->group_fds[at] != g->fd)
+			at++;
+		if (at == reset->count)
+			reset->group_fds[reset->count++] = g->fd;
+	}
+	if (reset)
+		reset->argsz = (uint32_t)bytes;
+	return reset;
+}
+
+/* No fds: the kernel looks itself whether all of it is the iommufd's. */
+static struct vfio_pci_hot_reset *by_iommufd(const struct vfio_pci_hot_reset_info *info, int *rc)
+{
+	struct vfio_pci_hot_reset *reset;
+
+	*rc = 0;
+	if (!(info->flags & UAPI_HOT_RESET_DEV_ID_OWNED))
+		return NULL;
+	reset = calloc(1, sizeof(*reset));
+	if (reset)
+		reset->argsz = sizeof(*reset);
+	else
+		*rc = -ENOMEM;
+	return reset;
+}
+
+/* The groups' fds must stay open meanwhile: the share is locked. */
+static int do_hot_reset(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info)
+{
+	struct vfio_pci_hot_reset *reset;
+	int rc;
+
+	reset = info->flags & UAPI_HOT_RESET_DEV_ID ? by_iommufd(info, &rc)
+						    : by_groups(v, info, &rc);
+	if (!reset)
+		return rc != 0 ? rc : fail_not_ours(v, info);
+	if (ioctl(v->fd, VFIO_DEVICE_PCI_HOT_RESET, reset) < 0)
+		rc = io_vfio_fail(v, errno == ENODEV || errno == EBUSY ? -EIO : -errno,
+				  "resetting its bus: %s", strerror(errno));
+	free(reset);
+	return rc;
+}
+
 int io_vfio_hot_reset(struct bh_device *dev)
 {
 	struct io_vfio *v = to_io_vfio(dev);
-	struct uapi_hot_reset reset = { .argsz = sizeof(reset), .group_fd = v->group_fd };
 	struct vfio_pci_hot_reset_info *info;
-	bool ours = true;
 	int rc;
 
 	rc = reset_info(v, &info);
 	if (rc != 0)
 		return io_vfio_fail(v, rc, "asking what a bus reset hits: %s", strerror(-rc));
-	if (info->flags & UAPI_HOT_RESET_DEV_ID) {
-		ours = info->flags & UAPI_HOT_RESET_DEV_ID_OWNED;
-		reset.argsz = offsetof(struct uapi_hot_reset, group_fd);
-	} else {
-		reset.count = 1;
-		for (uint32_t i = 0; i < info->count && ours; i++)
-			ours = is_ours(v, &info->devices[i]);
-	}
-	if (!ours)
-		rc = fail_not_ours(v, info);
-	else if (ioctl(v->fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) < 0)
-		rc = io_vfio_fail(v, errno == ENODEV || errno == EBUSY ? -EIO : -errno,
-				  "resetting its bus: %s", strerror(errno));
+	pthread_mutex_lock(&v->share->lock);
+	rc = do_hot_reset(v, info);
+	pthread_mutex_unlock(&v->share->lock);
 	free(info);
 	return rc;
 }

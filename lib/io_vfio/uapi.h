@@ -41,14 +41,6 @@ struct uapi_attach_iommufd {
 #define UAPI_HOT_RESET_DEV_ID 1u
 #define UAPI_HOT_RESET_DEV_ID_OWNED 2u
 
-/* struct vfio_pci_hot_reset with room for one fd. */
-struct uapi_hot_reset {
-	uint32_t argsz;
-	uint32_t flags;
-	uint32_t count;
-	int32_t group_fd;
-};
-
 /* ---- features ---- */
 
 #ifdef VFIO_DEVICE_FEATURE_DMA_BUF

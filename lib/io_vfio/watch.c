@@ -8,6 +8,9 @@
  * class code: the kernel answers for ids and BARs from its own copy. A BAR mapping whose pages were
  * taken away (the fault guard found that out) is as good as no device: what is read there is made
  * up, and will be for as long as it is mapped.
+ *
+ * A neighbour of the domain may declare a device gone while it is being opened or closed, so what
+ * that takes (wake_fd) exists before the device joins the domain and until it has left it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -36,8 +39,7 @@ void io_vfio_lose(struct io_vfio *v, const char *why)
 	if (!bh_device_gone(&v->dev))
 		bh_log(v->dev.log, BH_LOG_WARN, "vfio", "%s: gone: %s", v->dev.address, why);
 	bh__device_mark_gone(&v->dev);
-	if (v->wake_fd >= 0)
-		(void)eventfd_write(v->wake_fd, 1);
+	(void)eventfd_write(v->wake_fd, 1);
 }
 
 bool io_vfio_check(struct bh_device *dev)
@@ -104,13 +106,17 @@ static int own_irq(struct io_vfio *v, unsigned int irq)
 	return fd;
 }
 
+int io_vfio_watch_init(struct io_vfio *v)
+{
+	v->req_fd = v->err_fd = -1;
+	v->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return v->wake_fd < 0 ? -errno : 0;
+}
+
 int io_vfio_watch_start(struct io_vfio *v)
 {
 	int rc;
 
-	v->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (v->wake_fd < 0)
-		return -errno;
 	v->req_fd = own_irq(v, VFIO_PCI_REQ_IRQ_INDEX);
 	v->err_fd = own_irq(v, VFIO_PCI_ERR_IRQ_INDEX);
 	rc = pthread_create(&v->thread, NULL, watch, v);
@@ -126,6 +132,10 @@ void io_vfio_watch_stop(struct io_vfio *v)
 		pthread_join(v->thread, NULL);
 		v->watching = false;
 	}
+}
+
+void io_vfio_watch_fini(struct io_vfio *v)
+{
 	bh__fd_close(&v->req_fd);
 	bh__fd_close(&v->err_fd);
 	bh__fd_close(&v->wake_fd);
