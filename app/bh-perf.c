@@ -4,7 +4,7 @@
  *
  * The workers poll on their cores; this thread sleeps, looks after the controllers ten times a
  * second, draws the progress line and ends the run. Ctrl-C ends it early with a report of what was
- * measured.
+ * measured; so does somebody who wants one of the devices back, for whom it is let go of at once.
  */
 #include <errno.h>
 #include <signal.h>
@@ -35,6 +35,29 @@ static bool look_after(struct perf *perf)
 	return alive;
 }
 
+static bool wanted_back(const struct perf *perf)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		any |= __atomic_load_n(&perf->removal[i].asked, __ATOMIC_RELAXED) != 0;
+	return any;
+}
+
+/* 1 and a line for each that is wanted back, else 0. */
+static int say_wanted_back(const struct perf *perf)
+{
+	int code = 0;
+
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		if (__atomic_load_n(&perf->removal[i].asked, __ATOMIC_RELAXED))
+			code = app_fail(
+				perf->app, 1,
+				"%s: its removal was requested: ended early to let go of it",
+				perf->device[i].text);
+	return code;
+}
+
 static void wait_for_end(struct perf *perf)
 {
 	const struct timespec tick = { .tv_nsec = 100 * 1000 * 1000 };
@@ -42,7 +65,7 @@ static void wait_for_end(struct perf *perf)
 	uint64_t begin = bh_now_ns(), last_ios = 0;
 	unsigned int shown = 0;
 
-	while (!interrupted && look_after(perf)) {
+	while (!interrupted && !wanted_back(perf) && look_after(perf)) {
 		uint64_t elapsed = bh_now_ns() - begin;
 
 		if (elapsed >= perf->opts->seconds * 1000000000ull)
@@ -91,11 +114,12 @@ static int measure(struct perf *perf)
 	perf_report(perf);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return app_fail(perf->app, 1, "cannot write to the output");
+	int code = say_wanted_back(perf);
 	for (unsigned int i = 0; i < perf->num_lanes; i++) {
 		if (perf->lanes[i].errors != 0)
-			return 1;
+			code = 1;
 	}
-	return 0;
+	return code;
 }
 
 int main(int argc, char **argv)

@@ -99,7 +99,8 @@ static int open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opt
 	if (error)
 		return app_fail_unsaid(app, error, "no %zu MiB of memory for buffers: %s",
 				       pool_bytes >> 20, strerror(-error));
-	error = bh_dma_space_create(&app->log, &n->space);
+	if (!n->space_is_lent)
+		error = bh_dma_space_create(&app->log, &n->space);
 	if (!error)
 		error = bh_dma_space_add(n->space, n->pool);
 	if (error)
@@ -121,6 +122,13 @@ static int open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opt
 int app_nvme_open(struct app *app, const char *address, size_t pool_bytes,
 		  const struct bh_nvme_opts *opts, struct app_nvme *out)
 {
+	return app_nvme_open_with(app, address, pool_bytes, opts, NULL, out);
+}
+
+int app_nvme_open_with(struct app *app, const char *address, size_t pool_bytes,
+		       const struct bh_nvme_opts *opts, const struct app_nvme *with,
+		       struct app_nvme *out)
+{
 	struct bh_nvme_opts defaults;
 	const char *why = NULL;
 
@@ -133,6 +141,10 @@ int app_nvme_open(struct app *app, const char *address, size_t pool_bytes,
 		defaults.log = &app->log;
 		opts = &defaults;
 	}
+	if (with) {
+		out->space = with->space;
+		out->space_is_lent = true;
+	}
 	int error = open_all(app, pool_bytes, opts, out);
 	if (error)
 		app_nvme_close(out);
@@ -143,7 +155,13 @@ void app_nvme_close(struct app_nvme *n)
 {
 	bh_nvme_detach(n->nvme);
 	bh_device_close(n->dev);
-	bh_dma_space_destroy(n->space);
+	if (n->space_is_lent) {
+		/* One that was not added is not found. */
+		(void)bh_dma_space_remove(n->space, n->data);
+		(void)bh_dma_space_remove(n->space, n->pool);
+	} else {
+		bh_dma_space_destroy(n->space);
+	}
 	bh_pool_destroy(n->data);
 	bh_pool_destroy(n->pool);
 	memset(n, 0, sizeof(*n));

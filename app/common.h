@@ -41,6 +41,7 @@ struct app_nvme {
 	struct bh_pool *pool;
 	struct bh_pool *data; /* a second one, if the program added it to the space */
 	struct bh_dma_space *space;
+	bool space_is_lent; /* another one's */
 	struct bh_device *dev;
 	struct bh_nvme *nvme;
 };
@@ -52,6 +53,13 @@ struct app_nvme {
  */
 int app_nvme_open(struct app *app, const char *address, size_t pool_bytes,
 		  const struct bh_nvme_opts *opts, struct app_nvme *out);
+/*
+ * The same in the DMA space of another one, which is closed after this one: both reach all memory
+ * of both. with may be NULL.
+ */
+int app_nvme_open_with(struct app *app, const char *address, size_t pool_bytes,
+		       const struct bh_nvme_opts *opts, const struct app_nvme *with,
+		       struct app_nvme *out);
 void app_nvme_close(struct app_nvme *n); /* also a partly opened or zeroed one */
 
 #endif

@@ -83,11 +83,18 @@ struct perf_worker {
 	uint64_t elapsed_ns; /* from the common start to this worker's stop */
 };
 
+/* Somebody wants the device back: heard on a thread of the backend. */
+struct perf_removal {
+	struct bh_event_listener listener; /* first */
+	uint32_t asked;			   /* __atomic */
+};
+
 struct perf {
 	struct app *app;
 	const struct perf_options *opts;
 	struct bh_clock clock;
 	struct app_nvme device[PERF_MAX_DEVICES];
+	struct perf_removal removal[PERF_MAX_DEVICES];
 	unsigned int num_devices;
 	struct perf_lane *lanes;
 	unsigned int num_lanes;

@@ -8,6 +8,14 @@
 
 #define QUEUE_OVERHEAD (64u << 10) /* rings and alignment of one queue, beyond its PRP lists */
 
+static void on_event(struct bh_event_listener *listener, enum bh_device_event event)
+{
+	struct perf_removal *r = (struct perf_removal *)listener;
+
+	if (event == BH_DEVICE_REMOVE_REQUEST)
+		__atomic_store_n(&r->asked, 1, __ATOMIC_RELAXED);
+}
+
 /* Namespaces that an address means: without ?ns=, all that can be read and written. */
 static bool is_meant(const struct app_nvme *n, const struct bh_nvme_ns *ns)
 {
@@ -27,6 +35,23 @@ static unsigned int count_namespaces(const struct app_nvme *n)
 }
 
 /*
+ * Devices of the kernel's VFIO have one DMA space: the IOMMU cannot tell those of one group apart,
+ * so they need it, and memory is pinned once. A vfio-user server is a process of somebody's: it
+ * gets memory of its own.
+ */
+static const struct app_nvme *space_for(const struct perf *perf, const char *text)
+{
+	struct bh_address address;
+
+	if (bh_address_parse(text, &address, NULL) != 0 || address.kind != BH_ADDRESS_PCI)
+		return NULL;
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		if (perf->device[i].address.kind == BH_ADDRESS_PCI)
+			return &perf->device[i];
+	return NULL;
+}
+
+/*
  * Room for every queue this device may get. The number of namespaces is not known before it is
  * opened, so memory for the data comes in a second pool, added while the device is open.
  */
@@ -39,10 +64,12 @@ static int open_device(struct perf *perf, unsigned int i)
 	nvme_opts.log = &perf->app->log;
 	nvme_opts.cmb = opts->cmb;
 	nvme_opts.cmb_lists = opts->cmb_lists;
-	if (app_nvme_open(perf->app, opts->addresses[i], 4u << 20, &nvme_opts, &perf->device[i]) !=
-	    0)
+	if (app_nvme_open_with(perf->app, opts->addresses[i], 4u << 20, &nvme_opts,
+			       space_for(perf, opts->addresses[i]), &perf->device[i]) != 0)
 		return 1;
 	perf->num_devices = i + 1;
+	perf->removal[i].listener.event = on_event;
+	bh_device_event_listen(perf->device[i].dev, &perf->removal[i].listener);
 	return 0;
 }
 
@@ -239,8 +266,10 @@ void perf_close(struct perf *perf)
 		free(perf->lanes[i].started);
 		perf_zoned_close(&perf->lanes[i]);
 	}
-	for (unsigned int i = 0; i < perf->num_devices; i++)
+	for (unsigned int i = perf->num_devices; i-- > 0;) {
+		bh_device_event_unlisten(perf->device[i].dev, &perf->removal[i].listener);
 		app_nvme_close(&perf->device[i]);
+	}
 	free(perf->lanes);
 	free(perf->workers);
 	memset(perf, 0, sizeof(*perf));
