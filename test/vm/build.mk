@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
-VM_SCRIPTS := vm-group vm-cdev vm-removal vm-memattr vm-setup vm-guest
+VM_SCRIPTS := vm-group vm-cdev vm-pair vm-removal vm-memattr vm-setup vm-guest
 prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900
-VM_PROGRAMS := vm-vfio vm-nvme vm-cmb vm-several vm-memattr vm-zns
+VM_PROGRAMS := vm-vfio vm-nvme vm-cmb vm-several vm-pair vm-memattr vm-zns
 vm-guest_DEADLINE := 1200
 vm-vfio_SRCS := vm-vfio.c vmtest.c
 vm-nvme_SRCS := vm-nvme.c host.c vmtest.c
 vm-cmb_SRCS := vm-cmb.c host.c vmtest.c
 vm-several_SRCS := vm-several.c host.c vmtest.c
+vm-pair_SRCS := vm-pair.c vmtest.c
 vm-memattr_SRCS := vm-memattr.c vmtest.c
 vm-zns_SRCS := vm-zns.c vmtest.c

@@ -49,6 +49,21 @@ static void identity(struct vm *vm)
 	VM_CHECK(bh_device_check(vm->dev));
 }
 
+/* What VFIO's features say of this device: its BARs can be exported, its state cannot. */
+static void features_are_found_out(struct vm *vm)
+{
+	VM_CHECK(has_cap(vm, BH_CAP_DMABUF_EXPORT));
+	VM_CHECK(!has_cap(vm, BH_CAP_MIGRATION));
+	VM_CHECK(has_cap(vm, BH_CAP_DMA_PEER) == has_cap(vm, BH_CAP_DMA_MAP_FD));
+}
+
+/* What was lost is a new device when it comes back. */
+static void reopen_is_not_offered(struct vm *vm)
+{
+	VM_CHECK(!has_cap(vm, BH_CAP_REOPEN));
+	VM_CHECK(bh_device_reopen(vm->dev) == -EOPNOTSUPP);
+}
+
 static void path_is_group(struct vm *vm)
 {
 	VM_CHECK(strstr(vm->said, "open by group and container"));
@@ -288,6 +303,35 @@ static void bus_reset_is_not_offered(struct vm *vm)
 	VM_CHECK(bh_device_hot_reset(vm->dev) == -EOPNOTSUPP);
 }
 
+/* ---- what it announces ---- */
+
+struct heard {
+	struct bh_event_listener listener; /* first */
+	bool error;			   /* __atomic */
+};
+
+static void on_event(struct bh_event_listener *listener, enum bh_device_event event)
+{
+	if (event == BH_DEVICE_ERROR)
+		__atomic_store_n(&((struct heard *)listener)->error, true, __ATOMIC_RELEASE);
+}
+
+/* The script has the harness inject an uncorrectable error once we say that we listen. */
+static void bus_error_is_announced(struct vm *vm)
+{
+	struct heard heard = { .listener = { .event = on_event } };
+
+	bh_device_event_listen(vm->dev, &heard.listener);
+	puts("BUSY");
+	fflush(stdout);
+	for (int i = 0; i < 200 && !__atomic_load_n(&heard.error, __ATOMIC_ACQUIRE); i++)
+		usleep(100000);
+	bh_device_event_unlisten(vm->dev, &heard.listener);
+	VM_CHECK(heard.error);
+	VM_CHECK(strstr(vm->said, "uncorrectable error"));
+	VM_CHECK(!bh_device_gone(vm->dev));
+}
+
 /* ---- DMA addresses ---- */
 
 static uint64_t iova_of(const struct vm *vm, const void *va)
@@ -424,6 +468,9 @@ static void memlock_is_explained(struct vm *vm)
 
 static const struct vm_case cases[] = {
 	{ "identity", identity, false },
+	{ "features_are_found_out", features_are_found_out, false },
+	{ "reopen_is_not_offered", reopen_is_not_offered, false },
+	{ "bus_error_is_announced", bus_error_is_announced, false },
 	{ "path_is_group", path_is_group, false },
 	{ "path_is_cdev", path_is_cdev, false },
 	{ "group_can_be_forced", group_can_be_forced, true },

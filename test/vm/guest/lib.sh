@@ -69,6 +69,50 @@ remove() {
 	grep -q '^PASS' /tmp/removal
 }
 
+# below PORT: the devices behind a port or a bridge.
+below() {
+	for d in "/sys/bus/pci/devices/$1"/????:??:??.?; do
+		echo "${d##*/}"
+	done
+}
+
+# without_perf BDF TEXT COMMAND...: bh-perf on the device, the command once it is at work. It must
+# end by itself, with status 1 and that text.
+without_perf() {
+	bh-perf -v -t 100 -q 16 "$1" >/tmp/perf 2>&1 &
+	perf=$!
+	text=$2
+	n=0
+	until grep -q 'open by' /tmp/perf || [ $n -gt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	sleep 2
+	shift 2
+	"$@"
+	n=0
+	while kill -0 $perf 2>/dev/null && [ $n -lt 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	kill -9 $perf 2>/dev/null && echo "still there after 30 s, killed"
+	wait $perf
+	status=$?
+	cat /tmp/perf
+	[ $status -eq 1 ] || { echo "exit status $status"; return 1; }
+	grep -qE -- "$text" /tmp/perf || { echo "does not say \"$text\""; return 1; }
+}
+
+# Succeeds once the device is not there any more.
+vanished() {
+	n=0
+	while [ -e "/sys/bus/pci/devices/$1" ] && [ $n -lt 100 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	[ ! -e "/sys/bus/pci/devices/$1" ]
+}
+
 # Ask the host for something; prints its answer.
 host() {
 	echo "@@ HOST $*" >/dev/console
