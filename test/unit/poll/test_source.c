@@ -64,7 +64,7 @@ static void bell_rings(void *ctx, uint32_t events)
 
 static bool bell_wait(struct bell *bell, unsigned int rings)
 {
-	for (int i = 0; i < 2000 && __atomic_load_n(&bell->rings, __ATOMIC_ACQUIRE) < rings; i++)
+	for (int i = 0; i < 20000 && __atomic_load_n(&bell->rings, __ATOMIC_ACQUIRE) < rings; i++)
 		usleep(500);
 	return __atomic_load_n(&bell->rings, __ATOMIC_ACQUIRE) == rings;
 }
@@ -187,16 +187,20 @@ static void alarm_c(void *ctx)
 static void timers_fire_in_order_of_time(void)
 {
 	struct alarms al = { 0 };
+	uint64_t start = bh_now_ns();
+	unsigned int fired = 0;
 
 	bh_timer_create(reactor, alarm_a, &al, &al.timer[0]);
 	bh_timer_create(reactor, alarm_b, &al, &al.timer[1]);
 	bh_timer_create(reactor, alarm_c, &al, &al.timer[2]);
-	bh_timer_set(al.timer[2], 3 * MS);
-	bh_timer_set(al.timer[0], 1 * MS);
-	bh_timer_set(al.timer[1], 2 * MS);
-	CU_ASSERT_EQUAL(bh_reactor_run_once(reactor), 0);
-	usleep(4000);
-	CU_ASSERT_EQUAL(bh_reactor_run_once(reactor), 3);
+	bh_timer_set(al.timer[2], 30 * MS);
+	bh_timer_set(al.timer[0], 10 * MS);
+	bh_timer_set(al.timer[1], 20 * MS);
+	while (fired < 3 && bh_now_ns() - start < 20000ull * MS) {
+		fired += (unsigned int)bh_reactor_run_once(reactor);
+		/* However late: none before its time. */
+		CU_ASSERT_TRUE(bh_now_ns() - start >= (uint64_t)fired * 10 * MS);
+	}
 	CU_ASSERT_STRING_EQUAL(al.order, "abc");
 	CU_ASSERT_EQUAL(bh_reactor_run_once(reactor), 0);
 }
@@ -286,12 +290,12 @@ static void timer_wakes(bool spinning)
 	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
 	start = bh_now_ns();
 	bh_reactor_call(reactor, set_first, &al);
-	for (int i = 0; i < 2000 && !__atomic_load_n(&al.fired, __ATOMIC_ACQUIRE); i++)
+	for (int i = 0; i < 20000 && !__atomic_load_n(&al.fired, __ATOMIC_ACQUIRE); i++)
 		usleep(500);
 	bh_reactor_stop(reactor);
 	CU_ASSERT_EQUAL(al.fired, 1);
 	CU_ASSERT_TRUE(al.at - start >= 5 * MS);
-	CU_ASSERT_TRUE(al.at - start < 200 * MS); /* far above the resolution: machines are busy */
+	CU_ASSERT_TRUE(al.at - start < 5000ull * MS); /* machines are busy */
 }
 
 static void timer_wakes_a_sleeping_reactor(void)

@@ -172,7 +172,7 @@ static void unmapped_while_waiting_for_the_store(void)
 	uint64_t end;
 
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
-	rig_ns(1, &blk_late_type, "1M,hold=20,direct=1", 512);
+	rig_ns(1, &blk_late_type, "1M,hold=600,direct=1", 512);
 	rig_queue(1, 8, true);
 	thread()->line[1].chan->limit = 1;
 	put_n(&rig.q[1], &cmd, 4);
@@ -197,7 +197,7 @@ static void fatal_gives_namespaces_back(void)
 	unsigned int dones;
 
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
-	rig_ns(1, &blk_late_type, "1M,hold=20", 512);
+	rig_ns(1, &blk_late_type, "1M,hold=600", 512);
 	rig_queue(1, 8, true);
 	put_n(&rig.q[1], &cmd, 4);
 	rig_step();

@@ -177,7 +177,7 @@ static void reset_leaves_requests_behind(const char *store)
 	tn_io_drop_queues(&rig.ctrl);
 	CU_ASSERT_EQUAL(bh_cmem_del(&rig.cmem, RIG_IOVA + RIG_DATA_AT, RIG_DATA_BYTES), 0);
 	tn_io_ungate(&rig.ctrl);
-	CU_ASSERT(bh_now_ns() - begin < 1000000000);
+	CU_ASSERT(bh_now_ns() - begin < 10000000000ull);
 	while (bh_now_ns() - begin < 250000000)
 		rig_step();
 	CU_ASSERT(!memcmp(before, rig.mem, RIG_BYTES));
@@ -199,7 +199,7 @@ static void reset_cancels_direct(void)
 /* Copied back to where the memory is now, or not at all. */
 static void unmap_of_a_buffer_is_a_transfer_error(void)
 {
-	static const char *const stores[] = { "1M,hold=100", "1M,hold=30000,direct=1" };
+	static const char *const stores[] = { "1M,hold=600", "1M,hold=30000,direct=1" };
 	unsigned int i, disorder;
 
 	for (i = 0; i < 2; i++) {
@@ -248,7 +248,7 @@ static void queue_deletion_ends_commands(void)
 	CU_ASSERT_EQUAL(rig.status, 0);
 	CU_ASSERT_EQUAL(take(10, BH_NVME_SC_ABORTED_SQ_DELETION, &disorder), 10);
 	tn_io_cq_delete(&rig.ctrl, 1, rig_done, NULL);
-	CU_ASSERT(bh_now_ns() - begin < 2000000000ull);
+	CU_ASSERT(bh_now_ns() - begin < 10000000000ull);
 	rig_close();
 }
 
@@ -258,7 +258,7 @@ static void abort_ends_a_read(void)
 	unsigned int i, disorder;
 
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
-	rig_ns(1, &blk_late_type, "1M,hold=150", 512);
+	rig_ns(1, &blk_late_type, "1M,hold=600", 512);
 	rig_queue(1, 8, true);
 	send_reads(3, 8);
 	tn_io_abort(&rig.ctrl, 1, 101, rig_done, NULL);
@@ -279,7 +279,7 @@ static void abort_ends_a_read(void)
 	CU_ASSERT_EQUAL(take(1, 0, &disorder), 1);
 	/* The slots of aborted ones come back. */
 	for (i = 0; i < 16; i++) {
-		usleep(25000);
+		usleep(120000);
 		rig_steps(2);
 		send_reads(1, 1);
 		tn_io_abort(&rig.ctrl, 1, 100, rig_done, NULL);
