@@ -30,13 +30,27 @@ struct batch {
 struct ring {
 	const struct bh_nvme_cmd *cmd;
 	uint32_t head, entries;
+	uint32_t stop; /* as far as there is room for completions */
+	uint32_t end;  /* of this visit */
 	uint8_t *cpl;
-	uint32_t tail, cq_entries, space;
+	uint32_t tail, cq_entries;
 	uint32_t phase, sqid; /* in the upper half */
 };
 
+static inline uint32_t distance(uint32_t from, uint32_t to, uint32_t entries)
+{
+	return to >= from ? to - from : to + entries - from;
+}
+
+static inline uint32_t advance(uint32_t from, uint32_t n, uint32_t entries)
+{
+	return from + n < entries ? from + n : from + n - entries;
+}
+
 static inline void ring_load(struct ring *r, const struct tn_sq *sq, const struct tn_cq *cq)
 {
+	uint32_t left = distance(sq->head, r->end, sq->entries);
+
 	r->cmd = sq->ring;
 	r->head = sq->head;
 	r->entries = sq->entries;
@@ -44,15 +58,15 @@ static inline void ring_load(struct ring *r, const struct tn_sq *sq, const struc
 	r->cpl = (uint8_t *)cq->ring;
 	r->tail = cq->tail;
 	r->cq_entries = cq->entries;
-	r->space = cq->space;
+	r->stop = left <= cq->space ? r->end : advance(sq->head, cq->space, sq->entries);
 	r->phase = (uint32_t)cq->phase << 16;
 }
 
 static inline void ring_store(const struct ring *r, struct tn_sq *sq, struct tn_cq *cq)
 {
 	sq->head = r->head;
+	cq->space -= distance(cq->tail, r->tail, cq->entries);
 	cq->tail = r->tail;
-	cq->space = r->space;
 	cq->phase = (uint16_t)(r->phase >> 16);
 }
 
@@ -65,11 +79,35 @@ static inline void ring_put(struct ring *r, uint16_t cid)
 	bh_store_u32(cpl + 8, r->head | r->sqid);
 	/* Orders data and the rest of the entry before the phase, as tn_cq_put does. */
 	bh_store_release_u32(cpl + 12, cid | r->phase);
-	r->space--;
 	if (++r->tail == r->cq_entries) {
 		r->tail = 0;
 		r->phase ^= 1u << 16;
 	}
+}
+
+/*
+ * What a memory store will copy for the entry after next: the block's first bytes, from where the
+ * hardware's own prefetch goes on. The entry is read a second time later: nothing here is used but
+ * as a hint, and it stays inside the store.
+ */
+static inline void look_ahead(const struct tn_thread *t, const struct ring *r)
+{
+	const struct bh_nvme_cmd *cmd = &r->cmd[advance(r->head, AHEAD - 1, r->entries)];
+	uint32_t nsid = bh_load_u32(&cmd->nsid);
+	const struct tn_line *line;
+	uint64_t lba;
+	unsigned int i;
+
+	if (nsid > BH_TARGET_NVME_MAX_NS)
+		return;
+	line = &t->line[nsid];
+	if (line->kind != TN_NS_MEMORY)
+		return;
+	lba = bh_load_u32(&cmd->cdw10) | (uint64_t)bh_load_u32(&cmd->cdw11) << 32;
+	if (lba >= bh_load_u64(&line->blocks))
+		return;
+	for (i = 0; i < 256; i += 64)
+		bh_prefetch(line->base + (lba << line->shift) + i);
 }
 
 static inline void copy(struct tn_thread *t, bool to_client, uint64_t iova, uint8_t *client,
@@ -82,8 +120,9 @@ static inline void copy(struct tn_thread *t, bool to_client, uint64_t iova, uint
 }
 
 /* The data of one or two pages. False: it takes the general way. */
-static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
-			    const struct tn_line *line, uint64_t lba, uint32_t bytes)
+static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct ring *r,
+			    const struct bh_nvme_cmd *cmd, const struct tn_line *line, uint64_t lba,
+			    uint32_t bytes)
 {
 	bool to_client = cmd->opc == BH_NVME_CMD_READ;
 	uint32_t prot = to_client ? BH_CMEM_PROT_WRITE : BH_CMEM_PROT_READ;
@@ -109,6 +148,7 @@ static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct 
 	if (line->kind == TN_NS_MEMORY) {
 		uint8_t *store = line->base + (lba << line->shift);
 
+		look_ahead(t, r);
 		copy(t, to_client, prp1, a, store, first);
 		if (second)
 			copy(t, to_client, prp2, b, store + first, second);
@@ -117,8 +157,8 @@ static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct 
 }
 
 /* True: it is done with success. False: it takes the general way, from the beginning. */
-static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
-			   struct batch *batch)
+static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct ring *r,
+			   const struct bh_nvme_cmd *cmd, struct batch *batch)
 {
 	const struct tn_line *line;
 	uint64_t lba, limit;
@@ -135,7 +175,7 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct b
 	if (unlikely(blocks > line->inline_blocks || lba > limit || blocks > limit - lba))
 		return false;
 	bytes = blocks << line->shift;
-	if (unlikely(!data_run(t, sq, cmd, line, lba, bytes)))
+	if (unlikely(!data_run(t, sq, r, cmd, line, lba, bytes)))
 		return false;
 	batch->count++;
 	batch->bytes += bytes;
@@ -144,36 +184,6 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct b
 		batch->write_bytes += bytes;
 	}
 	return true;
-}
-
-/*
- * The entry after next, and what a memory store will copy for it: the block's first bytes, from
- * where the hardware's own prefetch goes on. Read from the ring a second time later: nothing here
- * is used but as a hint, and it stays inside the store.
- */
-static inline void look_ahead(const struct tn_thread *t, const struct ring *r)
-{
-	const struct bh_nvme_cmd *cmd;
-	const struct tn_line *line;
-	uint32_t nsid, next = r->head + AHEAD;
-	uint64_t lba;
-	unsigned int i;
-
-	if (next >= r->entries)
-		next -= r->entries;
-	cmd = &r->cmd[next];
-	bh_prefetch(cmd + AHEAD);
-	nsid = bh_load_u32(&cmd->nsid);
-	if (nsid > BH_TARGET_NVME_MAX_NS)
-		return;
-	line = &t->line[nsid];
-	if (line->kind != TN_NS_MEMORY)
-		return;
-	lba = bh_load_u32(&cmd->cdw10) | (uint64_t)bh_load_u32(&cmd->cdw11) << 32;
-	if (lba >= bh_load_u64(&line->blocks))
-		return;
-	for (i = 0; i < 256; i += 64)
-		bh_prefetch(line->base + (lba << line->shift) + i);
 }
 
 static void batch_end(struct tn_thread *t, const struct batch *batch)
@@ -190,26 +200,33 @@ static void batch_end(struct tn_thread *t, const struct batch *batch)
 	}
 }
 
+static inline bool trails_late(const struct tn_sq *sq)
+{
+	return sq->bell.event_idx && sq->bell.is_late && !sq->mirror;
+}
+
 /*
- * A command the fast path did not do, or did while memory was lost (is_done). The entry was at
- * `head`. True: the loop may go on.
+ * A command the fast path did not do, or did (is_done) while memory was lost, or while the event
+ * index waits for it. The entry was at `head`. True: the loop may go on.
  */
 static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq *sq,
 					       const struct bh_nvme_cmd *cmd, uint32_t head,
-					       bool is_done)
+					       uint32_t limit, bool is_done)
 {
 	struct tn_cq *cq = sq->cq;
 	uint32_t from = cq->tail;
-	uint16_t status;
+	uint16_t status = 0;
 
-	if (is_done) {
+	if (!is_done) {
+		status = tn_cmd_start(t, sq, cmd);
+	} else if (bh_cmem_faults(t->cmem) != t->faults) {
 		/* Before the completion that depends on the data is posted. */
 		status = tn_cmd_recheck(t, sq, cmd, 0);
 		if (status)
 			tn_cmd_failed(t, sq, cmd, status, 0xffff);
-	} else {
-		status = tn_cmd_start(t, sq, cmd);
 	}
+	if (trails_late(sq)) /* not sooner: see doorbell.c */
+		tn_bell_trail_late(t, sq, limit);
 	if (status == TN_RETRY) {
 		t->is_starved = true;
 		sq->head = head;
@@ -224,23 +241,22 @@ static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq
 	return true;
 }
 
-static inline bool has_room(struct tn_thread *t, struct tn_sq *sq, struct ring *r)
+/* At r->stop: is there more to do, and room for it? */
+static bool ring_more(struct tn_thread *t, struct tn_sq *sq, struct ring *r)
 {
-	bool ok;
-
-	if (likely(r->space))
-		return true;
 	ring_store(r, sq, sq->cq);
-	ok = tn_cq_room(t, sq->cq);
+	if (r->head == r->end || (!sq->cq->space && !tn_cq_room(t, sq->cq)))
+		return false;
 	ring_load(r, sq, sq->cq);
-	return ok;
+	return true;
 }
 
 unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 {
 	uint32_t left, start = sq->head, from = sq->cq->tail;
+	/* The first command goes out of line when the event index waits for it. */
+	uint32_t faults = trails_late(sq) ? ~t->faults : t->faults;
 	struct tn_cq *cq = sq->cq;
-	bool trails = sq->bell.event_idx && sq->bell.is_late && !sq->mirror;
 	struct batch batch = { 0 };
 	uint64_t work_end = t->work + TN_BATCH_BYTES;
 	struct bh_nvme_cmd cmd;
@@ -248,28 +264,25 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 
 	if (unlikely(cq->wait_first))
 		return 0; /* what is complete already goes first */
+	left = distance(start, limit, sq->entries);
+	r.end = advance(start, left < TN_BATCH ? left : TN_BATCH, sq->entries);
 	ring_load(&r, sq, cq);
-	left = limit >= start ? limit - start : limit + r.entries - start;
-	left = left < TN_BATCH ? left : TN_BATCH;
-	while (left-- > 0 && batch.bytes < TN_BATCH_BYTES && has_room(t, sq, &r)) {
+	while (batch.bytes < TN_BATCH_BYTES && (likely(r.head != r.stop) || ring_more(t, sq, &r))) {
 		uint32_t head = r.head;
 		bool is_done, may_go_on;
 
 		bh_fetch_64(&cmd, &r.cmd[head]);
-		look_ahead(t, &r);
+		bh_prefetch(&r.cmd[head] + 2 * AHEAD);
 		r.head = head + 1 == r.entries ? 0 : head + 1;
-		is_done = cmd_run(t, sq, &cmd, &batch);
-		if (unlikely(trails)) { /* not sooner: see doorbell.c */
-			tn_bell_trail_late(t, sq, limit);
-			trails = false;
-		}
-		if (likely(is_done && bh_cmem_faults(t->cmem) == t->faults)) {
+		is_done = cmd_run(t, sq, &r, &cmd, &batch);
+		if (likely(is_done && bh_cmem_faults(t->cmem) == faults)) {
 			ring_put(&r, cmd.cid);
 			continue;
 		}
 		ring_store(&r, sq, cq);
-		may_go_on = cmd_slow(t, sq, &cmd, head, is_done);
+		may_go_on = cmd_slow(t, sq, &cmd, head, limit, is_done);
 		ring_load(&r, sq, cq);
+		faults = t->faults;
 		if (!may_go_on || t->work >= work_end)
 			break;
 	}
@@ -277,7 +290,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 	batch_end(t, &batch);
 	if (batch.count)
 		tn_cq_posted(t, cq, from);
-	return r.head >= start ? r.head - start : r.head + r.entries - start;
+	return distance(start, r.head, r.entries);
 }
 
 static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
