@@ -33,8 +33,9 @@ static_assert(sizeof(struct bh_nvme_cmd) == 64, "submission queue entry");
 static_assert(sizeof(struct bh_nvme_cpl) == 16, "completion queue entry");
 
 /*
- * What is not one command of at most two pages, or whose pool is not the last one used. Tail calls
- * with the very arguments of read and write: so the straight path saves no registers.
+ * What is not one command of at most two pages, or whose pool is not the last one used, and what is
+ * refused. No tail call, for it has an argument more than read and write: so the straight path need
+ * not take `done` and `arg` off the stack before it uses them.
  */
 static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 					     const void *buf, uint64_t lba, uint32_t blocks,
@@ -45,6 +46,8 @@ static __attribute__((noinline)) int rw_rare(struct bh_nvme_queue *q, struct bh_
 	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)blocks * bh__geom_unit(geom) };
 	struct bh__cursor at = { &iov, 1, 0 };
 
+	if (bh__queue_slow(q) & BH__Q_STOP)
+		return bh__queue_refuse(q);
 	if (geom & BH__GEOM_META)
 		return bh__meta_plain(q, opc, ns->nsid, geom, &at, lba, blocks, flags, done, arg);
 	return bh__queue_split(q, opc, ns->nsid, geom, &at, true, lba, blocks, flags & 0xffff0000u,
@@ -72,43 +75,21 @@ static __attribute__((noinline)) int rw_large(struct bh_nvme_queue *q, struct bh
 	return 0;
 }
 
-#define RARE(name, opc)                                                                        \
-	static __attribute__((noinline)) int name##_rare(                                      \
-		struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba, \
-		uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)                 \
-	{                                                                                      \
-		return rw_rare(q, ns, buf, lba, blocks, flags, done, arg, opc);                \
-	}                                                                                      \
-	static __attribute__((noinline)) int name##_large(                                     \
-		struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t iova, uint64_t lba,   \
-		uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)                 \
-	{                                                                                      \
-		return rw_large(q, ns, iova, lba, blocks, flags, done, arg, opc);              \
-	}
-RARE(read, BH_NVME_CMD_READ)
-RARE(write, BH_NVME_CMD_WRITE)
-
-typedef int rare_fn(struct bh_nvme_queue *, struct bh_nvme_ns *, const void *, uint64_t, uint32_t,
-		    uint32_t, bh_nvme_done, void *);
-typedef int large_fn(struct bh_nvme_queue *, struct bh_nvme_ns *, uint64_t, uint64_t, uint32_t,
-		     uint32_t, bh_nvme_done, void *);
-
 static inline __attribute__((always_inline)) int rw(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 						    const void *buf, uint64_t lba, uint32_t blocks,
 						    uint32_t flags, bh_nvme_done done, void *arg,
-						    uint8_t opc, rare_fn *rare, large_fn *large)
+						    uint8_t opc)
 {
 	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
 	uint64_t len = (uint64_t)blocks << bh__geom_shift(geom), off, iova, end;
 
-	if (bh__unlikely(bh__queue_slow(q) & BH__Q_STOP))
-		return bh__queue_refuse(q);
 	/* blocks 0 wraps and leaves here too. */
-	if (bh__unlikely(blocks - 1 >= bh__geom_max(geom)))
-		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+	if (bh__unlikely(bh__queue_slow(q) & BH__Q_STOP) ||
+	    bh__unlikely(blocks - 1 >= bh__geom_max(geom)))
+		goto rare;
 	if (bh__unlikely(geom >> 32) &&
 	    lba % bh__geom_boundary(geom) + blocks > bh__geom_boundary(geom))
-		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+		goto rare;
 	if (bh__unlikely(!q->nfree))
 		return -EAGAIN;
 	/* bh_iova_translate() but for the lookup, which the rare path does. */
@@ -116,32 +97,32 @@ static inline __attribute__((always_inline)) int rw(struct bh_nvme_queue *q, str
 	if (bh__unlikely(__atomic_load_n(&q->iova_map->table, __ATOMIC_ACQUIRE) !=
 			 q->iova_cache.table) ||
 	    bh__unlikely(len > q->iova_cache.len || off > q->iova_cache.len - len))
-		return rare(q, ns, buf, lba, blocks, flags, done, arg);
+		goto rare;
 	iova = (uint64_t)(uintptr_t)buf + q->iova_cache.delta;
 	if (bh__unlikely(iova & 3))
 		return -EFAULT;
 	off = iova & (q->page_size - 1);
 	end = off + len;
 	if (bh__unlikely(end > 2ull * q->page_size))
-		return large(q, ns, iova, lba, blocks, flags, done, arg);
+		return rw_large(q, ns, iova, lba, blocks, flags, done, arg, opc);
 	bh__submit(q, opc | (uint64_t)ns->nsid << 32, iova,
 		   end > q->page_size ? iova - off + q->page_size : 0, lba,
 		   (blocks - 1) | (flags & 0xffff0000u), done, arg);
 	return 0;
+rare:
+	return rw_rare(q, ns, buf, lba, blocks, flags, done, arg, opc);
 }
 
 int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint64_t lba,
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
 {
-	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_READ, read_rare,
-		  read_large);
+	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_READ);
 }
 
 int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
 		  uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg)
 {
-	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_WRITE, write_rare,
-		  write_large);
+	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_WRITE);
 }
 
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
@@ -163,6 +144,14 @@ uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, 
 	return cid;
 }
 
+/* The whole of an entry; dw3 was loaded before. */
+static inline void entry(const uint8_t *cqe, uint32_t dw3, struct bh_nvme_cpl *cpl)
+{
+	const uint64_t w[2] = { bh_load_u64(cqe), bh_load_u32(cqe + 8) | (uint64_t)dw3 << 32 };
+
+	memcpy(cpl, w, sizeof(w));
+}
+
 /*
  * Takes at most max entries of the completion queue: a controller that posts as fast as callbacks
  * submit does not keep us here. The number delivered of the kind asked for: callbacks, or entries
@@ -172,65 +161,64 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 							   struct bh_nvme_result *out, uint32_t max,
 							   const bool batch, uint32_t *found)
 {
-	uint32_t head = q->cq_head, phase = q->phase, last = q->last;
-	uint32_t n = 0, consumed = 0, rare = 0;
+	const uint8_t *cqe = q->cq + (size_t)q->cq_head * 16, *last = q->cq + (size_t)q->last * 16;
+	uint32_t phase = q->phase << 16, consumed = 0, rare = 0, n = 0;
+	struct bh_nvme_result *to = out;
 
+	*found = 0;
+	if ((bh_load_acquire_u32(cqe + 12) & 1u << 16) != phase)
+		return 0;
+	q->ticks = bh_ticks();
 	while (consumed < max) {
-		const uint8_t *cqe = q->cq + (size_t)head * 16;
+		const uint8_t *at = cqe;
 		/* The rest of the entry is read after the phase that says that it is there. */
-		uint32_t dw3 = bh_load_acquire_u32(cqe + 12);
+		uint32_t dw3 = bh_load_acquire_u32(at + 12);
 		struct bh__slot *slot;
+		struct bh_nvme_cpl cpl;
 		uint16_t cid;
-		union {
-			uint64_t w;
-			uint32_t dw[4];
-			struct bh_nvme_cpl cpl;
-		} u;
 
-		if ((dw3 >> 16 & 1) != phase)
+		if ((dw3 & 1u << 16) != phase)
 			break;
-		u.w = bh_load_u64(cqe);
-		u.dw[2] = bh_load_u32(cqe + 8);
-		u.dw[3] = dw3;
-		if (!consumed++)
-			q->ticks = bh_ticks();
-		if (bh__unlikely(head++ == last)) {
-			head = 0;
-			phase ^= 1;
+		consumed++;
+		cqe = at + 16;
+		if (bh__unlikely(at == last)) {
+			cqe = q->cq;
+			phase ^= 1u << 16;
 		}
 		cid = (uint16_t)dw3;
 		slot = &q->slots[cid];
 		if (bh__unlikely(cid >= q->depth) || bh__unlikely(slot->flags != BH__SLOT_BUSY)) {
-			int rc = bh__queue_complete_rare(q, &u.cpl, batch ? &out[n] : NULL);
+			int rc;
 
+			entry(at, dw3, &cpl);
+			rc = bh__queue_complete_rare(q, &cpl, batch ? to : NULL);
 			rare++;
 			if (rc < 0)
 				break;
+			if (batch)
+				to += rc;
 			n += (uint32_t)rc;
 			continue;
 		}
 		slot->flags = 0;
 		q->free[q->nfree++] = cid;
-		if (batch) {
-			if (bh__unlikely(slot->done != NULL)) {
-				slot->done(slot->arg, &u.cpl);
-				continue;
-			}
-			out[n].arg = slot->arg;
-			out[n].status = (uint16_t)(dw3 >> 17);
-			out[n].cid = cid;
-			out[n].cdw0 = u.dw[0];
-			n++;
+		if (batch && bh__likely(slot->done == NULL)) {
+			to->arg = slot->arg;
+			to->status = (uint16_t)(dw3 >> 17);
+			to->cid = cid;
+			to->cdw0 = bh_load_u32(at);
+			to++;
 		} else if (bh__likely(slot->done != NULL)) {
-			slot->done(slot->arg, &u.cpl);
+			entry(at, dw3, &cpl);
+			slot->done(slot->arg, &cpl);
 		}
 	}
-	q->cq_head = head;
-	q->phase = phase;
+	q->cq_head = (uint32_t)(cqe - q->cq) / 16;
+	q->phase = phase >> 16;
 	q->cq_unrung += consumed;
 	q->completions += consumed - rare;
 	*found = consumed;
-	return batch ? n : n + consumed - rare;
+	return batch ? (uint32_t)(to - out) : n + consumed - rare;
 }
 
 unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out, unsigned int max,
