@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-hello ADDRESS: the first example to read. Saves the last block of a namespace, writes to it,
- * reads it back, compares, and restores what was saved. All that a storage application does, once:
- * memory, device, controller, queue, commands.
+ * The first example to read: saves the last block of a namespace, writes to it, reads it back,
+ * compares, restores. Memory, device, controller, queue, commands: all of an application, once.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,23 +41,25 @@ static int transfer(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, int write, v
 	return error || status != BH_NVME_SC_SUCCESS;
 }
 
-/* Save, write, read back, compare, restore. The buffers lie where the controller reaches them. */
 static int hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool *pool)
 {
-	size_t size = bh_nvme_ns_block_size(ns);
+	struct bh_nvme_format format;
+	size_t size = bh_nvme_ns_block_size(ns); /* with metadata, if that is interleaved */
 	uint64_t lba = bh_nvme_ns_blocks(ns) - 1;
-	char *saved = bh_pool_zalloc(pool, 3 * size, size);
+	char *saved = bh_pool_zalloc(pool, 3 * size, 4096); /* where the controller reaches it */
 	char *pattern = saved + size, *back = pattern + size;
 
+	bh_nvme_ns_format(ns, &format);
+	if (!format.plain)
+		return fprintf(stderr, "bh-hello: the namespace needs a buffer for metadata\n");
 	if (!saved || transfer(q, ns, 0, saved, lba))
 		return 1;
 	for (size_t i = 0; i < size; i++)
 		pattern[i] = "Hello from Bellhop! "[i % 20];
 	int failed = transfer(q, ns, 1, pattern, lba) || transfer(q, ns, 0, back, lba);
-	int same = failed || memcmp(pattern, back, size) == 0;
-	if (!same)
-		fprintf(stderr, "bh-hello: the block differs from what was written to it\n");
-	if (transfer(q, ns, 1, saved, lba) || failed || !same)
+	if (!failed && memcmp(pattern, back, format.data_bytes) != 0)
+		failed = fprintf(stderr, "bh-hello: the block differs from what was written\n");
+	if (transfer(q, ns, 1, saved, lba) || failed)
 		return 1;
 	return printf("namespace %u: wrote, read back and compared block %llu (%zu bytes)\n",
 		      bh_nvme_ns_id(ns), (unsigned long long)lba, size) < 0;
@@ -104,8 +105,7 @@ int main(int argc, char **argv)
 		ns = address.nsid ? bh_nvme_ns_get(nvme, address.nsid) : bh_nvme_ns_first(nvme);
 	if (ns && bh_nvme_ns_csi(ns) != BH_NVME_CSI_NVM)
 		ns = NULL, why = "not of plain blocks (zoned: no block is written in place)";
-	if (!why)
-		why = error ? strerror(-error) : "no such namespace";
+	why = why ? why : error ? strerror(-error) : "no such namespace";
 	if ((error || !ns) && !said)
 		fprintf(stderr, "bh-hello: '%s': %s\n", text, why);
 	int failed = error || !ns || hello(q, ns, pool);

@@ -29,6 +29,7 @@ extern const struct identify_flag identify_sgls[];
 extern const struct identify_flag identify_lpa[];
 extern const struct identify_flag identify_oaes[];
 extern const struct identify_flag identify_nsfeat[];
+extern const struct identify_flag identify_dpc_flags[];
 
 #define IDENTIFY_TEXT 257 /* bytes: the longest field of text, SUBNQN, and its terminator */
 #define IDENTIFY_UUID 37
@@ -52,6 +53,9 @@ const char *identify_attr(enum bh_attr attr);
 
 uint64_t identify_mdts_bytes(const struct bh_nvme *nvme); /* 0: no limit */
 uint64_t identify_ns_bytes(const struct bh_nvme_ns *ns);
+
+/* The metadata and protection information of a namespace in words. Returns out. */
+const char *identify_metadata(const struct bh_nvme_ns *ns, char out[IDENTIFY_TEXT]);
 
 /* The namespaces the address means: all active ones, or the one of ?ns=. NULL ends them. */
 struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n);

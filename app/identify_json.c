@@ -191,6 +191,33 @@ static json_t *big(uint64_t value)
 	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
+static uint32_t data_bytes(const struct bh_nvme_ns *ns)
+{
+	struct bh_nvme_format f;
+
+	bh_nvme_ns_format(ns, &f);
+	return f.data_bytes;
+}
+
+/* Null without metadata. */
+static json_t *json_metadata(const struct bh_nvme_ns *ns)
+{
+	struct bh_nvme_format f;
+	json_t *o;
+
+	bh_nvme_ns_format(ns, &f);
+	if (!f.md_bytes)
+		return json_null();
+	o = json_object();
+	json_object_set_new(o, "bytes", json_integer(f.md_bytes));
+	json_object_set_new(o, "interleaved", json_boolean(f.interleaved));
+	json_object_set_new(o, "protection_type", json_integer(f.pi_type));
+	json_object_set_new(o, "protection_first", json_boolean(f.pi_first));
+	json_object_set_new(o, "guard_bits", json_integer(f.guard_bits));
+	json_object_set_new(o, "served", json_boolean(f.served));
+	return o;
+}
+
 /* Null unless zoned. */
 static json_t *json_zones(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
@@ -242,6 +269,9 @@ static json_t *json_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 			    text_or_null(identify_hex(id->nguid, sizeof(id->nguid), text)));
 	json_object_set_new(o, "eui64",
 			    text_or_null(identify_hex(id->eui64, sizeof(id->eui64), text)));
+	json_object_set_new(o, "data_bytes", json_integer(data_bytes(ns)));
+	json_object_set_new(o, "metadata", json_metadata(ns));
+	json_object_set_new(o, "protection_offered", flags(id->dpc, identify_dpc_flags));
 	json_object_set_new(o, "formats", json_formats(id));
 	return o;
 }

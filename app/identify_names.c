@@ -79,6 +79,12 @@ const struct identify_flag identify_nsfeat[] = {
 	{ 0, NULL },
 };
 
+const struct identify_flag identify_dpc_flags[] = {
+	{ BH_NVME_DPC_TYPE1, "type-1" },    { BH_NVME_DPC_TYPE2, "type-2" },
+	{ BH_NVME_DPC_TYPE3, "type-3" },    { BH_NVME_DPC_FIRST, "first-bytes" },
+	{ BH_NVME_DPC_LAST, "last-bytes" }, { 0, NULL },
+};
+
 const char *identify_text(const char *field, size_t len, char out[IDENTIFY_TEXT])
 {
 	len = strnlen(field, len < IDENTIFY_TEXT ? len : IDENTIFY_TEXT - 1);
@@ -166,11 +172,12 @@ uint64_t identify_mdts_bytes(const struct bh_nvme *nvme)
 
 uint64_t identify_ns_bytes(const struct bh_nvme_ns *ns)
 {
+	struct bh_nvme_format f;
 	uint64_t bytes;
 
-	return __builtin_mul_overflow(bh_nvme_ns_blocks(ns), bh_nvme_ns_block_size(ns), &bytes)
-		       ? UINT64_MAX
-		       : bytes;
+	bh_nvme_ns_format(ns, &f);
+	return __builtin_mul_overflow(bh_nvme_ns_blocks(ns), f.data_bytes, &bytes) ? UINT64_MAX
+										   : bytes;
 }
 
 struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n)
@@ -182,4 +189,28 @@ struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n)
 struct bh_nvme_ns *identify_ns_next(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	return n->address.nsid ? NULL : bh_nvme_ns_next(ns);
+}
+
+const char *identify_metadata(const struct bh_nvme_ns *ns, char out[IDENTIFY_TEXT])
+{
+	struct bh_nvme_format f;
+	char guard[32] = "guard not known";
+	int n;
+
+	bh_nvme_ns_format(ns, &f);
+	if (!f.md_bytes) {
+		snprintf(out, IDENTIFY_TEXT, "none");
+		return out;
+	}
+	if (f.guard_bits)
+		snprintf(guard, sizeof(guard), "%u-bit guard", f.guard_bits);
+	n = snprintf(out, IDENTIFY_TEXT, "%u bytes, %s", f.md_bytes,
+		     f.interleaved ? "interleaved" : "separate");
+	if (f.pi_type)
+		n += snprintf(out + n, IDENTIFY_TEXT - (size_t)n,
+			      "; protection information type %u, %s, %s", f.pi_type,
+			      f.pi_first ? "first" : "last", guard);
+	if (!f.served)
+		snprintf(out + n, IDENTIFY_TEXT - (size_t)n, "; not served");
+	return out;
 }

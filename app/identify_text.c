@@ -186,12 +186,16 @@ static void print_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
 	char size[32], text[IDENTIFY_TEXT], uuid_text[IDENTIFY_UUID];
+	struct bh_nvme_format format;
 	uint8_t uuid[16];
 
 	bh_format_size(identify_ns_bytes(ns), size, sizeof(size));
 	printf("\nNamespace %" PRIu32 "\n", bh_nvme_ns_id(ns));
+	bh_nvme_ns_format(ns, &format);
 	line("size", "%s (%" PRIu64 " blocks of %" PRIu32 " bytes)", size, bh_nvme_ns_blocks(ns),
-	     bh_nvme_ns_block_size(ns));
+	     format.data_bytes);
+	line("metadata", "%s", identify_metadata(ns, text));
+	flags_line("protection offered", id->dpc, identify_dpc_flags);
 	line("capacity, in use", "%" PRIu64 ", %" PRIu64 " blocks", id->ncap, id->nuse);
 	line("command set", "%s", bh_nvme_csi_str(bh_nvme_ns_csi(ns)));
 	print_zones(n, ns);

@@ -35,6 +35,7 @@ struct perf_options {
 	bool histogram;
 	bool write_data; /* writing to a pci: device is meant */
 	enum bh_nvme_cmb cmb;
+	enum bh_nvme_pi pi;
 	bool cmb_lists;
 	char **addresses;
 	unsigned int num_addresses;
@@ -59,12 +60,16 @@ struct perf_lane {
 	struct perf_zones *zones; /* NULL: plain reads and writes */
 	uint8_t *data;		  /* depth buffers of `bytes`, in the pool */
 	uint32_t blocks;	  /* per request */
+	bool options;		  /* calls with options, in rw */
+	size_t stride;		  /* between buffers */
 	uint32_t in_flight;
 	uint64_t slots;	      /* of `blocks` in the namespace */
 	uint64_t next;	      /* sequential position, in slots */
 	uint64_t random;      /* generator's state */
 	uint64_t read_below;  /* a random 32-bit number below this means read */
 	uint64_t ios, errors; /* __atomic: the progress line reads them */
+	size_t iov_bytes;     /* with options: of the data's vector */
+	struct bh_nvme_rw_opts rw;
 	/* cold */
 	uint64_t counted; /* ios when time was up: what rates are made of */
 	bool lost;	  /* the controller is gone */
@@ -107,6 +112,15 @@ struct perf {
 /* Opens everything. 0 or an exit code, said on stderr. perf_close() in every case. */
 int perf_open(struct perf *perf, struct app *app, const struct perf_options *opts);
 void perf_close(struct perf *perf);
+
+/* Whether the namespace's format goes with the options. 0 or an exit code, said. */
+int perf_check_format(const struct perf *perf, const struct app_nvme *n,
+		      const struct bh_nvme_ns *ns);
+/* Of one request with all that may go with it, rounded up to pages. */
+size_t perf_buffer_bytes(const struct perf_options *opts, const struct bh_nvme_ns *ns);
+/* How a lane's requests look; its namespace is set. */
+void perf_lane_format(struct perf_lane *lane, const struct perf_options *opts);
+int perf_submit_options(struct perf_lane *lane, bool read, uint64_t lba, void *buf, void *slot);
 
 void *perf_worker_run(void *worker);
 

@@ -25,6 +25,8 @@ static const char help[] =
 	"known to be\n"
 	"                mapped write-combining), on, off, require\n"
 	"  --cmb-lists   PRP lists and SGLs of such queues there too\n"
+	"  --pi WHO      makes and verifies protection information: controller (default), driver, "
+	"off\n"
 	"  --histogram   latencies as a picture in text\n"
 	"  --json        one object instead of text\n"
 	"  --write-data  yes, overwrite what is on a pci: device\n"
@@ -51,6 +53,7 @@ enum {
 	OPT_WRITE_DATA,
 	OPT_CMB,
 	OPT_CMB_LISTS,
+	OPT_PI,
 };
 
 static const struct option options[] = {
@@ -60,6 +63,7 @@ static const struct option options[] = {
 	{ "histogram", no_argument, NULL, OPT_HISTOGRAM },
 	{ "write-data", no_argument, NULL, OPT_WRITE_DATA },
 	{ "cmb", required_argument, NULL, OPT_CMB },
+	{ "pi", required_argument, NULL, OPT_PI },
 	{ "cmb-lists", no_argument, NULL, OPT_CMB_LISTS },
 	{ NULL, 0, NULL, 0 },
 };
@@ -135,6 +139,19 @@ static int parse_cmb(struct app *app, const char *text, struct perf_options *opt
 	return app_usage(app, "--cmb %s: expected auto, on, off or require", text);
 }
 
+static int parse_pi(struct app *app, const char *text, struct perf_options *opts)
+{
+	if (strcmp(text, "controller") == 0)
+		opts->pi = BH_NVME_PI_CONTROLLER;
+	else if (strcmp(text, "driver") == 0)
+		opts->pi = BH_NVME_PI_DRIVER;
+	else if (strcmp(text, "off") == 0)
+		opts->pi = BH_NVME_PI_FLAGS;
+	else
+		return app_usage(app, "--pi %s: expected controller, driver or off", text);
+	return -1;
+}
+
 static int parse_long(struct app *app, int c, struct perf_options *opts)
 {
 	switch (c) {
@@ -152,6 +169,8 @@ static int parse_long(struct app *app, int c, struct perf_options *opts)
 		break;
 	case OPT_CMB:
 		return parse_cmb(app, optarg, opts);
+	case OPT_PI:
+		return parse_pi(app, optarg, opts);
 	case OPT_CMB_LISTS:
 		opts->cmb_lists = true;
 		break;

@@ -73,25 +73,6 @@ static int open_device(struct perf *perf, unsigned int i)
 	return 0;
 }
 
-static int check_namespace(struct perf *perf, const struct app_nvme *n, struct bh_nvme_ns *ns)
-{
-	uint32_t block = bh_nvme_ns_block_size(ns);
-
-	if (bh_nvme_ns_csi(ns) != BH_NVME_CSI_NVM && bh_nvme_ns_csi(ns) != BH_NVME_CSI_ZNS)
-		return app_fail(perf->app, EXIT_USAGE,
-				"%s: namespace %u is of the %s command set and is not served",
-				n->text, bh_nvme_ns_id(ns), bh_nvme_csi_str(bh_nvme_ns_csi(ns)));
-	if (perf->opts->bytes % block != 0)
-		return app_fail(perf->app, EXIT_USAGE,
-				"-o %u: %s namespace %u has blocks of %u bytes", perf->opts->bytes,
-				n->text, bh_nvme_ns_id(ns), block);
-	if (bh_nvme_ns_blocks(ns) < perf->opts->bytes / block)
-		return app_fail(perf->app, EXIT_USAGE,
-				"-o %u: %s namespace %u is smaller than one request",
-				perf->opts->bytes, n->text, bh_nvme_ns_id(ns));
-	return 0;
-}
-
 static int check_device(struct perf *perf, const struct app_nvme *n, unsigned int cores)
 {
 	unsigned int namespaces = count_namespaces(n);
@@ -114,10 +95,9 @@ static int check_device(struct perf *perf, const struct app_nvme *n, unsigned in
 	return 0;
 }
 
-static size_t lane_bytes(const struct perf_options *opts)
+static size_t lane_bytes(const struct perf_options *opts, size_t data)
 {
-	size_t data = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
-	size_t lists = 4096 + ((size_t)opts->bytes / 4096) * 8;
+	size_t lists = 4096 + (data / 4096) * 8;
 
 	return (size_t)opts->depth * (data + lists + 64 + 16) + QUEUE_OVERHEAD;
 }
@@ -125,10 +105,16 @@ static size_t lane_bytes(const struct perf_options *opts)
 static int add_memory(struct perf *perf, struct app_nvme *n, unsigned int lanes)
 {
 	struct bh_pool_opts pool_opts;
+	size_t data = 0;
 
+	for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns; ns = bh_nvme_ns_next(ns)) {
+		size_t bytes = is_meant(n, ns) ? perf_buffer_bytes(perf->opts, ns) : 0;
+
+		data = bytes > data ? bytes : data;
+	}
 	bh_pool_opts_init(&pool_opts);
 	pool_opts.name = "bh-perf-data";
-	pool_opts.bytes = lanes * lane_bytes(perf->opts);
+	pool_opts.bytes = lanes * lane_bytes(perf->opts, data);
 	pool_opts.log = &perf->app->log;
 	int error = bh_pool_create(&pool_opts, &n->data);
 	if (!error)
@@ -153,7 +139,6 @@ static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme 
 		     struct bh_nvme_ns *ns, struct perf_worker *worker)
 {
 	const struct perf_options *opts = perf->opts;
-	size_t stride = ((size_t)opts->bytes + 4095) & ~(size_t)4095;
 	struct bh_nvme_queue_opts queue_opts;
 
 	bh_nvme_queue_opts_init(&queue_opts);
@@ -161,18 +146,18 @@ static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme 
 	lane->ns = ns;
 	lane->device = (unsigned int)(n - perf->device);
 	lane->cpu = worker->cpu;
-	lane->blocks = opts->bytes / bh_nvme_ns_block_size(ns);
+	perf_lane_format(lane, opts);
 	lane->slots = bh_nvme_ns_blocks(ns) / lane->blocks;
 	lane->random = 0x9e3779b97f4a7c15ull * ((uint64_t)(lane - perf->lanes) + 1);
 	lane->next = lane->slots / perf->num_lanes * (uint64_t)(lane - perf->lanes);
 	lane->read_below = ((uint64_t)opts->read_percent << 32) / 100;
 	bh_histogram_init(&lane->latency);
 	lane->started = calloc(opts->depth, sizeof(*lane->started));
-	lane->data = bh_pool_alloc(n->data, stride * opts->depth, 4096);
+	lane->data = bh_pool_alloc(n->data, lane->stride * opts->depth, 4096);
 	if (!lane->started || !lane->data)
 		return app_fail(perf->app, 1, "out of memory for %u buffers of %u bytes",
 				opts->depth, opts->bytes);
-	fill(lane->data, stride * opts->depth, lane->random);
+	fill(lane->data, lane->stride * opts->depth, lane->random);
 	int error = bh_nvme_queue_create(n->nvme, &queue_opts, &lane->q);
 	if (error)
 		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text,
@@ -187,7 +172,7 @@ static int open_namespace(struct perf *perf, struct perf_lane **lane, struct app
 {
 	unsigned int lanes = perf->num_workers * perf->opts->queues;
 	bool zoned = bh_nvme_ns_csi(ns) == BH_NVME_CSI_ZNS && perf->opts->read_percent < 100;
-	int code = check_namespace(perf, n, ns);
+	int code = perf_check_format(perf, n, ns);
 
 	if (!code && zoned)
 		code = perf_zoned_check(perf, n->text, ns, lanes);

@@ -20,15 +20,18 @@
 
 /* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is
  * gone). */
-static inline bool submit(struct perf_lane *lane, const struct perf_options *opts, size_t stride,
-			  uintptr_t slot, uint64_t now)
+static inline bool submit(struct perf_lane *lane, const struct perf_options *opts, uintptr_t slot,
+			  uint64_t now)
 {
 	uint64_t number = perf_random(lane);
 	uint64_t lba = perf_slot(lane, opts->random, number) * lane->blocks;
-	void *buf = lane->data + slot * stride;
+	void *buf = lane->data + slot * lane->stride;
+	bool read = (uint32_t)(number * 0x9e3779b1u) < lane->read_below;
 	int error;
 
-	if ((uint32_t)(number * 0x9e3779b1u) < lane->read_below)
+	if (__builtin_expect(lane->options, 0))
+		error = perf_submit_options(lane, read, lba, buf, (void *)slot);
+	else if (read)
 		error = bh_nvme_read(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL,
 				     (void *)slot);
 	else
@@ -49,7 +52,7 @@ __attribute__((noinline)) void perf_count_error(struct perf_lane *lane, uint16_t
 }
 
 /* Reaps what is there; submits in its place while `go`. */
-static inline void step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
+static inline void step(struct perf_lane *lane, const struct perf *perf, bool go)
 {
 	struct bh_nvme_result done[PERF_REAP];
 	int n = bh_nvme_queue_reap(lane->q, done, PERF_REAP);
@@ -69,7 +72,7 @@ static inline void step(struct perf_lane *lane, const struct perf *perf, size_t 
 			perf_count_error(lane, done[i].status);
 		bh_histogram_add(&lane->latency,
 				 bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
-		if (go && !submit(lane, perf->opts, stride, slot, now))
+		if (go && !submit(lane, perf->opts, slot, now))
 			perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
 	}
 	if (n > 0) {
@@ -100,7 +103,7 @@ static bool any_alive(const struct perf_worker *worker)
 	return false;
 }
 
-static void run(struct perf_worker *worker, size_t stride)
+static void run(struct perf_worker *worker)
 {
 	const struct perf *perf = worker->perf;
 
@@ -108,9 +111,9 @@ static void run(struct perf_worker *worker, size_t stride)
 		for (unsigned int pass = 0; pass < CLOCK_EVERY; pass++) {
 			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 				if (__builtin_expect(l->zones != NULL, 0))
-					perf_zoned_step(l, perf, stride, true);
+					perf_zoned_step(l, perf, l->stride, true);
 				else
-					step(l, perf, stride, true);
+					step(l, perf, true);
 			}
 		}
 	}
@@ -119,19 +122,19 @@ static void run(struct perf_worker *worker, size_t stride)
 }
 
 /* What is in flight when time is up counts in latencies and errors, not in rates. */
-static void drain(struct perf_worker *worker, size_t stride)
+static void drain(struct perf_worker *worker)
 {
 	uint64_t deadline = bh_now_ns() + DRAIN_NS;
 
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline) {
 			if (l->zones)
-				perf_zoned_step(l, worker->perf, stride, false);
+				perf_zoned_step(l, worker->perf, l->stride, false);
 			else
-				step(l, worker->perf, stride, false);
+				step(l, worker->perf, false);
 		}
 		if (l->zones)
-			perf_zoned_end(l, worker->perf, stride);
+			perf_zoned_end(l, worker->perf, l->stride);
 		if (l->in_flight > 0)
 			perf_count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
 	}
@@ -141,7 +144,6 @@ void *perf_worker_run(void *arg)
 {
 	struct perf_worker *worker = arg;
 	const struct perf *perf = worker->perf;
-	size_t stride = ((size_t)perf->opts->bytes + 4095) & ~(size_t)4095;
 
 	pin(worker->cpu);
 	pthread_mutex_lock((pthread_mutex_t *)&perf->start);
@@ -151,15 +153,15 @@ void *perf_worker_run(void *arg)
 	uint64_t begin = bh_now_ns();
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		if (l->zones)
-			perf_zoned_start(l, perf, stride);
+			perf_zoned_start(l, perf, l->stride);
 		for (uintptr_t slot = 0; !l->zones && slot < perf->opts->depth; slot++) {
-			if (!submit(l, perf->opts, stride, slot, bh_ticks()))
+			if (!submit(l, perf->opts, slot, bh_ticks()))
 				perf_count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
 		}
 		bh_nvme_queue_flush(l->q);
 	}
-	run(worker, stride);
+	run(worker);
 	worker->elapsed_ns = bh_now_ns() - begin;
-	drain(worker, stride);
+	drain(worker);
 	return NULL;
 }

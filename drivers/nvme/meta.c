@@ -95,12 +95,15 @@ void bh_nvme_ns_format(const struct bh_nvme_ns *ns, struct bh_nvme_format *out)
 	memset(out, 0, sizeof(*out));
 	out->data_bytes = bh__meta_data(geom);
 	out->served = (geom & BH__GEOM_META) || bh__geom_max(geom);
+	out->plain = out->served;
 	out->md_bytes = f->ms;
 	if (!f->ms)
 		return;
 	out->interleaved = ns->data.flbas & BH_NVME_FLBAS_EXTENDED;
 	out->pi_type = ns->data.dps & BH_NVME_DPS_TYPE_MASK;
 	out->pi_first = out->pi_type && (ns->data.dps & BH_NVME_DPS_FIRST);
+	if (!out->interleaved && !bh__meta_pi_only(geom))
+		out->plain = false;
 	if (out->pi_type && ns->elbaf != BH__ELBAF_UNKNOWN)
 		out->guard_bits = guards[ns->elbaf >> 7 & 3];
 }

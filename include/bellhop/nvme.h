@@ -169,6 +169,7 @@ struct bh_nvme_format {
 	uint8_t pi_type;  /* protection information: 0 (none) to 3 */
 	bool pi_first;	  /* it is the first eight bytes of metadata, not the last */
 	uint8_t guard_bits; /* 16; 32 or 64 are not served; 0: none, or not known */
+	bool plain;	    /* calls without options work: no buffer for metadata is needed */
 	bool served;	    /* false: I/O is refused */
 };
 
