@@ -137,8 +137,8 @@ int bh_pi_verify(const struct bh_pi *pi, const struct iovec *data, unsigned int 
 
 /*
  * Generates while copying: from `src`, blocks of data_bytes, to dst (and md if separate), as in
- * bh_pi_generate(). Metadata other than the tuples becomes zeros. Cheaper than copying before or
- * after, the data being read once. -EINVAL as above.
+ * bh_pi_generate(). Metadata other than the tuples becomes zeros. The data are read once.
+ * -EINVAL as above.
  */
 int bh_pi_insert(const struct bh_pi *pi, const struct iovec *src, unsigned int src_cnt,
 		 const struct iovec *dst, unsigned int dst_cnt, const struct iovec *md,

@@ -428,6 +428,33 @@ static void what_is_wrong_is_refused(struct vm *vm)
 	each_protected(vm, corrupt_each);
 }
 
+/*
+ * The whole namespace, tags as calls without options have them, and read back. It leaves it so, for
+ * programs to use: QEMU knows what was written by pages of its image, so unwritten blocks beside
+ * written ones fail their checks.
+ */
+static bool every_block_one(struct host *h)
+{
+	uint64_t blocks = bh_nvme_ns_blocks(h->ns), lba;
+	struct bh_nvme_rw_opts o;
+
+	bh_nvme_rw_opts_init(&o);
+	for (lba = 0; lba < blocks; lba += large(h)) {
+		uint32_t n = blocks - lba < large(h) ? (uint32_t)(blocks - lba) : large(h);
+
+		if (!got(h, "write", with(h, true, lba, n, &o), 0) ||
+		    !got(h, "read", with(h, false, lba, n, &o), 0) || !same_data(h, n, unit(h, &o)))
+			return false;
+	}
+	return got(h, "read past the end", with(h, false, blocks, 1, &o),
+		   BH_NVME_SC_LBA_OUT_OF_RANGE);
+}
+
+static void every_block(struct vm *vm)
+{
+	each_protected(vm, every_block_one);
+}
+
 static const struct vm_case cases[] = {
 	{ "formats_are_told", formats_are_told, false },
 	{ "unwritten_blocks_are_readable", unwritten_blocks_are_readable, false },
@@ -437,6 +464,7 @@ static const struct vm_case cases[] = {
 	{ "what_it_makes_we_accept", what_it_makes_we_accept, false },
 	{ "metadata_comes_back", metadata_comes_back, false },
 	{ "what_is_wrong_is_refused", what_is_wrong_is_refused, false },
+	{ "every_block", every_block, false },
 };
 
 int main(int argc, char **argv)
