@@ -53,8 +53,8 @@ static uint32_t reg(struct bh_nvme *nvme, uint64_t offset)
 }
 
 /*
- * The upper half first, and each half by itself: the lower one has the bits that make the controller
- * look at both, and an access of 8 bytes may reach it in two.
+ * The upper half first, and each half by itself: the lower one has the bits that make the
+ * controller look at both, and an access of 8 bytes may reach it in two.
  */
 static int write_msc(struct bh_nvme *nvme, uint64_t value)
 {

@@ -13,8 +13,8 @@
  * before the gate opens. An address range that overlaps what the client has mapped is invalid
  * (CMBSTS.CBAI); mapping over the buffer is refused like mapping over anything else.
  *
- * CMBMSC and the contents survive a controller reset, and no other (the contents are zeros then: the
- * next client is not shown what the last one left).
+ * CMBMSC and the contents survive a controller reset, and no other (the contents are zeros then:
+ * the next client is not shown what the last one left).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Submission queues and lists in the controller memory buffer, and controllers that lie about it. */
+/* Queues and lists in the controller memory buffer, and controllers that lie about it. */
 #include <errno.h>
 #include <string.h>
 
