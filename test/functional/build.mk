@@ -50,3 +50,6 @@ $(B)/test/functional/ft_sandbox: $(B)/obj/app/confine.o $(B)/obj/app/common.o
 FUNCTIONAL_SCRIPTS += ft_setup.sh ft_devices
 FUNCTIONAL_NO_SAN += ft_setup.sh
 ft_setup.sh_DEADLINE := 300
+
+# scripts/run-guest.sh, with a QEMU that is none.
+FUNCTIONAL_SCRIPTS += ft_guest

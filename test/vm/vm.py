@@ -21,6 +21,7 @@ import json
 import os
 import re
 import select
+import shlex
 import socket
 import subprocess
 import sys
@@ -39,15 +40,17 @@ TAIL = 40
 class Machine:
     """One guest: kernel "stock" or "built", what is in the machine, and the script it runs.
 
-    later: modules that the script loads, with options of its own choice (/modules/NAME.ko).
-    specs: what a bh-tgt on the host serves; guest memory is then shared with it. reboots: the guest
-    may restart the machine, which otherwise ends it.
+    kernel "none" boots what the firmware finds. later: modules that the script loads, with options of its own choice (/modules/NAME.ko).
+    specs: what a bh-tgt on the host serves; guest memory is then shared with it; images are files it
+    may need: {name: bytes}, named %name% as sockets are. run_guest: not a QEMU of ours but
+    scripts/run-guest.sh with these options. reboots: the guest may restart the machine, which
+    otherwise ends it.
     """
 
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
                  memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
-                 reboots=False, own_module=False):
+                 images=None, run_guest=(), reboots=False, own_module=False):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
         self.kernel, self.iommu, self.append = kernel, iommu, append
         self.modules, self.programs, self.tree_programs = modules, programs, tree_programs
@@ -57,6 +60,7 @@ class Machine:
         self.memory, self.cpus, self.deadline = memory, cpus, deadline
         self.later, self.specs, self.target_cpus = later, specs, target_cpus
         self.machine, self.reboots = machine, reboots
+        self.images, self.run_guest = dict(images or {}), run_guest
 
 
 def build_dir():
@@ -117,6 +121,9 @@ class Guest:
         for name, size in machine.disks:
             with open("%s.%s.img" % (self.base, name), "wb") as file:
                 file.truncate(size)
+        for name, data in machine.images.items():
+            with open("%s.%s" % (self.base, name), "wb") as file:
+                file.write(data)
         self.start = time.monotonic()
         if machine.specs:
             self.target = vmhost.Target(program("bh-tgt"), self.base, machine.specs,
@@ -133,7 +140,10 @@ class Guest:
 
     def stop(self):
         if self.proc:
-            self.proc.kill()
+            if self.machine.run_guest:
+                self.proc.terminate()  # it ends what it has started
+            else:
+                self.proc.kill()
             self.proc.wait()
             self.proc.stdin.close()
             self.proc.stdout.close()
@@ -163,8 +173,25 @@ class Guest:
         return ["-M", kind + ",memory-backend=ram", "-m", str(m.memory), "-object",
                 "memory-backend-memfd,id=ram,size=%dM,share=on" % m.memory]
 
+    def run_guest(self):
+        """scripts/run-guest.sh, with a program that is the tree's QEMU."""
+        argv, env = self.tree.qemu()
+        qemu = self.base + ".qemu"
+        words = ["%s=%s" % item for item in env.items()] + argv
+        with open(qemu, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\nexec env %s \"$@\"\n" % shlex.join(words))
+        os.chmod(qemu, 0o755)
+        m = self.machine
+        return [os.path.join(ROOT, "scripts/run-guest.sh"), "--qemu", qemu, "--bh-tgt",
+                program("bh-tgt"), "--accel", "tcg", "--memory", "%dM" % m.memory, "--cpus",
+                str(m.cpus), "--kernel", self.tree.kernel_image(), "--initrd", self.initrd,
+                "--append", "console=ttyS0 loglevel=4 panic=-1 no_timer_check " + m.append] + list(m.run_guest) + [
+                    "--", "-net", "none", "-no-reboot"], {}
+
     def command(self, append):
         m = self.machine
+        if m.run_guest:
+            return self.run_guest()
         argv, env = self.tree.qemu()
         kernel = self.tree.kernel_image()
         append = m.append + " " + append
@@ -177,9 +204,11 @@ class Guest:
         argv += ["-accel", "tcg,thread=multi", "-cpu", "max",
                  "-smp", str(m.cpus), "-display", "none", "-monitor", "none",
                  "-serial", "stdio", "-net", "none", "-nodefaults",
-                 "-qmp", "unix:%s,server=on,wait=off" % self.qmp.path,
-                 "-kernel", kernel, "-initrd", self.initrd, "-append",
-                 "console=ttyS0 loglevel=4 panic=-1 no_timer_check intel_iommu=on iommu=nopt " + append]
+                 "-qmp", "unix:%s,server=on,wait=off" % self.qmp.path]
+        if m.kernel != "none":
+            argv += ["-kernel", kernel, "-initrd", self.initrd, "-append",
+                     "console=ttyS0 loglevel=4 panic=-1 no_timer_check intel_iommu=on "
+                     "iommu=nopt " + append]
         if not m.reboots:
             argv += ["-no-reboot"]
         if m.iommu:

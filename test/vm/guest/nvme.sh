@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 #
 # What the scripts of guests on our own controllers use, after lib.sh. Controllers are named by their
 # serial numbers, since the kernel numbers them in the order in which they answer.
-
-DATA=/tmp/data
 
 # until_true SECONDS COMMAND...
 until_true() {
@@ -44,6 +42,14 @@ has_disk() {
 	at=$(disk "$@") && [ -b "$at" ]
 }
 
+# says PATTERN COMMAND...
+says() {
+	text=$1
+	shift
+	"$@" >/tmp/said 2>&1 || { tail -n 1 /tmp/said; return 1; }
+	grep -qE -- "$text" /tmp/said || { cat /tmp/said; echo "does not say $text"; return 1; }
+}
+
 # load_nvme [OPTION...]: the driver, with options of its own.
 load_nvme() {
 	insmod /modules/nvme.ko "$@"
@@ -59,20 +65,23 @@ up() {
 
 # Vectors that have been raised, of those whose names match.
 vectors_used() {
-	awk -v name="$1\$" '$NF ~ name { n = 0; for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) n += $i; if (n) used++ }
+	awk -v name="$1\$" '
+		$NF ~ name { n = 0; for (i = 2; $i ~ /^[0-9]+$/; i++) n += $i; used += n > 0 }
 		END { print used + 0 }' /proc/interrupts
 }
 
 interrupts() {
-	awk -v name="$1" '$0 ~ name { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) n += $i } END { print n + 0 }' \
-		/proc/interrupts
+	awk -v name="$1" '
+		$0 ~ name { for (i = 2; $i ~ /^[0-9]+$/; i++) n += $i }
+		END { print n + 0 }' /proc/interrupts
 }
 
 # What the kernel says in earnest about devices, disks and itself; what an emulated processor makes of
 # clocks is left out. `expected` is a pattern of what a test has brought about.
 expected='^$'
 clean_dmesg() {
-	dmesg -r | sed -n 's/^<[0-4]>//p' | grep -iE 'nvme|pci|irq|dma|iommu|I/O|ext4|jbd2|blk|block|bug|warn|hung|call trace' |
+	dmesg -r | sed -n 's/^<[0-4]>//p' |
+		grep -iE 'nvme|pci|irq|dma|iommu|I/O|ext4|jbd2|blk|block|bug|warn|hung|call trace' |
 		grep -vE "$expected|ACPI: IRQ [0-9]+ override" >/tmp/complaints
 	[ ! -s /tmp/complaints ] || { cat /tmp/complaints; return 1; }
 }
@@ -88,7 +97,7 @@ fill() {
 		head -c $((n * 777)) /dev/urandom >"$1/deep/$n" || return 1
 		n=$((n + 1))
 	done
-	(cd "$1" && find . -type f ! -name sums | sort | xargs md5sum >sums) && sync
+	(cd "$1" && find . -type f | sort | xargs md5sum >/tmp/sums && mv /tmp/sums sums) && sync
 }
 
 intact() {
