@@ -124,6 +124,7 @@ struct ft_host_opts {
 	bool no_shadow, no_sgl, no_twin, cmb_lists;
 	enum bh_nvme_cmb cmb;
 	uint64_t io_timeout_ns;	    /* 0: the driver's default */
+	uint64_t admin_timeout_ns;  /* the same */
 	uint64_t device_timeout_ns; /* 0: the default */
 	bool quiet;		    /* errors are expected: not logged */
 	struct bh_pool *pool;	    /* instead of one of its own; closing leaves it alone */

@@ -57,6 +57,8 @@ static int attach(struct ft_host *host, const struct ft_host_opts *opts)
 	nvme_opts.event_ctx = opts->event_ctx;
 	if (opts->io_timeout_ns)
 		nvme_opts.io_timeout_ns = opts->io_timeout_ns;
+	if (opts->admin_timeout_ns)
+		nvme_opts.admin_timeout_ns = opts->admin_timeout_ns;
 	rc = bh_nvme_attach(host->dev, &nvme_opts, &host->nvme);
 	if (rc)
 		return rc;

@@ -274,7 +274,10 @@ static void puncher_main(void *arg)
  */
 static void punched(bool all)
 {
-	struct ft_host_opts opts = { .quiet = true, .io_timeout_ns = 300000000 };
+	/* A completion may be punched away: of the admin queue, too, and then it is waited for. */
+	struct ft_host_opts opts = { .quiet = true,
+				     .io_timeout_ns = 300000000,
+				     .admin_timeout_ns = 2000000000 };
 	struct ft_target target;
 	struct ft_host host;
 	struct ft_load load;

@@ -612,7 +612,7 @@ static void waiting_wants_an_idle_queue(void)
 	zoned(&o);
 	rig_open(&r, &o);
 	bh_nvme_opts_init(&n);
-	n.admin_timeout_ns = 50000000;
+	n.admin_timeout_ns = 1000000000;
 	CU_ASSERT_EQUAL_FATAL(rig_attach(&r, &n), 0);
 	CU_ASSERT_EQUAL_FATAL(rig_queue(&r, 7, false), 0);
 	fake_set(&r.fake->hold, 1);
@@ -627,7 +627,8 @@ static void waiting_wants_an_idle_queue(void)
 	CU_ASSERT_EQUAL(bh_nvme_zone_count_sync(r.q, r.ns, 0, &count), -ETIMEDOUT);
 	CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q), 1);
 	fake_release(r.fake);
-	rig_poll_ms(&r, 20, true);
+	for (unsigned int i = 0; i < 500 && bh_nvme_queue_outstanding(r.q); i++)
+		rig_poll_ms(&r, 10, true);
 	CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q), 0);
 	CU_ASSERT_EQUAL(bh_nvme_zone_count_sync(r.q, r.ns, 0, &count), 0);
 	CU_ASSERT_EQUAL(count, ZONES);

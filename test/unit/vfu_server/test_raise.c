@@ -41,7 +41,6 @@ static void rebinding_never_hits_another_file(void)
 {
 	pthread_t thread[2];
 	int i, e[2] = { eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC) }, innocent;
-	uint64_t value;
 
 	stop = 0;
 	for (i = 0; i < 2; i++)
@@ -58,11 +57,17 @@ static void rebinding_never_hits_another_file(void)
 		CU_ASSERT_EQUAL(poll(&pfd, 1, 0), 0);
 		close(innocent);
 	}
+	/* And the one that is bound is written to, once the raisers have had a turn. */
+	for (i = 0; i < 2; i++) {
+		struct pollfd pfd = { .fd = e[i], .events = POLLIN };
+
+		bind(0, &e[i]);
+		CU_ASSERT_EQUAL(poll(&pfd, 1, 10000), 1);
+	}
+	bind(0, NULL);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < 2; i++) {
 		pthread_join(thread[i], NULL);
-		value = rig_eventfd_value(e[i]);
-		CU_ASSERT(value > 0);
 		close(e[i]);
 	}
 }
