@@ -22,12 +22,18 @@ DEVICES = [
     "nvme-ns,bus=many,drive=m9,nsid=9",
 ]
 
-DRIVER = r"""
+# For a guest script.
+SCRIPT = r"""
 ZNS=0000:00:10.0 MANY=0000:00:11.0
 bind $ZNS vfio-pci
 bind $MANY vfio-pci
 through zns. vm-zns $ZNS geometry_and_report sequential_write append_by_queues states_and_limits \
 	descriptor_extension read_across_a_border
+through many. vm-zns $MANY namespaces_at_once
+"""
+
+# The programs, behind that.
+PROGRAMS = r"""
 t zns.bh_hello_refuses refused "not of plain blocks .zoned: no block is written in place" bh-hello "$ZNS?ns=1"
 t zns.bh_hello_of_its_plain_one bh-hello "$ZNS?ns=5"
 t zns.bh_identify sh -c "bh-identify $ZNS | grep 'zones  *16 of 1 MiB'"
@@ -45,7 +51,6 @@ appends() {
 }
 t zns.bh_perf_appends appends
 t zns.bh_perf_mixed bh-perf -t 1 -q 16 -w rw --write-data "$ZNS"
-through many. vm-zns $MANY namespaces_at_once
 each_namespace() {
 	for n in 1 2 7 9; do bh-hello "$MANY?ns=$n" || return 1; done
 }
