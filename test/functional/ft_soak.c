@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../common/send_fds.h"
 #include "ft.h"
 #include "vfu/vfu.h"
 
@@ -44,25 +45,7 @@ static int raw_connect(const char *socket)
 
 static void raw_send(int fd, const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&mh);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
-	(void)!sendmsg(fd, &mh, MSG_NOSIGNAL); /* dropped: as it should be */
+	(void)!send_with_fds(fd, buf, len, fds, nfds, 0); /* dropped: as it should be */
 }
 
 static void raw_command(int fd, uint16_t command, const void *body, size_t len, const int *fds,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "../common/send_fds.h"
 #include "fuzz.h"
 
 #include <errno.h>
@@ -321,28 +322,10 @@ void fz_connect(void)
 
 void fz_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(32 * sizeof(int))];
-	} control_data = { 0 };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-
 	if (conn.fd < 0 || len == 0)
 		return;
-	if (nfds > 0) {
-		struct cmsghdr *cmsg;
-
-		mh.msg_control = control_data.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&mh);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
 	/* What the socket does not take is the client's own loss: inputs are shorter than it is. */
-	(void)!sendmsg(conn.fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send_with_fds(conn.fd, buf, len, fds, nfds, MSG_DONTWAIT);
 }
 
 void fz_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "../../common/send_fds.h"
 #include "fake.h"
 
 #include <stdio.h>
@@ -15,33 +16,14 @@
 
 void fake_send(int fd, const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-	ssize_t n;
+	for (const uint8_t *at = buf; len > 0;) {
+		ssize_t n = send_with_fds(fd, at, len, fds, nfds, 0);
 
-	if (nfds > 0) {
-		memset(&control, 0, sizeof(control));
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&mh);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
-	while (iov.iov_len > 0) {
-		n = sendmsg(fd, &mh, MSG_NOSIGNAL);
 		if (n < 0)
 			return;
-		iov.iov_base = (char *)iov.iov_base + n;
-		iov.iov_len -= (size_t)n;
-		mh.msg_control = NULL;
-		mh.msg_controllen = 0;
+		at += n;
+		len -= (size_t)n;
+		nfds = 0;
 	}
 }
 

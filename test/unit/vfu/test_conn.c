@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../common/send_fds.h"
 #include "unit.h"
 #include "vfu/vfu.h"
 
@@ -49,25 +50,7 @@ static int teardown(void)
 
 static void peer_send(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-	} control;
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *cmsg;
-
-	memset(&control, 0, sizeof(control));
-	if (nfds > 0) {
-		mh.msg_control = control.buf;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&mh);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-	}
-	CU_ASSERT_EQUAL(sendmsg(peer, &mh, MSG_NOSIGNAL), (ssize_t)len);
+	CU_ASSERT_EQUAL(send_with_fds(peer, buf, len, fds, nfds, 0), (ssize_t)len);
 }
 
 static size_t make(uint8_t *buf, uint16_t command, const void *body, size_t len)

@@ -8,6 +8,7 @@
 
 #include <bellhop/clock.h>
 
+#include "../../common/send_fds.h"
 #include "rig.h"
 
 struct rig rig;
@@ -283,30 +284,11 @@ bool rig_turn_until(bool (*met)(void), unsigned int ms)
 
 void rig_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(64 * sizeof(int))];
-	} control;
 	const uint8_t *at = buf;
-	ssize_t n;
 
-	memset(&control, 0, sizeof(control));
 	while (len > 0) {
-		struct iovec iov = { .iov_base = (void *)(uintptr_t)at, .iov_len = len };
-		struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+		ssize_t n = send_with_fds(rig.conn.fd, at, len, fds, nfds, 0);
 
-		if (nfds > 0) {
-			struct cmsghdr *cmsg;
-
-			mh.msg_control = control.buf;
-			mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-			cmsg = CMSG_FIRSTHDR(&mh);
-			cmsg->cmsg_level = SOL_SOCKET;
-			cmsg->cmsg_type = SCM_RIGHTS;
-			cmsg->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-			memcpy(CMSG_DATA(cmsg), fds, nfds * sizeof(int));
-		}
-		n = sendmsg(rig.conn.fd, &mh, MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN)
 			return; /* the server has closed: the case will see */
 		if (n > 0) {
