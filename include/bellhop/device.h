@@ -318,7 +318,8 @@ int bh_device_dmabuf_revoke(struct bh_device *dev, int fd);
  * from a new pool it works again.
  *
  * Needs DMABUF_EXPORT. Errors of bh_device_dmabuf_export() and bh_pool_import_dmabuf(). A device
- * of the space without DMA_PEER refuses the pool with -EOPNOTSUPP.
+ * of the space without DMA_PEER refuses the pool with -EOPNOTSUPP, one with it with -ENODEV once the
+ * BAR was taken away.
  */
 int bh_device_bar_pool(struct bh_device *dev, const struct bh_map *map, const char *name,
 		       struct bh_pool **out);

@@ -120,20 +120,34 @@ int bh_device_bus_master(struct bh_device *dev, bool on)
 	return rc;
 }
 
+static bool is_64_bit(uint32_t low)
+{
+	return !(low & PCI_BAR_IO) && (low & PCI_BAR_TYPE) == PCI_BAR_64;
+}
+
 int bh_device_bar_address(struct bh_device *dev, unsigned int bar, uint64_t *address)
 {
-	uint32_t low, high = 0;
+	uint32_t low = 0, high = 0;
+	unsigned int at = 0;
 	int rc;
 
 	*address = 0;
 	if (bar >= PCI_BARS)
 		return -ENXIO;
-	rc = bh_device_config_read(dev, PCI_BAR + 4 * bar, &low, sizeof(low));
-	if (rc != 0)
-		return rc;
+	/* From the first: a register does not say whether it is another one's upper half. */
+	for (;;) {
+		rc = bh_device_config_read(dev, PCI_BAR + 4 * at, &low, sizeof(low));
+		if (rc != 0)
+			return rc;
+		if (at == bar)
+			break;
+		at += is_64_bit(low) ? 2 : 1;
+		if (at > bar)
+			return -ENXIO;
+	}
 	if (low & PCI_BAR_IO)
 		return -ENXIO;
-	if ((low & PCI_BAR_TYPE) == PCI_BAR_64) {
+	if (is_64_bit(low)) {
 		if (bar + 1 == PCI_BARS)
 			return -ENXIO;
 		rc = bh_device_config_read(dev, PCI_BAR + 4 * (bar + 1), &high, sizeof(high));

@@ -227,6 +227,10 @@ static int cdev_explain_map(struct io_vfio *v, const struct bh_mem *mem, int rc)
 {
 	if (rc == -ENOMEM)
 		return io_vfio_fail_memlock(v, mem);
+	if (mem->kind == BH_MEM_DMABUF && rc == -ENODEV)
+		return io_vfio_fail(v, rc,
+				    "the BAR of another device is no longer there to be mapped: "
+				    "that device was closed or reset since its dma-buf was made");
 	if (mem->kind == BH_MEM_DMABUF)
 		return io_vfio_fail(v, -EOPNOTSUPP,
 				    "this kernel's iommufd does not map another device's BAR: %s",

@@ -69,9 +69,9 @@ struct io_vfio_windows {
 	uint64_t align; /* of an iova and a length; a power of two */
 };
 
-/* One pool in a domain, while any of its devices wants it there. */
+/* One pool in a domain, while any of its devices wants it there, or what is left of it. */
 struct io_vfio_mapping {
-	const void *va;
+	const void *va; /* NULL: could not be taken back */
 	unsigned int users;
 };
 
@@ -81,8 +81,9 @@ struct io_vfio_domain {
 	int fd;		  /* the container; of an IOAS: the share's, which closes it */
 	uint32_t ioas_id; /* 0: a container */
 	struct io_vfio_windows windows;
-	uint64_t dma_avail;	  /* mappings a container took more; UINT64_MAX: it did not say */
+	uint64_t dma_limit;	  /* mappings a container takes; UINT64_MAX: it did not say */
 	struct bh_range_map maps; /* iova to struct io_vfio_mapping; NULL: a BAR of its devices */
+	bool spoilt;		  /* holds memory that could not be taken back: no more devices */
 	struct io_vfio *devices;
 	struct io_vfio_domain *next;
 };
@@ -229,8 +230,8 @@ int io_vfio_irq_bind_own(struct io_vfio *v, unsigned int irq, int eventfd);
 /* ---- iova.c, dma.c ---- */
 
 /*
- * Where [va, va + len) goes: to iova = va where a window holds it and nothing is there, else to the
- * lowest place that is aligned and free. -ENOSPC: there is none.
+ * Where [va, va + len) goes: to iova = va where that is aligned, a window holds it and nothing is
+ * there, else to the lowest place that is aligned and free. -ENOSPC: there is none.
  */
 int io_vfio_iova_choose(const struct io_vfio_windows *windows, const struct bh_range_map *used,
 			uint64_t va, uint64_t len, uint64_t align, uint64_t *iova);
@@ -290,5 +291,7 @@ bool io_vfio_check(struct bh_device *dev);
 bool io_vfio_hot_reset_known(const struct io_vfio *v);
 int io_vfio_reset(struct bh_device *dev);
 int io_vfio_hot_reset(struct bh_device *dev);
+/* -EBUSY, after having named what such a reset would hit and is not ours. The share is locked. */
+int io_vfio_fail_reset(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info);
 
 #endif

@@ -6,7 +6,8 @@
  * hears of a pool by itself, the first has it mapped, the last to hear of its end has it unmapped.
  * A pool is entered into a device's translations once the device reaches it and leaves them before
  * it is taken away, so no translation ever names memory the device cannot reach. A refused unmap
- * leaves memory in the hands of devices, which must not happen quietly: they are declared gone.
+ * leaves memory in the hands of devices, which must not happen quietly: they are declared gone, and
+ * no device that comes later is put into that domain.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -113,8 +114,13 @@ static void leave(struct io_vfio_domain *d, const void *va)
 	if (!m || --m->users > 0)
 		return;
 	rc = d->path->unmap(d, iova, len);
-	if (rc != 0)
+	if (rc != 0) {
+		/* The range stays taken: nothing else can be mapped there. */
+		m->va = NULL;
+		d->spoilt = true;
 		lose_all(d, iova, rc);
+		return;
+	}
 	(void)bh_range_map_remove(&d->maps, iova, len, NULL);
 	free(m);
 }
@@ -167,8 +173,8 @@ int io_vfio_iova_windows(struct bh_device *dev, struct bh_iova_window *out, unsi
 
 	pthread_mutex_lock(&v->share->lock);
 	count = (int)w->count;
-	if (w->count > 0)
-		memcpy(out, w->window, (max < w->count ? max : w->count) * sizeof(*out));
+	for (unsigned int i = 0; i < w->count && i < max; i++)
+		out[i] = w->window[i];
 	pthread_mutex_unlock(&v->share->lock);
 	return count;
 }

@@ -6,9 +6,10 @@
  * (a domain) as far as it lets them: then a pool is pinned, counted against the memlock limit and
  * entered into page tables once, however many devices there are, and takes one of a container's
  * entries. A device the IOMMU refuses to put there (other page sizes, another reserved range where
- * a pool lies), or one with a BAR at an address that a pool has, gets a domain of its own. Devices of one IOMMU group cannot have different ones.
- * Devices with different DMA spaces never share a domain: they must not reach each other's pools,
- * so a group can be used with one DMA space at a time.
+ * a pool lies), or one with a BAR at an address that a pool has, gets a domain of its own; so does
+ * one that comes when a domain holds memory that could not be taken back. Devices of one IOMMU group
+ * cannot have different ones. Devices with different DMA spaces never share a domain: they must not
+ * reach each other's pools, so a group can be used with one DMA space at a time.
  *
  * Everything hangs off the DMA space: this library keeps no state of its own, and what the last
  * device of a group, a domain or a space used is closed with it. The kernel detaches a device when
@@ -81,7 +82,7 @@ int io_vfio_domain_new(struct io_vfio *v, int fd, uint32_t ioas_id)
 	d->fd = fd;
 	d->ioas_id = ioas_id;
 	d->windows.align = 1;
-	d->dma_avail = UINT64_MAX;
+	d->dma_limit = UINT64_MAX;
 	bh_range_map_init(&d->maps);
 	d->next = v->share->domains;
 	v->share->domains = d;
@@ -110,16 +111,53 @@ static bool has_memory(const struct io_vfio_domain *d, uint64_t base, uint64_t l
 	return false;
 }
 
+static bool is_memory_bar(const struct bh_pci_resource *res)
+{
+	return (res->flags & BH_PCI_RES_MEM) && bh_range_valid(res->start, res->len);
+}
+
 bool io_vfio_domain_fits(const struct io_vfio *v, const struct io_vfio_domain *d)
 {
 	for (unsigned int i = 0; i < 6; i++) {
 		const struct bh_pci_resource *res = &v->pci.res[i];
 
-		if ((res->flags & BH_PCI_RES_MEM) && bh_range_valid(res->start, res->len) &&
-		    has_memory(d, res->start, res->len))
+		if (is_memory_bar(res) && has_memory(d, res->start, res->len))
 			return false;
 	}
-	return true;
+	return !d->spoilt;
+}
+
+/* -EEXIST: another BAR is there as well. -ENOMEM. */
+static int enter_bar(struct io_vfio *v, unsigned int bar, uint64_t base, uint64_t len)
+{
+	int rc = bh_range_map_insert(&v->domain->maps, base, len, NULL);
+
+	if (rc == 0)
+		v->bar[bar] = (struct io_vfio_span){ base, len };
+	return rc;
+}
+
+static void forget_bar(struct io_vfio *v, unsigned int bar)
+{
+	struct io_vfio_span *span = &v->bar[bar];
+
+	if (span->len > 0)
+		(void)bh_range_map_remove(&v->domain->maps, span->base, span->len, NULL);
+	*span = (struct io_vfio_span){ 0, 0 };
+}
+
+/*
+ * In the same breath as joining, since the next pool of a neighbour goes where nothing is: what
+ * sysfs has. Configuration space, which is right where the two differ, cannot be read yet.
+ */
+static void expect_bars(struct io_vfio *v)
+{
+	for (unsigned int i = 0; i < 6; i++) {
+		const struct bh_pci_resource *res = &v->pci.res[i];
+
+		if (is_memory_bar(res) && !has_memory(v->domain, res->start, res->len))
+			(void)enter_bar(v, i, res->start, res->len);
+	}
 }
 
 /* What cannot be entered (no range, or another BAR is there as well) needs no keeping off. */
@@ -132,15 +170,16 @@ static int keep_off_bar(struct io_vfio *v, unsigned int bar)
 	if (len == 0 || bh_device_bar_address(&v->dev, bar, &base) != 0 ||
 	    !bh_range_valid(base, len))
 		return 0;
+	if (v->bar[bar].base == base && v->bar[bar].len == len)
+		return 0;
+	forget_bar(v, bar);
 	if (has_memory(d, base, len))
 		return io_vfio_fail(
 			v, -ENOSPC,
 			"its BAR %u, at 0x%llx, is where a pool is for the devices of its "
 			"IOMMU group: open it first",
 			bar, (unsigned long long)base);
-	rc = bh_range_map_insert(&d->maps, base, len, NULL);
-	if (rc == 0)
-		v->bar[bar] = (struct io_vfio_span){ base, len };
+	rc = enter_bar(v, bar, base, len);
 	return rc == -ENOMEM ? rc : 0;
 }
 
@@ -153,15 +192,6 @@ int io_vfio_domain_keep_off_bars(struct io_vfio *v)
 		rc = keep_off_bar(v, bar);
 	pthread_mutex_unlock(&v->share->lock);
 	return rc;
-}
-
-static void forget_bars(struct io_vfio *v)
-{
-	for (unsigned int bar = 0; bar < 6; bar++)
-		if (v->bar[bar].len > 0)
-			(void)bh_range_map_remove(&v->domain->maps, v->bar[bar].base,
-						  v->bar[bar].len, NULL);
-	memset(v->bar, 0, sizeof(v->bar));
 }
 
 static void free_domain(struct io_vfio_share *share, struct io_vfio_domain *d)
@@ -178,7 +208,7 @@ static void free_domain(struct io_vfio_share *share, struct io_vfio_domain *d)
 	} else {
 		bh__fd_close(&d->fd);
 	}
-	/* What a device that was lost could not give back: gone with the fd. */
+	/* What could not be taken back: gone with the address space. */
 	for (size_t i = 0; i < d->maps.count; i++)
 		free(d->maps.ranges[i].value);
 	bh_range_map_fini(&d->maps);
@@ -193,7 +223,8 @@ static void leave_domain(struct io_vfio *v)
 
 	if (!d)
 		return;
-	forget_bars(v);
+	for (unsigned int bar = 0; bar < 6; bar++)
+		forget_bar(v, bar);
 	for (p = &d->devices; *p && *p != v; p = &(*p)->next_of_domain)
 		;
 	if (*p)
@@ -217,6 +248,25 @@ static void leave_group(struct io_vfio *v)
 	free(g);
 }
 
+static int join(struct io_vfio *v)
+{
+	const struct io_vfio_domain *of_group = io_vfio_domain_of_group(v);
+	int rc;
+
+	if (is_open(v))
+		return io_vfio_fail_busy(v, "it");
+	if (of_group && of_group->spoilt)
+		return io_vfio_fail(v, -EBUSY,
+				    "the devices of its IOMMU group (%d) hold memory that could "
+				    "not be taken back from them: close them first",
+				    v->pci.iommu_group);
+	rc = v->path->open(v);
+	if (rc != 0)
+		return rc;
+	expect_bars(v);
+	return v->path->windows(v);
+}
+
 int io_vfio_share_join(struct io_vfio *v)
 {
 	/* The key is where this lies: ours and nobody else's. */
@@ -228,9 +278,7 @@ int io_vfio_share_join(struct io_vfio *v)
 		return rc;
 	v->share = (struct io_vfio_share *)base;
 	pthread_mutex_lock(&v->share->lock);
-	rc = is_open(v) ? io_vfio_fail_busy(v, "it") : v->path->open(v);
-	if (rc == 0)
-		rc = v->path->windows(v);
+	rc = join(v);
 	pthread_mutex_unlock(&v->share->lock);
 	return rc;
 }

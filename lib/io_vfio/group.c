@@ -156,6 +156,16 @@ static int copy_windows(struct io_vfio *v, const struct vfio_iommu_type1_info_ca
 	return 0;
 }
 
+/* What the container holds; the other ranges are BARs. */
+static uint64_t mappings(const struct io_vfio_domain *d)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < d->maps.count; i++)
+		count += d->maps.ranges[i].value != NULL;
+	return count;
+}
+
 static int group_windows(struct io_vfio *v)
 {
 	const struct vfio_iommu_type1_info ask = { 0 };
@@ -181,7 +191,7 @@ static int group_windows(struct io_vfio *v)
 		avail = io_vfio_cap_find(info, info->argsz, info->cap_offset,
 					 VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, sizeof(*avail), &room);
 		if (avail)
-			v->domain->dma_avail = avail->avail;
+			v->domain->dma_limit = avail->avail + mappings(v->domain);
 	}
 	free(info);
 	return rc;
@@ -226,7 +236,7 @@ static int group_explain_map(struct io_vfio *v, const struct bh_mem *mem, int rc
 			"its container takes no more than %llu mappings: use fewer, larger "
 			"pools, or as root `echo 1000000 > "
 			"/sys/module/vfio_iommu_type1/parameters/dma_entry_limit`",
-			(unsigned long long)v->domain->dma_avail);
+			(unsigned long long)v->domain->dma_limit);
 	if (rc == -EOPNOTSUPP && mem->kind == BH_MEM_DMABUF)
 		return io_vfio_fail(
 			v, rc,

@@ -70,7 +70,8 @@ int io_vfio_iova_choose(const struct io_vfio_windows *windows, const struct bh_r
 		return -EINVAL;
 	if (align < windows->align)
 		align = windows->align;
-	if (in_window(windows, va, va + (len - 1)) && !in_the_way(used, va, len)) {
+	if ((va & (align - 1)) == 0 && in_window(windows, va, va + (len - 1)) &&
+	    !in_the_way(used, va, len)) {
 		*iova = va;
 		return 0;
 	}

@@ -58,7 +58,16 @@ int io_vfio_reset(struct bh_device *dev)
 	return io_vfio_fail(v, -errno, "resetting it: %s", strerror(errno));
 }
 
-static int fail_not_ours(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info)
+/* By group: one that is open here has a fd. By iommufd: the kernel has put an id there, or -1. */
+static bool is_ours(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info,
+		    const struct vfio_pci_dependent_device *d)
+{
+	if (info->flags & UAPI_HOT_RESET_DEV_ID)
+		return d->group_id != UAPI_HOT_RESET_NOT_OWNED;
+	return io_vfio_group_find(v->share, (int)d->group_id) != NULL;
+}
+
+int io_vfio_fail_reset(const struct io_vfio *v, const struct vfio_pci_hot_reset_info *info)
 {
 	char text[160] = "";
 	size_t used = 0;
@@ -67,12 +76,15 @@ static int fail_not_ours(const struct io_vfio *v, const struct vfio_pci_hot_rese
 		const struct vfio_pci_dependent_device *d = &info->devices[i];
 		struct bh_pci_addr addr = { d->segment, d->bus, d->devfn >> 3, d->devfn & 7 };
 
-		if (bh_pci_addr_compare(&addr, &v->pci.addr) != 0)
+		if (!is_ours(v, info, d))
 			used += (size_t)snprintf(text + used, sizeof(text) - used,
 						 "%s%04x:%02x:%02x.%x", used ? ", " : "",
 						 addr.domain, addr.bus, addr.device, addr.function);
 	}
-	return io_vfio_fail(v, -EBUSY, "a bus reset would hit other devices as well: %s", text);
+	return io_vfio_fail(v, -EBUSY,
+			    "a bus reset would hit devices that are not open with the same "
+			    "memory: %s",
+			    text);
 }
 
 /*
@@ -130,7 +142,7 @@ static int do_hot_reset(const struct io_vfio *v, const struct vfio_pci_hot_reset
 	reset = info->flags & UAPI_HOT_RESET_DEV_ID ? by_iommufd(info, &rc)
 						    : by_groups(v, info, &rc);
 	if (!reset)
-		return rc != 0 ? rc : fail_not_ours(v, info);
+		return rc != 0 ? rc : io_vfio_fail_reset(v, info);
 	if (ioctl(v->fd, VFIO_DEVICE_PCI_HOT_RESET, reset) < 0)
 		rc = io_vfio_fail(v, errno == ENODEV || errno == EBUSY ? -EIO : -errno,
 				  "resetting its bus: %s", strerror(errno));

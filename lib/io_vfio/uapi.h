@@ -40,6 +40,7 @@ struct uapi_attach_iommufd {
 /* Flags of struct vfio_pci_hot_reset_info, and a dependent device's id there (Linux 6.6). */
 #define UAPI_HOT_RESET_DEV_ID 1u
 #define UAPI_HOT_RESET_DEV_ID_OWNED 2u
+#define UAPI_HOT_RESET_NOT_OWNED UINT32_MAX
 
 /* ---- features ---- */
 

@@ -525,6 +525,8 @@ static void bars_have_bus_addresses(void)
 	memcpy(fake.config + 0x10, bars, sizeof(bars));
 	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 0, &at), 0);
 	CU_ASSERT_EQUAL(at, 0x38febf0000ull);
+	/* Its upper half is no BAR. */
+	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 1, &at), -ENXIO);
 	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 2, &at), 0);
 	CU_ASSERT_EQUAL(at, 0xfe000000ull);
 	CU_ASSERT_EQUAL(bh_device_bar_address(&fake.dev, 3, &at), -ENXIO);

@@ -80,6 +80,16 @@ static void nothing_excluded_is_everything(void)
 	CU_ASSERT_EQUAL(iova, TIB);
 }
 
+/* An IOMMU with larger pages than the process. */
+static void va_that_is_not_aligned_moves(void)
+{
+	const struct io_vfio_windows large = { narrow, 2, 65536 };
+	uint64_t iova = 0;
+
+	CU_ASSERT_EQUAL(io_vfio_iova_choose(&large, &used, 0x7f0001000, 65536, 4096, &iova), 0);
+	CU_ASSERT_EQUAL(iova, 0x100000);
+}
+
 static void ranges_that_wrap_are_refused(void)
 {
 	uint64_t iova;
@@ -95,4 +105,5 @@ BH_SUITE_FIXTURE("iova", setup, teardown,
 		 { "what_is_used_is_passed_over", what_is_used_is_passed_over },
 		 { "large_pools_need_a_large_window", large_pools_need_a_large_window },
 		 { "nothing_excluded_is_everything", nothing_excluded_is_everything },
+		 { "va_that_is_not_aligned_moves", va_that_is_not_aligned_moves },
 		 { "ranges_that_wrap_are_refused", ranges_that_wrap_are_refused }, )
