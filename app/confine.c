@@ -164,8 +164,13 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 {
 	static const int memory[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	static const int signals[] = { SCMP_SYS(kill), SCMP_SYS(tgkill) };
-	const struct scmp_arg_cmp no_exec = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-	const struct scmp_arg_cmp self = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+	/* mmap and mprotect have the protection third. */
+	const struct scmp_arg_cmp no_exec = {
+		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0
+	};
+	const struct scmp_arg_cmp self = { .arg = 0,
+					   .op = SCMP_CMP_EQ,
+					   .datum_a = (scmp_datum_t)getpid() };
 	int rc = 0;
 
 	for (size_t i = 0; i < 2 && rc == 0; i++) {

@@ -104,6 +104,7 @@ void bh_blk_chan_close(struct bh_blk_chan *chan)
 void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie))
 {
 	struct foreign *f = chan ? chan->foreign : NULL;
+	void (*leave)(struct bh_blk_chan * chan);
 	struct bh_blk_done done[32];
 	unsigned int i, n;
 	bool last;
@@ -128,11 +129,16 @@ void bh_blk_chan_leave(struct bh_blk_chan *chan, void (*left)(void *cookie))
 	f->left = left;
 	f->remaining = chan->outstanding;
 	last = !f->remaining;
+	leave = chan->blk->ops->leave;
+	/*
+	 * From here on the last completion frees the channel, and perhaps the store: a store that
+	 * wants to hear of the leaving completes nothing before.
+	 */
 	pthread_mutex_unlock(&f->lock);
 	if (last)
 		chan_free(chan);
-	else if (chan->blk->ops->leave)
-		chan->blk->ops->leave(chan);
+	else if (leave)
+		leave(chan);
 }
 
 static void complete_closed(struct bh_blk_chan *chan, struct foreign *f, void *cookie)
