@@ -3,7 +3,7 @@
  * Clients that come and go by the thousand, and clients that do everything wrong at random, while a
  * witness on another controller of the same target verifies its data without a break.
  *
- * The second takes BH_SOAK_SECONDS (default 20) and begins from BH_SOAK_SEED (default: the time),
+ * The second takes BH_SOAK_SECONDS (default 12) and begins from BH_SOAK_SEED (default: the time),
  * which it says.
  */
 #include <errno.h>
@@ -441,7 +441,7 @@ static void soak(const char *store, uint64_t seconds)
 static void everything_wrong(void)
 {
 	uint64_t seed = setting("BH_SOAK_SEED", bh_now_ns()),
-		 seconds = setting("BH_SOAK_SECONDS", 20);
+		 seconds = setting("BH_SOAK_SECONDS", 12);
 
 	attacker_seed = seed;
 	printf("note: BH_SOAK_SEED=%llu\n", (unsigned long long)seed);
