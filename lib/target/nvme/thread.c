@@ -19,7 +19,8 @@
 
 /* ---- a pass ---- */
 
-static unsigned int pass_rare(struct tn_thread *t)
+/* All there is for a fatal controller: what is in its stores comes back, so that namespaces can go. */
+static unsigned int pass_stores(struct tn_thread *t)
 {
 	unsigned int n = 0;
 
@@ -33,30 +34,19 @@ static unsigned int pass_rare(struct tn_thread *t)
 		n += tn_reqs_again(t);
 	if (t->flush.op)
 		tn_flush_run(t);
+	return n;
+}
+
+static unsigned int pass_rare(struct tn_thread *t)
+{
+	unsigned int n = pass_stores(t);
+
 	if (t->num_waiting)
 		tn_cq_flush(t);
 	if (t->num_mirrors)
 		n += tn_slow_cqs(t);
 	if (t->num_asserted)
 		tn_intx_look(t);
-	return n;
-}
-
-/* Of a fatal controller: what is in its stores comes back, so that namespaces can go. */
-static unsigned int pass_fatal(struct tn_thread *t)
-{
-	unsigned int n = 0;
-
-	if (t->hold.first) {
-		tn_hold_run(&t->hold);
-		n++;
-	}
-	if (t->num_async)
-		n += tn_reqs_reap(t);
-	if (t->again)
-		n += tn_reqs_again(t);
-	if (t->flush.op)
-		tn_flush_run(t);
 	return n;
 }
 
@@ -73,7 +63,7 @@ static int thread_poll(void *ctx)
 	if (t->is_gated)
 		return 0;
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
-		return pass_fatal(t) > 0;
+		return pass_stores(t) > 0;
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		tn_queues_fault(t);
 	n = tn_scan_run(t);
