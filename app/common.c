@@ -85,6 +85,20 @@ void app_version(const struct app *app)
 	printf("%s %s\n", app->name, bh_version());
 }
 
+const char *app_attr_str(enum bh_attr attr)
+{
+	switch (attr) {
+	case BH_ATTR_UC:
+		return "UC";
+	case BH_ATTR_WC:
+		return "WC";
+	case BH_ATTR_MEMORY:
+		return "memory";
+	default:
+		return "unknown";
+	}
+}
+
 static int open_all(struct app *app, size_t pool_bytes, const struct bh_nvme_opts *nvme_opts,
 		    struct app_nvme *n)
 {

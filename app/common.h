@@ -33,6 +33,8 @@ int app_usage(const struct app *app, const char *fmt, ...) __attribute__((format
 /* What getopt_long() said of argv with ':' (no value) or anything else (unknown); EXIT_USAGE. */
 int app_bad_option(const struct app *app, int c, char **argv);
 void app_version(const struct app *app);
+/* Of a mapping: "UC", "WC", "memory", or "unknown" where it is not known. */
+const char *app_attr_str(enum bh_attr attr);
 
 /* A controller with the memory it may reach. */
 struct app_nvme {

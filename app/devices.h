@@ -71,8 +71,6 @@ void devices_free(struct devices_entry *list, size_t count);
 void devices_look_inside(struct app *app, const struct devices_opts *opts,
 			 struct devices_entry *entry);
 
-const char *devices_attr_str(enum bh_attr attr);
-
 void devices_print_text(const struct devices_entry *list, size_t count);
 /* False: out of memory. */
 bool devices_print_json(const struct devices_entry *list, size_t count);

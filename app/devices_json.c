@@ -93,11 +93,11 @@ static json_t *json_map(const struct devices_map *m)
 	json_object_set_new(map, "bar", json_integer(m->bar));
 	json_object_set_new(map, "offset", hex(m->offset));
 	json_object_set_new(map, "len", hex(m->len));
-	json_object_set_new(map, "wanted", json_string(devices_attr_str(m->wanted)));
+	json_object_set_new(map, "wanted", json_string(app_attr_str(m->wanted)));
 	json_object_set_new(map, "requested",
-			    m->mapped ? json_string(devices_attr_str(m->requested)) : json_null());
+			    m->mapped ? json_string(app_attr_str(m->requested)) : json_null());
 	json_object_set_new(map, "attr",
-			    m->mapped ? json_string(devices_attr_str(m->attr)) : json_null());
+			    m->mapped ? json_string(app_attr_str(m->attr)) : json_null());
 	json_object_set_new(map, "why", text_or_null(m->mapped ? m->why : strerror(-m->error)));
 	return map;
 }

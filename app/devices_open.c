@@ -10,20 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *devices_attr_str(enum bh_attr attr)
-{
-	switch (attr) {
-	case BH_ATTR_UC:
-		return "UC";
-	case BH_ATTR_WC:
-		return "WC";
-	case BH_ATTR_MEMORY:
-		return "memory";
-	default:
-		return "unknown";
-	}
-}
-
 static void try_map(struct bh_device *dev, struct devices_open *open, unsigned int bar,
 		    const struct bh_region_area *area, enum bh_attr want)
 {

@@ -76,10 +76,10 @@ static void print_caps(const struct devices_entry *e)
 static void print_map(const struct devices_map *m)
 {
 	printf("  map    BAR %u at 0x%" PRIx64 ": wanted %s, ", m->bar, m->offset,
-	       devices_attr_str(m->wanted));
+	       app_attr_str(m->wanted));
 	if (m->mapped)
-		printf("granted %s, in force %s: %s\n", devices_attr_str(m->requested),
-		       devices_attr_str(m->attr), m->why ? m->why : "");
+		printf("granted %s, in force %s: %s\n", app_attr_str(m->requested),
+		       app_attr_str(m->attr), m->why ? m->why : "");
 	else
 		printf("not mapped: %s\n", strerror(-m->error));
 }

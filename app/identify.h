@@ -48,8 +48,6 @@ const char *identify_uuid(const uint8_t uuid[16], char out[IDENTIFY_UUID]);
 const char *identify_hex(const uint8_t *bytes, size_t n, char out[IDENTIFY_TEXT]);
 
 const char *identify_type(uint8_t cntrltype);
-/* Of a mapping: what is known to be in force. */
-const char *identify_attr(enum bh_attr attr);
 
 uint64_t identify_mdts_bytes(const struct bh_nvme *nvme); /* 0: no limit */
 uint64_t identify_ns_bytes(const struct bh_nvme_ns *ns);

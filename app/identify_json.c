@@ -95,7 +95,7 @@ static json_t *json_cmb(const struct bh_nvme *nvme)
 	json_object_set_new(object, "read_data", json_boolean(cmb.reads));
 	json_object_set_new(object, "write_data", json_boolean(cmb.writes));
 	json_object_set_new(object, "usable", json_boolean(cmb.usable));
-	json_object_set_new(object, "attribute", json_string(identify_attr(cmb.attr)));
+	json_object_set_new(object, "attribute", json_string(app_attr_str(cmb.attr)));
 	json_object_set_new(object, "why", text_or_null(cmb.why));
 	return object;
 }

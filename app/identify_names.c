@@ -131,20 +131,6 @@ const char *identify_uuid(const uint8_t uuid[16], char out[IDENTIFY_UUID])
 	return is_zero(uuid, 16) ? NULL : out;
 }
 
-const char *identify_attr(enum bh_attr attr)
-{
-	switch (attr) {
-	case BH_ATTR_UC:
-		return "UC";
-	case BH_ATTR_WC:
-		return "WC";
-	case BH_ATTR_MEMORY:
-		return "memory";
-	default:
-		return "unknown";
-	}
-}
-
 const char *identify_type(uint8_t cntrltype)
 {
 	switch (cntrltype) {

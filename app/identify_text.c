@@ -103,7 +103,7 @@ static void print_cmb(const struct app_nvme *n)
 	line("  takes", "%s%s%s%s%s", cmb.sqs ? "submission queues" : "no submission queues",
 	     cmb.cqs ? ", completion queues" : "", cmb.lists ? ", lists" : "",
 	     cmb.reads ? ", data of reads" : "", cmb.writes ? ", data of writes" : "");
-	line("  mapping", "%s%s%s%s", identify_attr(cmb.attr), cmb.why ? " (" : "",
+	line("  mapping", "%s%s%s%s", app_attr_str(cmb.attr), cmb.why ? " (" : "",
 	     cmb.why ? cmb.why : "", cmb.why ? ")" : "");
 }
 
