@@ -40,7 +40,8 @@ TAIL = 40
 class Machine:
     """One guest: kernel "stock" or "built", what is in the machine, and the script it runs.
 
-    kernel "none" boots what the firmware finds. later: modules that the script loads, with options of its own choice (/modules/NAME.ko).
+    kernel "none" boots what the firmware finds. netdevs: what network cards among the devices are
+    plugged into, as QEMU's -netdev has it. later: modules that the script loads, with options of its own choice (/modules/NAME.ko).
     specs: what a bh-tgt on the host serves; guest memory is then shared with it; images are files it
     may need: {name: bytes}, named %name% as sockets are. run_guest: not a QEMU of ours but
     scripts/run-guest.sh with these options. reboots: the guest may restart the machine, which
@@ -50,8 +51,9 @@ class Machine:
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
                  memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
-                 images=None, run_guest=(), reboots=False, own_module=False):
+                 images=None, run_guest=(), reboots=False, own_module=False, netdevs=()):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
+        self.netdevs = netdevs
         self.kernel, self.iommu, self.append = kernel, iommu, append
         self.modules, self.programs, self.tree_programs = modules, programs, tree_programs
         self.files = dict(files or {})
@@ -216,6 +218,8 @@ class Guest:
         for name, _ in m.disks:
             argv += ["-drive", "if=none,id=%s,file=%s.%s.img,format=raw,cache=unsafe" %
                      (name, self.base, name)]
+        for netdev in m.netdevs:
+            argv += ["-netdev", netdev]
         for device in m.devices:
             argv += ["-device", vmhost.socket_paths(self.base, device)]
         return argv, env
