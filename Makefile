@@ -15,6 +15,7 @@ include mk/components.mk
 include mk/programs.mk
 include mk/unit.mk
 include mk/functional.mk
+include mk/budget.mk
 include mk/checks.mk
 include mk/vm.mk
 include mk/fuzz.mk

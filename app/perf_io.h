@@ -26,6 +26,11 @@ static inline uint64_t perf_slot(struct perf_lane *lane, bool random, uint64_t n
 
 void perf_count_error(struct perf_lane *lane, uint16_t status);
 
+/* perf_worker.c: the measuring loop's two halves. Fills the queue. */
+void perf_start(struct perf_lane *lane, const struct perf *perf);
+/* Reaps what is there; submits in its place while `go`. */
+void perf_step(struct perf_lane *lane, const struct perf *perf, bool go);
+
 /* perf_zoned.c: lanes that write to zones, `lane->zones` */
 void perf_zoned_start(struct perf_lane *lane, const struct perf *perf, size_t stride);
 /* Reaps what is there; submits in its place while `go`. */

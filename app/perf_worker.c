@@ -51,8 +51,7 @@ __attribute__((noinline)) void perf_count_error(struct perf_lane *lane, uint16_t
 	__atomic_store_n(&lane->errors, lane->errors + 1, __ATOMIC_RELAXED);
 }
 
-/* Reaps what is there; submits in its place while `go`. */
-static inline void step(struct perf_lane *lane, const struct perf *perf, bool go)
+void perf_step(struct perf_lane *lane, const struct perf *perf, bool go)
 {
 	struct bh_nvme_result done[PERF_REAP];
 	int n = bh_nvme_queue_reap(lane->q, done, PERF_REAP);
@@ -79,6 +78,15 @@ static inline void step(struct perf_lane *lane, const struct perf *perf, bool go
 		__atomic_store_n(&lane->ios, lane->ios + (uint64_t)n, __ATOMIC_RELAXED);
 		bh_nvme_queue_flush(lane->q);
 	}
+}
+
+void perf_start(struct perf_lane *lane, const struct perf *perf)
+{
+	for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {
+		if (!submit(lane, perf->opts, slot, bh_ticks()))
+			perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
+	}
+	bh_nvme_queue_flush(lane->q);
 }
 
 static void pin(unsigned int cpu)
@@ -113,7 +121,7 @@ static void run(struct perf_worker *worker)
 				if (__builtin_expect(l->zones != NULL, 0))
 					perf_zoned_step(l, perf, l->stride, true);
 				else
-					step(l, perf, true);
+					perf_step(l, perf, true);
 			}
 		}
 	}
@@ -131,7 +139,7 @@ static void drain(struct perf_worker *worker)
 			if (l->zones)
 				perf_zoned_step(l, worker->perf, l->stride, false);
 			else
-				step(l, worker->perf, false);
+				perf_step(l, worker->perf, false);
 		}
 		if (l->zones)
 			perf_zoned_end(l, worker->perf, l->stride);
@@ -152,12 +160,11 @@ void *perf_worker_run(void *arg)
 		return NULL; /* not all workers could be started */
 	uint64_t begin = bh_now_ns();
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-		if (l->zones)
-			perf_zoned_start(l, perf, l->stride);
-		for (uintptr_t slot = 0; !l->zones && slot < perf->opts->depth; slot++) {
-			if (!submit(l, perf->opts, slot, bh_ticks()))
-				perf_count_error(l, BH_NVME_SC_ABORTED_BY_REQUEST);
+		if (!l->zones) {
+			perf_start(l, perf);
+			continue;
 		}
+		perf_zoned_start(l, perf, l->stride);
 		bh_nvme_queue_flush(l->q);
 	}
 	run(worker);

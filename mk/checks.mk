@@ -11,7 +11,7 @@ ensure_packages = @scripts/pkgdep.sh --check >/dev/null 2>&1 || scripts/pkgdep.s
 
 # What `make check` runs, in this order: STAGE:KIND[=SECONDS], see scripts/run-tests.
 CHECK_PLAN := layers:build headers:build shell:build install:build=300 unit:suite=600 \
-	functional:suite=900 vm:suite=3600 fuzz:suite=900 san:suite=1800 tsan:suite=900 clang:build=600 cross:build=600
+	functional:suite=900 budget:suite=300 vm:suite=3600 fuzz:suite=900 san:suite=1800 tsan:suite=900 clang:build=600 cross:build=600
 
 # Each stage is a make of its own that gets what the user chose.
 CHECK_MAKE := $(MAKE) $(foreach v,O CC CXX ARCH LTO WERROR V JOBS,"$v=$($v)")
