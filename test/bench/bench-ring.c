@@ -17,27 +17,23 @@
  * differ is an error: the loads really happen.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
-#include <bellhop/bellhop.h>
 #include <bellhop/barrier.h>
 #include <bellhop/clock.h>
 #include <bellhop/parse.h>
 
-#define MAX_DEPTHS 16
-#define MAX_DEPTH 65535u
+#include "bench.h"
+
 #define BATCH \
 	32 /* entries taken before their completions are stored, so that completions of a line \
 	      travel together */
-#define LINES 128 /* CPUs prefetch lines in pairs */
+#define LINES BENCH_LINES
 
 typedef uint64_t vec __attribute__((vector_size(16)));
 
@@ -51,14 +47,6 @@ struct completion {
 };
 
 #define PHASE_SHIFT 48
-
-struct options {
-	unsigned int depth[MAX_DEPTHS];
-	unsigned int num_depths;
-	unsigned int seconds;
-	struct bh_cpuset cpus;
-	bool json;
-};
 
 struct rings {
 	struct entry *sq;
@@ -83,20 +71,6 @@ struct run {
 	uint64_t sent_sum;
 	uint64_t loaded_sum __attribute__((aligned(LINES))); /* the device's */
 };
-
-static int pin(int cpu)
-{
-	cpu_set_t *set = CPU_ALLOC(BH_CPU_MAX);
-	size_t bytes = CPU_ALLOC_SIZE(BH_CPU_MAX);
-
-	if (!set)
-		return ENOMEM;
-	CPU_ZERO_S(bytes, set);
-	CPU_SET_S((unsigned int)cpu, bytes, set);
-	int error = pthread_setaffinity_np(pthread_self(), bytes, set);
-	CPU_FREE(set);
-	return error;
-}
 
 /* ---- host ---- */
 
@@ -144,7 +118,7 @@ static void *host(void *arg)
 	uint64_t serial = 0, sum = 0, check = 0, done = 0;
 	uint32_t tail = 0, head = 0;
 
-	run->error[0] = pin(run->cpu[0]);
+	run->error[0] = bench_pin(run->cpu[0]);
 	pthread_barrier_wait(&run->start);
 	uint64_t begin = bh_now_ns();
 	tail = send(&r, tail, run->depth, &serial, &sum);
@@ -204,7 +178,7 @@ static void *device(void *arg)
 	vec sum = { 0, 0 };
 	uint32_t head = 0;
 
-	run->error[1] = pin(run->cpu[1]);
+	run->error[1] = bench_pin(run->cpu[1]);
 	pthread_barrier_wait(&run->start);
 	for (;;) {
 		uint32_t left = __atomic_load_n(r.sq_tail, __ATOMIC_ACQUIRE) - head;
@@ -234,9 +208,8 @@ static int make_rings(unsigned int depth, struct rings *r)
 	cq_bytes = ((size_t)slots * sizeof(struct completion) + 4095) & ~(size_t)4095;
 	r->mask = slots - 1;
 	r->bytes = sq_bytes + cq_bytes + 4096;
-	r->memory = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (r->memory == MAP_FAILED)
+	r->memory = bench_map(r->bytes);
+	if (!r->memory)
 		return -errno;
 	r->sq = r->memory;
 	r->cq = (void *)((char *)r->memory + sq_bytes);
@@ -248,29 +221,16 @@ static int make_rings(unsigned int depth, struct rings *r)
 /* Both threads from a common start, for `seconds`. 0 or an errno. */
 static int go(struct run *run, unsigned int seconds)
 {
-	const struct timespec nap = { .tv_sec = seconds };
-	pthread_t threads[2];
-
 	pthread_barrier_init(&run->start, NULL, 2);
-	int error = pthread_create(&threads[0], NULL, host, run);
+	int error = bench_run_two(host, device, run, &run->stop, seconds);
+	pthread_barrier_destroy(&run->start);
 	if (error)
 		return error;
-	error = pthread_create(&threads[1], NULL, device, run);
-	if (error) {
-		pthread_cancel(threads[0]);
-		pthread_join(threads[0], NULL);
-		return error;
-	}
-	nanosleep(&nap, NULL);
-	__atomic_store_n(&run->stop, 1, __ATOMIC_RELAXED);
-	pthread_join(threads[0], NULL);
-	pthread_join(threads[1], NULL);
-	pthread_barrier_destroy(&run->start);
 	return run->error[0] ? run->error[0] : run->error[1];
 }
 
 /* 0, or 1 with the reason said. */
-static int measure(const struct options *opts, unsigned int depth, double *rate)
+static int measure(const struct bench_options *opts, unsigned int depth, double *rate)
 {
 	struct run *run = aligned_alloc(LINES, sizeof(*run));
 	int error;
@@ -315,114 +275,14 @@ static const char help[] =
 	"\n"
 	"example: bench-ring -c 0,1 -q 1,128 -t 3\n";
 
-enum {
-	OPT_HELP = 256,
-	OPT_VERSION,
-	OPT_JSON,
-};
-
-static const struct option long_options[] = {
-	{ "help", no_argument, NULL, OPT_HELP },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ NULL, 0, NULL, 0 },
-};
-
-static int usage(const char *what, const char *value)
-{
-	fprintf(stderr, "bench-ring: %s%s (see bench-ring --help)\n", what, value);
-	return 2;
-}
-
-static int parse_depths(const char *text, struct options *opts)
-{
-	char item[16];
-
-	opts->num_depths = 0;
-	for (;;) {
-		size_t len = strcspn(text, ",");
-		uint64_t depth = 0;
-
-		if (len >= sizeof(item) || opts->num_depths == MAX_DEPTHS)
-			return -EINVAL;
-		memcpy(item, text, len);
-		item[len] = '\0';
-		if (bh_parse_u64(item, 1, MAX_DEPTH, &depth) != 0)
-			return -EINVAL;
-		opts->depth[opts->num_depths++] = (unsigned int)depth;
-		if (text[len] == '\0')
-			return 0;
-		text += len + 1;
-	}
-}
-
-static int check_cpus(struct options *opts)
-{
-	struct bh_cpuset allowed;
-
-	if (bh_cpuset_allowed(&allowed) != 0 || bh_cpuset_count(&allowed) < 2) {
-		fputs("bench-ring: two CPUs are needed, this process may use only one\n", stderr);
-		return 1;
-	}
-	if (bh_cpuset_count(&opts->cpus) == 0) {
-		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_first(&allowed));
-		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_last(&allowed));
-	}
-	if (bh_cpuset_count(&opts->cpus) != 2)
-		return usage("-c: exactly two CPUs, one for each thread", "");
-	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0;
-	     cpu = bh_cpuset_next(&opts->cpus, cpu)) {
-		if (!bh_cpuset_has(&allowed, (unsigned int)cpu))
-			return usage("-c: names a CPU that this process may not use", "");
-	}
-	return -1;
-}
-
-/* -1: go on; else the exit code. */
-static int parse_options(int argc, char **argv, struct options *opts)
-{
-	uint64_t seconds = 0;
-	int c;
-
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":q:t:c:", long_options, NULL)) != -1) {
-		switch (c) {
-		case 'q':
-			if (parse_depths(optarg, opts) != 0)
-				return usage("-q: expected up to 16 numbers from 1 to 65535, not ",
-					     optarg);
-			break;
-		case 't':
-			if (bh_parse_u64(optarg, 1, 3600, &seconds) != 0)
-				return usage("-t: expected a number from 1 to 3600, not ", optarg);
-			opts->seconds = (unsigned int)seconds;
-			break;
-		case 'c':
-			if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
-				return usage("-c: expected two CPUs such as 0,1, not ", optarg);
-			break;
-		case OPT_JSON:
-			opts->json = true;
-			break;
-		case OPT_HELP:
-			return fputs(help, stdout) < 0;
-		case OPT_VERSION:
-			return printf("bench-ring %s\n", bh_version()) < 0;
-		case ':':
-			return usage("the value is missing of ", argv[optind - 1]);
-		default:
-			return usage("unknown option ", argv[optind - 1]);
-		}
-	}
-	if (optind != argc)
-		return usage("unexpected word ", argv[optind]);
-	return check_cpus(opts);
-}
-
 int main(int argc, char **argv)
 {
-	struct options opts = { .depth = { 1, 32, 128, 512 }, .num_depths = 4, .seconds = 1 };
-	int code = parse_options(argc, argv, &opts);
+	struct bench_options opts = { .name = "bench-ring",
+				      .help = help,
+				      .depth = { 1, 32, 128, 512 },
+				      .num_depths = 4,
+				      .seconds = 1 };
+	int code = bench_options_parse(argc, argv, &opts);
 
 	if (code >= 0)
 		return code;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the two ceilings share: two pinned threads, the options they are started with. */
+#ifndef TEST_BENCH_BENCH_H
+#define TEST_BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <bellhop/parse.h>
+
+#define BENCH_MAX_DEPTHS 16
+#define BENCH_MAX_DEPTH 65535u
+#define BENCH_LINES 128 /* CPUs prefetch lines in pairs */
+
+struct bench_options {
+	const char *name, *help;
+	unsigned int depth[BENCH_MAX_DEPTHS];
+	unsigned int num_depths;
+	unsigned int seconds;
+	struct bh_cpuset cpus; /* two */
+	bool json;
+	unsigned int bytes; /* -s; 0: there is no such option */
+	unsigned int min_bytes, max_bytes;
+};
+
+/* Fills in what the words say; the rest is set before. -1: go on; else the exit code. */
+int bench_options_parse(int argc, char **argv, struct bench_options *opts);
+
+/* Ties the calling thread to a CPU. 0 or an errno. */
+int bench_pin(int cpu);
+
+/*
+ * Runs both functions with `arg` on threads of their own, sets *stop after so many seconds, and
+ * waits for them to end. 0 or an errno.
+ */
+int bench_run_two(void *(*first)(void *), void *(*second)(void *), void *arg, uint32_t *stop,
+		  unsigned int seconds);
+
+/* Zeroed memory of both threads, mapped and touched. NULL and errno. */
+void *bench_map(size_t bytes);
+
+#endif
