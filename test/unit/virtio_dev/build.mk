@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+unit_virtio_dev_NEEDS := virtio_dev virtio cmem base
