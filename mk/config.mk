@@ -73,6 +73,10 @@ endif
 ifeq ($(FUZZ),1)
 OPT_FLAGS += -fsanitize=fuzzer-no-link
 endif
+ifeq ($(COVERAGE),1)
+OPT_FLAGS += -fprofile-instr-generate -fcoverage-mapping
+LINK_OPT += -fprofile-instr-generate
+endif
 ifneq ($(LTO),0)
 ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
 $(error LTO=1 works with gcc only: archives of clang's objects need another ar)

@@ -6,7 +6,9 @@
 # `make check-fuzz` runs each for FUZZ_SECONDS (default 30) from the seeds in
 # test/fuzz/corpus/TARGET.tar.xz, and once over test/fuzz/regress/TARGET, which holds what crashed it
 # before. New inputs are kept in the build directory. `make check-fuzz FUZZ_SECONDS=3600` is a longer
-# look; `make fuzz-corpus` afterwards makes the seeds anew from what it found.
+# look; `make fuzz-corpus` afterwards makes the seeds anew from what it found. `make fuzz-coverage` says
+# which lines of which files the seeds, and what check-fuzz or FUZZ_FOUND=DIR (with a directory for
+# each target) has found beyond them, execute: clang's coverage, without sanitizers.
 
 FUZZ_SECONDS ?= 30
 FUZZERS :=
@@ -16,7 +18,10 @@ check-fuzz:
 	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=clang SAN=address,undefined FUZZ=1 run-fuzz
 fuzz-corpus:
 	@$(MAKE) --no-print-directory O=$(O)/fuzz CC=clang SAN=address,undefined FUZZ=1 merge-fuzz
-.PHONY: check-fuzz run-fuzz fuzz-corpus merge-fuzz fuzzers
+fuzz-coverage:
+	@$(MAKE) --no-print-directory O=$(O)/fuzz-coverage CC=clang SAN= FUZZ=1 COVERAGE=1 run-coverage \
+		FUZZ_FOUND=$(or $(FUZZ_FOUND),$(abspath $(O))/fuzz/san-address-undefined/fuzz)
+.PHONY: check-fuzz run-fuzz fuzz-corpus merge-fuzz fuzz-coverage run-coverage fuzzers
 
 ifeq ($(FUZZ),1)
 -include $(wildcard test/fuzz/build.mk)
@@ -30,6 +35,8 @@ $(FUZZ_BINS): $(FUZZ_OBJS)
 fuzzers: $(FUZZ_BINS)
 merge-fuzz: $(FUZZ_BINS)
 	$(Q)FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) test/fuzz/merge
+run-coverage: $(FUZZ_BINS)
+	$(Q)FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) FUZZ_FOUND=$(FUZZ_FOUND) test/fuzz/coverage
 run-fuzz: $(FUZZ_BINS)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) scripts/run-tests \
 		--stage fuzz test/fuzz/run=$(shell expr $(FUZZ_SECONDS) \* $(words $(FUZZERS)) + 300)
