@@ -91,6 +91,7 @@ X_CFLAGS := $(filter-out $(ARCH_FLAGS),$(BASE_CFLAGS))
 X_INCLUDES := -Itest/unit -Itest/functional -Itest/bench -Iapp
 X_ALL := $(sort $(patsubst $(B)/obj/%,$(X)/obj/%,$(ALL_OBJS)))
 X_SYNTAX_DIRS := $(foreach c,$(DPDK_COMPONENTS),$(X)/obj/$($c_DIR)/% $(X)/obj/test/unit/$c/%)
+X_SYNTAX_DIRS += $(patsubst $(B)/obj/%,$(X)/obj/%,$(filter-out $(PLAIN_OBJS),$(DPDK_OBJS)))
 X_SYNTAX := $(patsubst %.o,%.ok,$(filter $(X_SYNTAX_DIRS),$(X_ALL)))
 X_OBJS := $(filter-out $(X_SYNTAX_DIRS),$(X_ALL))
 $(foreach c,$(COMPONENTS),$(eval $(patsubst $(B)/%,$(X)/%,$($c_OBJS)): COMPONENT_CFLAGS = $$($c_CFLAGS)))

@@ -7,7 +7,7 @@
 #   FUNCTIONAL_HELPERS  programs the tests run; <helper>_SRCS as above
 #   FUNCTIONAL_TSAN     tests and scripts that also run under ThreadSanitizer
 #   FUNCTIONAL_NO_SAN   tests and scripts that make no sense under sanitizers
-#   <test>_DEADLINE     seconds (default 120); <test>_LIBS, <test>_CFLAGS
+#   <test>_DEADLINE     seconds (default 120); <test>_LIBS, <test>_CFLAGS, <test>_DPDK as of programs
 # A test finds the programs in $BH_BUILD/bin and may write below $BH_TMP only.
 # `make functional-ft_xxx` builds and runs one, `make check-functional` all.
 
@@ -24,7 +24,7 @@ FUNCTIONAL_OBJS := $(patsubst %.c,$(B)/obj/test/functional/%.o,$(FUNCTIONAL_SRCS
 ALL_OBJS += $(FUNCTIONAL_OBJS)
 $(FUNCTIONAL_OBJS): COMPONENT_CFLAGS = -Itest/functional
 
-$(foreach p,$(FUNCTIONAL),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
+$(foreach p,$(call dpdk_first,$(FUNCTIONAL)),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
 $(addprefix $(B)/test/functional/,$(FUNCTIONAL)): $(FUNCTIONAL_OBJS)
 $(foreach p,$(FUNCTIONAL_HELPERS),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
 

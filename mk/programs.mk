@@ -14,7 +14,8 @@ define program_rules
 $1_OBJS := $$(patsubst %.c,$(B)/obj/$2/%.o,$$($1_SRCS))
 ALL_OBJS += $$($1_OBJS)
 $$(call stamp,$(B)/obj/$2/.$1.list,$$($1_OBJS) $$($1_LIBS) $$($1_CFLAGS))
-$$($1_OBJS): COMPONENT_CFLAGS = -I$2 $$($1_CFLAGS)
+$$($1_OBJS): COMPONENT_CFLAGS = -I$2 $$($1_CFLAGS) $$(if $$($1_DPDK),$$(DPDK_CFLAGS))
+$$(if $$($1_DPDK),$$(eval DPDK_OBJS += $$($1_OBJS)),$$(eval PLAIN_OBJS += $$($1_OBJS)))
 $3: PROGRAM_LIBS = $$($1_LIBS)
 $3: $$($1_OBJS) $(LIBBELLHOP) $(FLAGS_STAMP) $(B)/obj/$2/.$1.list
 	$$(link)
@@ -27,7 +28,13 @@ $(Q)$(CC) $(LINK_FLAGS) $(LDFLAGS) -o $@.new $(filter %.o,$^) \
 	-Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PROGRAM_LIBS) $(LIBS) && mv -f $@.new $@
 endef
 
-$(foreach p,$(APPS),$(eval $(call program_rules,$p,app,$(B)/bin/$p)))
+# A source that several programs share is compiled as the last of them says: without DPDK's flags, if
+# one of them has none.
+DPDK_OBJS :=
+PLAIN_OBJS :=
+dpdk_first = $(foreach p,$1,$(if $($p_DPDK),$p)) $(foreach p,$1,$(if $($p_DPDK),,$p))
+
+$(foreach p,$(call dpdk_first,$(APPS)),$(eval $(call program_rules,$p,app,$(B)/bin/$p)))
 $(foreach p,$(BENCHES),$(eval $(call program_rules,$p,test/bench,$(B)/bin/$p)))
 
 APP_BINS := $(addprefix $(B)/bin/,$(APPS))
