@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+unit_drivers_net_igb_SRCS := fake_igb.c
