@@ -20,6 +20,10 @@ ft_memory_SRCS := ft_memory.c
 ft_loss_SRCS := ft_loss.c
 ft_env_SRCS := ft_env.c
 
+# Clients that are not ours.
+FUNCTIONAL += ft_foreign
+ft_foreign_SRCS := ft_foreign.c foreign.c
+
 # make functional-ft_soak BH_SOAK_SECONDS=3600 is a longer one.
 FUNCTIONAL += ft_soak
 ft_soak_SRCS := ft_soak.c
