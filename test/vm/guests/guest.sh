@@ -6,6 +6,7 @@
 # behind it, and so a write cache. At the end the guest reboots.
 . /bh/guest/lib.sh
 . /bh/guest/nvme.sh
+. /bh/guest/identify.sh
 
 after_reboot() {
 	load_nvme
@@ -23,7 +24,6 @@ fi
 
 load_nvme
 t up up first second single
-C=/dev/$(ctrl first) D=$(disk first) D4=$(disk first 2) S=$(disk second) O=$(disk single)
 
 no_errors() {
 	for s in first second single; do
@@ -32,6 +32,13 @@ no_errors() {
 	done
 }
 t driver_asks_for_nothing_that_fails no_errors
+
+# ---- whatever Identify advertises works ----
+
+t identify.what_has_no_check_fails finds_news
+walk first 1 2
+walk single 1
+C=/dev/$(ctrl first) D=$(disk first) D4=$(disk first 2) S=$(disk second) O=$(disk single)
 
 # ---- what Identify says, as nvme-cli sees it ----
 
