@@ -31,16 +31,21 @@ struct queue {
 uint8_t *fz_mem;
 int fz_mem_fd = -1;
 
-static struct bh_reactor *control, *worker;
-static struct bh_target_nvme *target;
-static struct vfu_conn conn;
+struct bh_target_nvme *fz_target;
+struct bh_blk *fz_blk[FZ_NS + 1];
+
+static struct bh_reactor *control, *worker[2];
+static struct vfu_conn conn, twin;
+static enum fz_manners manners;
+static uint64_t alias[4];
+static unsigned int num_aliases;
 static struct queue queue[2];
 static char path[64];
 static uint16_t next_id;
 static unsigned int inputs;
 static int fds_expected;
 
-__attribute__((noreturn)) static void failed(const char *what)
+void fz_failed(const char *what)
 {
 	fprintf(stderr, "fuzz: %s\n", what);
 	abort();
@@ -116,7 +121,7 @@ uint64_t fz_address(struct fz_input *in)
  */
 void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd)
 {
-	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL };
+	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL, 4, 5, 6, 1 };
 	uint8_t has = fz_u8(in), nsid;
 
 	memset(cmd, 0, sizeof(*cmd));
@@ -124,7 +129,7 @@ void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd)
 	cmd->flags = has & 1 ? fz_u8(in) : 0;
 	cmd->cid = next_id++;
 	nsid = has & 2 ? fz_u8(in) : 0;
-	cmd->nsid = nsid < 8 ? nsids[nsid & 3] : nsid < 128 ? 0 : fz_u32(in);
+	cmd->nsid = nsid < 8 ? nsids[nsid & 7] : nsid < 128 ? 0 : fz_u32(in);
 	cmd->dptr.prp.prp1 = has & 4 ? fz_address(in) : FZ_IOVA + FZ_DATA;
 	cmd->dptr.prp.prp2 = has & 8 ? fz_address(in) : FZ_IOVA + FZ_DATA + 4096;
 	cmd->mptr = has & 128 ? fz_address(in) : 0;
@@ -172,27 +177,39 @@ __attribute__((noreturn)) static void fds_explain(void)
 		if (fd_name(fd, name))
 			fprintf(stderr, "fd %d: %s\n", fd, name);
 	fprintf(stderr, "fuzz: %d descriptors are open, %d were\n", count_fds(), fds_expected);
-	failed("it has kept file descriptors");
+	fz_failed("it has kept file descriptors");
 }
 
-static void attach(const struct bh_blk_type *type, uint32_t block_size, uint32_t nsid)
+static struct bh_blk *new_store(const struct bh_blk_type *type, uint32_t block_size)
 {
 	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
-	struct bh_blk *blk;
 	char why[256] = "";
+	struct bh_blk *blk;
 
 	if (type->create(&spec, type->name, NULL, why, &blk) != 0)
-		failed(why);
-	if (bh_target_nvme_ns_attach(target, blk, nsid) < 0)
-		failed("no namespace");
-	bh_blk_put(blk);
+		fz_failed(why);
+	return blk;
+}
+
+static void attach_all(void)
+{
+	fz_blk[1] = new_store(&bh_blk_ram_type, 512);
+	fz_blk[2] = new_store(&bh_blk_null_type, 4096);
+	fz_blk[3] = fz_store_new(false);
+	fz_blk[4] = fz_store_new(true);
+	fz_blk[5] = new_store(&bh_blk_ram_type, 4096);
+	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
+		if (bh_target_nvme_ns_attach(fz_target, fz_blk[nsid], nsid) < 0)
+			fz_failed("no namespace");
 }
 
 static void tidy_up(void)
 {
 	char *slash;
 
-	bh_target_nvme_free(target);
+	bh_target_nvme_free(fz_target);
+	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
+		bh_blk_put(fz_blk[nsid]);
 	slash = strrchr(path, '/');
 	*slash = '\0';
 	rmdir(path);
@@ -209,85 +226,132 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	snprintf(path, sizeof(path), "%.40s/bh-fuzz-XXXXXX",
 		 tmp && strlen(tmp) < 40 ? tmp : "/tmp");
 	if (!mkdtemp(path))
-		failed("no directory");
+		fz_failed("no directory");
 	strcat(path, "/s");
 	bh_fault_install();
 	bh_reactor_opts_init(&ro);
-	if (bh_reactor_create(&ro, &control) != 0 || bh_reactor_create(&ro, &worker) != 0)
-		failed("no reactor");
+	if (bh_reactor_create(&ro, &control) != 0 || bh_reactor_create(&ro, &worker[0]) != 0 ||
+	    bh_reactor_create(&ro, &worker[1]) != 0)
+		fz_failed("no reactor");
 	bh_target_nvme_opts_init(&opts);
 	opts.path = path;
 	opts.control = control;
-	opts.threads = &worker;
-	opts.num_threads = 1;
+	opts.threads = worker;
+	opts.num_threads = 2;
 	opts.queues = 4;
 	opts.depth = 64;
 	opts.doorbells = BH_DOORBELLS_TRAPPED;
 	opts.mdts = 64 << 10;
-	if (bh_target_nvme_create(&opts, &target) != 0)
-		failed("no controller");
-	attach(&bh_blk_ram_type, 512, 1);
-	attach(&bh_blk_null_type, 4096, 2);
+	opts.cmb_bytes = FZ_CMB_BYTES;
+	if (bh_target_nvme_create(&opts, &fz_target) != 0)
+		fz_failed("no controller");
+	attach_all();
 	fz_mem_fd = memfd_create("client", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fz_mem_fd < 0 || ftruncate(fz_mem_fd, FZ_BYTES) != 0)
-		failed("no memory");
+		fz_failed("no memory");
 	fz_mem = mmap(NULL, FZ_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fz_mem_fd, 0);
 	if (fz_mem == MAP_FAILED)
-		failed("no memory");
-	conn.fd = -1;
+		fz_failed("no memory");
+	conn.fd = twin.fd = -1;
 	atexit(tidy_up);
 	return 0;
 }
 
 /* ---- the client ---- */
 
-static void answer_dma(const struct vfu_msg *msg)
+void fz_behave(enum fz_manners now)
 {
+	manners = now;
+}
+
+void fz_alias(uint64_t iova)
+{
+	if (num_aliases < sizeof(alias) / sizeof(alias[0]))
+		alias[num_aliases++] = iova;
+}
+
+/* Where in our memory that is; NULL: nowhere. */
+static uint8_t *translate(const struct vfu_dma_access *access)
+{
+	uint64_t offset = access->address - FZ_IOVA;
+
+	for (unsigned int i = 0; offset >= FZ_BYTES && i < num_aliases; i++)
+		offset = access->address - alias[i];
+	if (offset > FZ_BYTES || access->count > FZ_BYTES - offset)
+		return NULL;
+	return fz_mem + offset;
+}
+
+static void answer_dma(struct vfu_conn *to, const struct vfu_msg *msg)
+{
+	bool is_read = msg->header.command == VFU_DMA_READ;
 	struct vfu_dma_access access;
-	bool is_read = msg->header.command == VFU_DMA_READ, inside;
+	uint8_t *mem;
 
 	if (msg->body_len < sizeof(access))
-		failed("a DMA message without a body");
+		fz_failed("a DMA message without a body");
 	memcpy(&access, msg->body, sizeof(access));
-	inside = access.address >= FZ_IOVA && access.count <= FZ_BYTES &&
-		 access.address - FZ_IOVA <= FZ_BYTES - access.count;
-	if (!inside) {
-		vfu_conn_reply(&conn, &msg->header, EFAULT, NULL, 0, NULL, 0, NULL, 0);
-	} else if (is_read) {
-		vfu_conn_reply(&conn, &msg->header, 0, &access, sizeof(access),
-			       fz_mem + (access.address - FZ_IOVA), access.count, NULL, 0);
-	} else {
-		if (msg->body_len != sizeof(access) + access.count)
-			failed("a DMA_WRITE whose size is not its count");
-		memcpy(fz_mem + (access.address - FZ_IOVA), msg->body + sizeof(access),
-		       access.count);
-		vfu_conn_reply(&conn, &msg->header, 0, &access, sizeof(access), NULL, 0, NULL, 0);
+	if (msg->body_len != sizeof(access) + (is_read ? 0 : access.count))
+		fz_failed("a DMA message whose size is not its count");
+	mem = translate(&access);
+	if (!mem || manners == FZ_REFUSES) {
+		vfu_conn_reply(to, &msg->header, EFAULT, NULL, 0, NULL, 0, NULL, 0);
+		return;
 	}
+	if (!is_read)
+		memcpy(mem, msg->body + sizeof(access), access.count);
+	if (manners == FZ_ANSWERS_SHORT)
+		access.count = (access.count + 1) / 2;
+	if (manners == FZ_LIES)
+		access.address ^= 4096;
+	vfu_conn_reply(to, &msg->header, 0, &access, sizeof(access), mem,
+		       is_read ? access.count : 0, NULL, 0);
+}
+
+static void hang_up(struct vfu_conn *from)
+{
+	if (from->fd >= 0)
+		vfu_conn_fini(from);
+	from->fd = -1;
 }
 
 /* False: nothing came. */
-static bool receive(void)
+static bool receive(struct vfu_conn *from)
 {
 	struct vfu_msg msg;
 	int rc;
 
-	if (conn.fd < 0)
+	if (from->fd < 0 || manners == FZ_IS_DEAF)
 		return false;
 	memset(&msg, 0, sizeof(msg));
-	rc = vfu_conn_recv(&conn, &msg);
+	rc = vfu_conn_recv(from, &msg);
 	if (rc == -EPROTO)
-		failed("the controller sent a header that is none");
+		fz_failed("the controller sent a header that is none");
 	if (rc < 0) {
 		vfu_msg_fini(&msg);
-		vfu_conn_fini(&conn);
-		conn.fd = -1;
+		hang_up(&conn);
+		hang_up(&twin);
 		return false;
 	}
 	if (rc == 1 && (msg.header.flags & VFU_FLAG_TYPE_MASK) == VFU_TYPE_COMMAND)
-		answer_dma(&msg);
+		answer_dma(from, &msg);
 	if (rc == 1)
 		vfu_msg_fini(&msg);
 	return rc == 1;
+}
+
+static bool turn(void)
+{
+	bool moved = bh_reactor_run_once(control) > 0;
+
+	moved |= bh_reactor_run_once(worker[0]) > 0;
+	moved |= bh_reactor_run_once(worker[1]) > 0;
+	return moved;
+}
+
+static bool flush(struct vfu_conn *to)
+{
+	return to->fd >= 0 && vfu_conn_wants_out(to) && vfu_conn_flush(to) == 1;
 }
 
 void fz_pump(void)
@@ -295,15 +359,15 @@ void fz_pump(void)
 	unsigned int idle = 0, turns = 0;
 
 	while (idle < 2) {
-		bool moved = bh_reactor_run_once(control) > 0;
+		bool moved = turn();
 
-		moved |= bh_reactor_run_once(worker) > 0;
-		moved |= receive();
-		if (conn.fd >= 0 && vfu_conn_wants_out(&conn))
-			moved |= vfu_conn_flush(&conn) == 1;
+		moved |= receive(&conn);
+		moved |= receive(&twin);
+		moved |= flush(&conn);
+		moved |= flush(&twin);
 		idle = moved ? 0 : idle + 1;
 		if (++turns > MAX_TURNS)
-			failed("it is busy for ever");
+			fz_failed("it is busy for ever");
 	}
 }
 
@@ -312,10 +376,12 @@ void fz_connect(void)
 	int fd;
 
 	if (vfu_connect(path, 100, &fd) != 0)
-		failed("nobody listens");
+		fz_failed("nobody listens");
 	vfu_conn_init(&conn, fd, NULL);
 	memset(queue, 0, sizeof(queue));
 	memset(fz_mem, 0, FZ_BYTES);
+	manners = FZ_ANSWERS;
+	num_aliases = 0;
 	next_id = 0;
 	fz_pump();
 }
@@ -340,34 +406,42 @@ void fz_send(uint16_t command, uint32_t flags, const void *body, size_t len, con
 	};
 
 	if (len > sizeof(buf) - sizeof(header))
-		failed("the fuzz target's message is too long");
+		fz_failed("the fuzz target's message is too long");
 	memcpy(buf, &header, sizeof(header));
 	if (len)
 		memcpy(buf + sizeof(header), body, len);
 	fz_raw(buf, sizeof(header) + len, fds, nfds);
 }
 
-void fz_negotiate(void)
+void fz_negotiate_as(const char *json)
 {
-	static const char json[] =
-		"{\"capabilities\":{\"max_msg_fds\":16,\"write_multiple\":true}}";
 	uint64_t end = bh_now_ns() + PATIENCE_NS;
-	uint8_t body[4 + sizeof(json)] = { 0 };
+	size_t len = strlen(json) + 1;
+	uint8_t body[512] = { 0 };
 	struct vfu_msg msg;
 	int rc;
 
-	memcpy(body + 4, json, sizeof(json));
-	fz_send(VFU_VERSION, 0, body, sizeof(body), NULL, 0);
+	memcpy(body + 4, json, len);
+	fz_send(VFU_VERSION, 0, body, 4 + len, NULL, 0);
 	memset(&msg, 0, sizeof(msg));
 	while ((rc = vfu_conn_recv(&conn, &msg)) == 0) {
-		bh_reactor_run_once(control);
-		bh_reactor_run_once(worker);
+		turn();
 		if (bh_now_ns() > end)
-			failed("it does not serve the next client");
+			fz_failed("it does not serve the next client");
 	}
 	if (rc != 1 || msg.header.flags & VFU_FLAG_ERROR)
-		failed("it refuses the next client");
+		fz_failed("it refuses the next client");
+	if (msg.nfds > 0) {
+		vfu_conn_init(&twin, msg.fds[0], NULL);
+		msg.fds[0] = -1;
+		msg.nfds = 0;
+	}
 	vfu_msg_fini(&msg);
+}
+
+void fz_negotiate(void)
+{
+	fz_negotiate_as("{\"capabilities\":{\"max_msg_fds\":16,\"write_multiple\":true}}");
 }
 
 void fz_map(enum fz_memory memory)
@@ -473,9 +547,8 @@ void fz_reap(unsigned int qid)
 
 void fz_disconnect(void)
 {
-	if (conn.fd >= 0)
-		vfu_conn_fini(&conn);
-	conn.fd = -1;
+	hang_up(&conn);
+	hang_up(&twin);
 	fz_pump();
 	if (++inputs % FD_CHECK)
 		return;
@@ -486,7 +559,6 @@ void fz_disconnect(void)
 		fds_expected = count_fds();
 	else if (count_fds() > fds_expected)
 		fds_explain();
-	vfu_conn_fini(&conn);
-	conn.fd = -1;
+	hang_up(&conn);
 	fz_pump();
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the fuzz targets share: an emulated controller with two namespaces on a real socket, and a
- * client of it, in one thread that turns the reactors itself.
+ * What the fuzz targets share: an emulated controller on a real socket, and a client of it, in one
+ * thread that turns the reactors itself. It has two poll threads, a controller memory buffer, and
+ * namespaces on every kind of store: 1 in memory, 2 that is none, 3 and 4 that answer when they are
+ * told (store.c: one by buffers of the controller's, one with client memory), 5 of 4096-byte blocks.
  *
  * Each input gets a client of its own on the controller that all inputs share; when it is done the
  * client leaves. A controller that does not serve the next client, or that has kept a file
@@ -14,11 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <bellhop/blk.h>
 #include <bellhop/nvme_spec.h>
+#include <bellhop/target_nvme.h>
 
 #include "vfu/vfu.h"
 
 #define FZ_IOVA 0x100000000ull
+#define FZ_NS 5u
+#define FZ_CMB_BYTES 0x10000u
 #define FZ_BYTES 0x40000u /* of client memory */
 #define FZ_ASQ 0x0u	  /* where the client keeps what it needs, in that memory */
 #define FZ_ACQ 0x1000u
@@ -51,11 +57,33 @@ enum fz_memory {
 	FZ_MESSAGES,
 };
 
+/* What the client does with the DMA messages it gets. */
+enum fz_manners {
+	FZ_ANSWERS,
+	FZ_ANSWERS_SHORT,
+	FZ_REFUSES,
+	FZ_IS_DEAF, /* reads nothing */
+	FZ_LIES,    /* answers what was not asked */
+	FZ_MANNERS,
+};
+
 extern uint8_t *fz_mem; /* the client's memory */
 extern int fz_mem_fd;
+extern struct bh_target_nvme *fz_target;
+extern struct bh_blk *fz_blk[FZ_NS + 1]; /* by nsid */
+
+__attribute__((noreturn)) void fz_failed(const char *what);
 
 void fz_connect(void); /* up to the socket */
 void fz_negotiate(void);
+/* With capabilities of the client's choice. */
+void fz_negotiate_as(const char *json);
+void fz_behave(enum fz_manners manners);
+/*
+ * DMA messages for [iova, iova + FZ_BYTES) mean the client's memory. FZ_IOVA is known; the others are
+ * forgotten with the connection.
+ */
+void fz_alias(uint64_t iova);
 void fz_map(enum fz_memory memory);
 /* Configuration space is set up, the controller enabled; with one pair of I/O queues. */
 void fz_enable(void);
@@ -75,5 +103,22 @@ void fz_submit(unsigned int qid, const struct bh_nvme_cmd *cmd);
 void fz_ring(unsigned int qid);
 /* Takes what completions there are. */
 void fz_reap(unsigned int qid);
+
+/* ---- store.c ---- */
+
+enum fz_habit {
+	FZ_LATER, /* holds what it gets until it is told */
+	FZ_AT_ONCE,
+	FZ_HAS_NO_ROOM,
+	FZ_FAILS,
+	FZ_IS_FULL,
+	FZ_HAS_SHRUNK,
+	FZ_HABITS,
+};
+
+struct bh_blk *fz_store_new(bool is_direct);
+void fz_store_habit(uint8_t habit);
+/* Completes one of those held, whichever; false: none is. status: 0 or -errno. */
+bool fz_store_complete(unsigned int which, int status);
 
 #endif
