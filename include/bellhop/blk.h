@@ -134,6 +134,8 @@ struct bh_blk_ops {
 	/* Memory that buffers will lie in comes and goes, see bh_blk_mem_add(). May be NULL. */
 	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len);
 	void (*mem_del)(struct bh_blk_chan *chan, void *va, size_t len);
+	/* Makes room for so many blocks, more than there are; any thread. NULL: it keeps its size. */
+	int (*grow)(struct bh_blk *blk, uint64_t blocks);
 };
 
 /* What every store embeds as its first member. */
@@ -186,6 +188,12 @@ void bh_blk_chan_complete(struct bh_blk_chan *chan, void *cookie, int status);
 void bh_blk_resized(struct bh_blk *blk, uint64_t blocks);
 
 /* For users of stores. */
+
+/*
+ * Lets the store grow, and tells the listeners. Any thread, one at a time. -EINVAL: it is larger
+ * already; -EOPNOTSUPP: it keeps its size; what the store says (-EROFS, -ENOSPC, -EFBIG).
+ */
+int bh_blk_resize(struct bh_blk *blk, uint64_t blocks);
 struct bh_blk *bh_blk_get(struct bh_blk *blk);
 void bh_blk_put(struct bh_blk *blk); /* destroys with the last reference. NULL is accepted */
 static inline const struct bh_blk_info *bh_blk_info(const struct bh_blk *blk)

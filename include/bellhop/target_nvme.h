@@ -88,11 +88,33 @@ void bh_target_nvme_free(struct bh_target_nvme *ctrl); /* reactors stopped */
  */
 int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid);
 /*
+ * As attach, for a controller with a host: done(arg, 0) once every poll thread has opened its channel
+ * to the store, when the host is told (namespace attribute notice, changed namespace list), or
+ * done(arg, -errno of the store) and nothing is left. On the control thread, perhaps before this
+ * returns. Not called if this fails.
+ *
+ * A store with a write cache that comes to a host which was told of none is written through until the
+ * controller is reset.
+ */
+int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
+			  void (*done)(void *arg, int error), void *arg);
+/*
  * Waits for requests of this namespace through the threads, then lets go of the store; done(arg) on
- * the control thread.
+ * the control thread. Commands that come after fail; the host is told as of one that was added.
+ * -ENOENT: there is none, or it is leaving already. Control thread.
  */
 int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg),
 			     void *arg);
+
+struct bh_target_nvme_ns_info {
+	uint32_t block_size; /* bytes */
+	uint64_t blocks;
+	uint8_t uuid[16];
+	bool is_active; /* the host sees it; else it is on its way in or out */
+};
+/* Control thread, or before it runs. -ENOENT: nothing has that id. */
+int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
+			   struct bh_target_nvme_ns_info *info);
 
 const char *bh_target_nvme_path(const struct bh_target_nvme *ctrl);
 

@@ -52,6 +52,10 @@ int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out);
 int bh_tgt_start(struct bh_tgt *tgt); /* runs the reactors */
 /* Disconnects clients, removes sockets, stops the reactors, frees everything. NULL is accepted. */
 void bh_tgt_destroy(struct bh_tgt *tgt);
+/* From here on this process can open no files and no sockets: what would need that is refused. */
+void bh_tgt_confined(struct bh_tgt *tgt);
+/* The CPUs of threads that do not poll: all the process may use but the polling ones, if any. */
+const struct bh_cpuset *bh_tgt_control_cpus(const struct bh_tgt *tgt);
 
 /* ---- SPECs of the command line (DESIGN section 6, doc/specs.md) ---- */
 
@@ -74,7 +78,8 @@ struct bh_tgt_store_spec {
 
 struct bh_tgt_spec {
 	enum bh_tgt_spec_kind kind;
-	char *name; /* the store's NAME, the controller's socket */
+	char *name;  /* the store's NAME, the controller's socket */
+	char *alias; /* the controller's name; NULL: its socket. Not in a SPEC word */
 	struct bh_tgt_store_spec
 		store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
 	unsigned int num_stores;
@@ -94,25 +99,98 @@ struct bh_tgt_spec {
 int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 void bh_tgt_spec_fini(struct bh_tgt_spec *spec);
 
+/*
+ * One key of a controller SPEC that begins as zeros: "ns" with a STORE or @NAME, the others with a
+ * plain value that is not quoted. Errors as of parse; a key that is given twice replaces the first.
+ */
+int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value,
+		    char why[BH_TGT_WHY]);
+/* A STORE, or @NAME if a reference will do, into *store. bh_tgt_store_spec_fini() in every case. */
+int bh_tgt_store_spec_parse(const char *text, bool may_refer, struct bh_tgt_store_spec *store,
+			    char why[BH_TGT_WHY]);
+void bh_tgt_store_spec_fini(struct bh_tgt_store_spec *spec);
+
+#define BH_TGT_STORE_TEXT 8448 /* bytes of the text of any store */
+/*
+ * The other way round: words that describe the store as it is `now` (its size; NULL: as it was
+ * given), with that uuid (NULL: if it was given one), or @NAME. Without nsid.
+ */
+void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk_info *now,
+		       const uint8_t uuid[16], char *out, size_t size);
+
 /* Creates what a SPEC says. Errors as below; the reason is in why. */
 int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 
 /* ---- objects ---- */
 
-/* A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type
- * says. */
+/*
+ * The key of the SPEC or call that the failure of the last of these functions was about: static
+ * text, or NULL if it was about none. All of them: -EPERM when bh_tgt_confined() forbids it.
+ */
+const char *bh_tgt_failed_key(const struct bh_tgt *tgt);
+
+/*
+ * A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type
+ * says.
+ */
 int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
 			char why[BH_TGT_WHY]);
-int bh_tgt_store_destroy(struct bh_tgt *tgt,
-			 const char *name); /* -ENOENT; -EBUSY: a controller uses it */
+/* -ENOENT; -EBUSY: a controller uses it. */
+int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name);
+/*
+ * Lets a shared store grow to so many bytes; hosts of controllers that use it are told. -ENOENT;
+ * -EINVAL: smaller, or not a number of blocks; -EOPNOTSUPP: not this type; what the store says.
+ */
+int bh_tgt_store_resize(struct bh_tgt *tgt, const char *name, uint64_t bytes,
+			char why[BH_TGT_WHY]);
 
-/* The controller of a SPEC. -EEXIST: the socket is one of ours already; -EADDRINUSE: of another
- * process. */
+struct bh_tgt_store_info {
+	const char *name;
+	const struct bh_tgt_store_spec *spec;
+	const struct bh_blk_info *blk;
+	unsigned int users; /* namespaces */
+};
+typedef void (*bh_tgt_store_fn)(void *ctx, const struct bh_tgt_store_info *info);
+/* In the order of creation. fn calls nothing of the target. */
+void bh_tgt_stores(struct bh_tgt *tgt, bh_tgt_store_fn fn, void *ctx);
+
+/*
+ * The controller of a SPEC. -EEXIST: the name or socket is one of ours already; -EADDRINUSE: of
+ * another process.
+ */
 int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT */
 
-typedef void (*bh_tgt_controller_fn)(void *ctx, const char *name, struct bh_target_nvme *ctrl);
-void bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx);
+/*
+ * A namespace on a controller that may have a host, which is told. spec: a store of its own or a
+ * reference, and the id (0: the lowest free). The id, or -ENOENT: no such controller or store;
+ * -EEXIST: the id is taken; -ENOSPC: all are; what the store says.
+ */
+int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
+		     const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY]);
+/*
+ * The host is told, what it has asked for already finishes, and the store is let go. -ENOENT.
+ * -EINPROGRESS: the store has not finished within 10 s; the namespace is hidden, and goes when it
+ * has.
+ */
+int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
+		     char why[BH_TGT_WHY]);
+
+struct bh_tgt_ns_info {
+	uint32_t nsid;
+	const struct bh_tgt_store_spec *spec; /* of the store; a reference if it is shared */
+	struct bh_target_nvme_ns_info now;
+};
+struct bh_tgt_controller_info {
+	const char *name;
+	const struct bh_tgt_spec *spec; /* its keys; the socket is spec->name */
+	struct bh_target_nvme *nvme;
+	const struct bh_tgt_ns_info *ns;
+	unsigned int num_ns;
+};
+typedef void (*bh_tgt_controller_fn)(void *ctx, const struct bh_tgt_controller_info *info);
+/* In the order of creation. fn calls nothing of the target. -ENOMEM: not all were told of. */
+int bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx);
 
 #ifdef __cplusplus
 }

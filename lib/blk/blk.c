@@ -110,6 +110,23 @@ void bh_blk_resized(struct bh_blk *blk, uint64_t blocks)
 	pthread_mutex_unlock(blk->lock);
 }
 
+int bh_blk_resize(struct bh_blk *blk, uint64_t blocks)
+{
+	uint64_t now = __atomic_load_n(&blk->info.blocks, __ATOMIC_RELAXED);
+	int rc;
+
+	if (blocks < now || blocks > (uint64_t)INT64_MAX / blk->info.block_size)
+		return -EINVAL;
+	if (!blk->ops->grow)
+		return -EOPNOTSUPP;
+	if (blocks == now)
+		return 0;
+	rc = blk->ops->grow(blk, blocks);
+	if (!rc)
+		bh_blk_resized(blk, blocks);
+	return rc;
+}
+
 int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256],
 		      uint64_t *bytes)
 {

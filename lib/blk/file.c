@@ -182,6 +182,24 @@ static int take_size(const struct file_store *store, const char *path,
 	return lengthen(store, path, *bytes, why);
 }
 
+/* A device or a file may have grown by itself; else the file is lengthened. */
+int file_grow(struct bh_blk *blk, uint64_t blocks)
+{
+	const struct file_store *store = (const struct file_store *)blk;
+	uint64_t bytes = blocks * blk->info.block_size, have = 0;
+	struct stat st;
+
+	if (store->is_device ? ioctl(store->fd, BLKGETSIZE64, &have) : fstat(store->fd, &st))
+		return -errno;
+	if (bytes <= (store->is_device ? have : (uint64_t)st.st_size))
+		return 0;
+	if (store->is_device)
+		return -ENOSPC;
+	if (store->is_readonly)
+		return -EROFS;
+	return ftruncate(store->fd, (off_t)bytes) || fsync(store->fd) ? -errno : 0;
+}
+
 /* ---- what it can do ---- */
 
 /* Would a direct read of a block be refused for its alignment? */

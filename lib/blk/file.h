@@ -49,6 +49,7 @@ bool file_waiter_stop(struct file_store *store);
 
 /* file.c */
 void file_destroy(struct bh_blk *blk);
+int file_grow(struct bh_blk *blk, uint64_t blocks);
 void file_free(struct file_store *store); /* the last of all */
 
 extern const struct bh_blk_ops file_ops;

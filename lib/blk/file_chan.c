@@ -531,4 +531,5 @@ const struct bh_blk_ops file_ops = {
 	.leave = file_leave,
 	.mem_add = file_mem_add,
 	.mem_del = file_mem_del,
+	.grow = file_grow,
 };

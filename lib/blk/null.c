@@ -21,11 +21,19 @@ static int null_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 	return bh_blk_check(chan->blk, io);
 }
 
+static int null_grow(struct bh_blk *blk, uint64_t blocks)
+{
+	(void)blk;
+	(void)blocks;
+	return 0;
+}
+
 static const struct bh_blk_ops null_ops = {
 	.type = "null",
 	.destroy = null_destroy,
 	.chan_size = sizeof(struct bh_blk_chan),
 	.submit = null_submit,
+	.grow = null_grow,
 };
 
 static int null_create(const struct bh_blk_spec *spec, const char *name, const struct bh_log *log,

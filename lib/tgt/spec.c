@@ -318,9 +318,10 @@ static int parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *wh
 	return 0;
 }
 
-static int parse_controller_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
+/* value is not quoted. */
+static int set_controller_key(const char *key, const char *value, struct bh_tgt_spec *spec,
+			      char *why)
 {
-	unquote(value);
 	if (strcmp(key, "serial") == 0)
 		return parse_text(key, value, 20, &spec->serial, why);
 	if (strcmp(key, "model") == 0)
@@ -366,6 +367,13 @@ static int check_once(const char *key, unsigned int *seen, char *why)
 	return 0;
 }
 
+static int add_store(char *text, struct bh_tgt_spec *spec, char *why)
+{
+	if (spec->num_stores == BH_TGT_SPEC_NS)
+		return fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
+	return parse_store(text, true, &spec->store[spec->num_stores++], why);
+}
+
 static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 {
 	char *field = next_field(&rest);
@@ -383,14 +391,12 @@ static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 			return fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
 		*value++ = '\0';
 		int error = check_once(field, &seen, why);
-		if (error)
-			return error;
-		if (strcmp(field, "ns") != 0)
-			error = parse_controller_key(field, value, spec, why);
-		else if (spec->num_stores == BH_TGT_SPEC_NS)
-			error = fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
-		else
-			error = parse_store(value, true, &spec->store[spec->num_stores++], why);
+		if (!error && strcmp(field, "ns") != 0) {
+			unquote(value);
+			error = set_controller_key(field, value, spec, why);
+		} else if (!error) {
+			error = add_store(value, spec, why);
+		}
 		if (error)
 			return error;
 	}
@@ -445,15 +451,45 @@ int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TG
 	return error;
 }
 
+int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value,
+		    char why[BH_TGT_WHY])
+{
+	why[0] = '\0';
+	if (strcmp(key, "ns") != 0)
+		return set_controller_key(key, value, spec, why);
+	char *copy = strdup(value);
+	int error = copy ? add_store(copy, spec, why) : fail(why, -ENOMEM, "out of memory");
+	free(copy);
+	return error;
+}
+
+int bh_tgt_store_spec_parse(const char *text, bool may_refer, struct bh_tgt_store_spec *store,
+			    char why[BH_TGT_WHY])
+{
+	memset(store, 0, sizeof(*store));
+	why[0] = '\0';
+	char *copy = strdup(text);
+	int error = copy ? parse_store(copy, may_refer, store, why)
+			 : fail(why, -ENOMEM, "out of memory");
+	free(copy);
+	return error;
+}
+
+void bh_tgt_store_spec_fini(struct bh_tgt_store_spec *spec)
+{
+	free(spec->type);
+	free(spec->arg);
+	spec->type = spec->arg = NULL;
+}
+
 void bh_tgt_spec_fini(struct bh_tgt_spec *spec)
 {
 	if (!spec)
 		return;
-	for (unsigned int i = 0; i < spec->num_stores; i++) {
-		free(spec->store[i].type);
-		free(spec->store[i].arg);
-	}
+	for (unsigned int i = 0; i < spec->num_stores; i++)
+		bh_tgt_store_spec_fini(&spec->store[i]);
 	free(spec->name);
+	free(spec->alias);
 	free(spec->serial);
 	free(spec->model);
 	memset(spec, 0, sizeof(*spec));

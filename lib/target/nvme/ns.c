@@ -30,6 +30,8 @@ struct ns {
 	bool is_calling;  /* inside tn_io_ns_add() */
 	int error;	  /* of an opening that failed inside the call */
 	bool is_unwanted; /* detached while opening */
+	void (*added)(void *arg, int error);
+	void *added_arg;
 	void (*gone)(void *arg);
 	void *gone_arg;
 	/* under lock */
@@ -190,6 +192,15 @@ static void begin_close(struct ns *ns)
 	tn_io_ns_remove(ctrl, &ns->ns, closed, ns);
 }
 
+static void tell_added(struct ns *ns, int error)
+{
+	void (*added)(void *arg, int error) = ns->added;
+
+	ns->added = NULL;
+	if (added)
+		added(ns->added_arg, error);
+}
+
 static void opened(void *arg, int error)
 {
 	struct ns *ns = arg;
@@ -199,17 +210,35 @@ static void opened(void *arg, int error)
 		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: namespace %u: %s: no channel: %s",
 		       ctrl->path, ns->ns.nsid, bh_blk_info(ns->ns.blk)->name, strerror(-error));
 		ns->error = error;
-		if (!ns->is_calling)
+		if (!ns->is_calling) {
+			tell_added(ns, error);
 			forget(ns);
+		}
 		return;
 	}
 	tn_ctl(ctrl)->pending_ns--;
 	ns->state = ACTIVE;
+	tell_added(ns, 0);
 	if (ns->is_unwanted) {
 		begin_close(ns);
 		return;
 	}
 	tn_ns_changed(ctrl, ns->ns.nsid);
+}
+
+/*
+ * A host looks at VWC when it enables the controller. One that was told of no write cache will not
+ * flush, so what it writes has to be durable by itself, as with a cache that is switched off.
+ */
+static void hide_write_cache(struct bh_target_nvme *ctrl, const struct bh_blk *blk)
+{
+	if (!(bh_blk_info(blk)->caps & BH_BLK_CAP_FLUSH) || !tn_regs_is_ready(ctrl) ||
+	    tn_has_write_cache(ctrl))
+		return;
+	bh_log(ctrl->log, BH_LOG_INFO, TN_LOG,
+	       "%s: %s is written through until the next reset: the host knows of no write cache",
+	       ctrl->path, bh_blk_info(blk)->name);
+	__atomic_store_n(&ctrl->features.write_cache, 0, __ATOMIC_RELEASE);
 }
 
 static int ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct ns **out)
@@ -247,6 +276,12 @@ static uint32_t lowest_free(const struct bh_target_nvme *ctrl)
 
 int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid)
 {
+	return bh_target_nvme_ns_add(ctrl, blk, nsid, NULL, NULL);
+}
+
+int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
+			  void (*done)(void *arg, int error), void *arg)
+{
 	const struct bh_blk_info *info = bh_blk_info(blk);
 	struct ns *ns;
 	int rc;
@@ -262,6 +297,9 @@ int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, ui
 	rc = ns_alloc(ctrl, blk, nsid, &ns);
 	if (rc)
 		return rc;
+	ns->added = done;
+	ns->added_arg = arg;
+	hide_write_cache(ctrl, blk);
 	ctrl->ns[nsid] = &ns->ns;
 	tn_ctl(ctrl)->pending_ns++;
 	ns->is_calling = true;
@@ -273,6 +311,20 @@ int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, ui
 		return rc;
 	}
 	return (int)nsid;
+}
+
+int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
+			   struct bh_target_nvme_ns_info *info)
+{
+	const struct ns *ns = ns_of(ctrl, nsid);
+
+	if (!ns)
+		return -ENOENT;
+	info->block_size = 1u << ns->ns.block_shift;
+	info->blocks = ns->ns.blocks;
+	memcpy(info->uuid, ns->ns.uuid, sizeof(info->uuid));
+	info->is_active = ns->state == ACTIVE;
+	return 0;
 }
 
 /* ---- detach ---- */

@@ -209,9 +209,13 @@ static void sockets_are_not_taken_away(void)
 	CU_ASSERT(!is_socket("n0") && !is_socket("live"));
 }
 
-static void count_one(void *ctx, const char *name, struct bh_target_nvme *ctrl)
+static void count_one(void *ctx, const struct bh_tgt_controller_info *info)
 {
-	CU_ASSERT_STRING_EQUAL(name, bh_target_nvme_path(ctrl));
+	CU_ASSERT_STRING_EQUAL(info->name, bh_target_nvme_path(info->nvme));
+	CU_ASSERT_STRING_EQUAL(info->spec->name, info->name);
+	CU_ASSERT_EQUAL(info->num_ns, 1);
+	CU_ASSERT(info->ns[0].now.is_active);
+	CU_ASSERT_EQUAL(info->ns[0].now.blocks, 2048);
 	++*(unsigned int *)ctx;
 }
 
@@ -220,14 +224,95 @@ static void controllers_are_listed(void)
 	struct bh_tgt *tgt = create(true);
 	unsigned int count = 0;
 
-	bh_tgt_controllers(tgt, count_one, &count);
+	CU_ASSERT_EQUAL(bh_tgt_controllers(tgt, count_one, &count), 0);
 	CU_ASSERT_EQUAL(count, 0);
 	CU_ASSERT_EQUAL(apply(tgt, "nvme:%s/n0,ns=null:1M"), 0);
 	CU_ASSERT_EQUAL(apply(tgt, "nvme:%s/n1,ns=null:1M,queues=256,depth=4096"), 0);
-	bh_tgt_controllers(tgt, count_one, &count);
+	CU_ASSERT_EQUAL(bh_tgt_controllers(tgt, count_one, &count), 0);
 	CU_ASSERT_EQUAL(count, 2);
 	bh_tgt_destroy(tgt);
 	CU_ASSERT(!is_socket("n0") && !is_socket("n1"));
+}
+
+static int attach(struct bh_tgt *tgt, const char *name, const char *text)
+{
+	struct bh_tgt_store_spec spec;
+
+	CU_ASSERT_EQUAL_FATAL(bh_tgt_store_spec_parse(text, true, &spec, why), 0);
+	int nsid = bh_tgt_ns_attach(tgt, in_dir(name), &spec, why);
+	bh_tgt_store_spec_fini(&spec);
+	return nsid;
+}
+
+static void take_sizes(void *ctx, const struct bh_tgt_controller_info *info)
+{
+	uint64_t *blocks = ctx;
+
+	for (unsigned int i = 0; i < info->num_ns; i++)
+		blocks[info->ns[i].nsid] = info->ns[i].now.blocks;
+}
+
+/* Ids are taken and given back, shared stores held and let go, and what fails says about which key. */
+static void namespaces_come_and_go(bool start)
+{
+	struct bh_tgt *tgt = create(start);
+	uint64_t blocks[8] = { 0 };
+
+	CU_ASSERT_EQUAL(apply(tgt, "store:a=null:1M"), 0);
+	CU_ASSERT_EQUAL(apply(tgt, "nvme:%s/n0,ns=ram:1M"), 0);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@a"), 2);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@a:nsid=7"), 7);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@a:nsid=7"), -EEXIST);
+	CU_ASSERT_STRING_EQUAL(bh_tgt_failed_key(tgt), "nsid");
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@b"), -ENOENT);
+	CU_ASSERT_STRING_EQUAL(bh_tgt_failed_key(tgt), "store");
+	CU_ASSERT_EQUAL(attach(tgt, "n1", "@a"), -ENOENT);
+	CU_ASSERT_STRING_EQUAL(bh_tgt_failed_key(tgt), "controller");
+	CU_ASSERT_EQUAL(bh_tgt_store_resize(tgt, "a", 2 << 20, why), 0);
+	CU_ASSERT_EQUAL(bh_tgt_store_resize(tgt, "a", 1 << 20, why), -EINVAL);
+	CU_ASSERT_EQUAL(bh_tgt_store_resize(tgt, "a", (2 << 20) + 1, why), -EINVAL);
+	CU_ASSERT_EQUAL(bh_tgt_store_resize(tgt, "b", 2 << 20, why), -ENOENT);
+	CU_ASSERT_EQUAL(bh_tgt_ns_detach(tgt, in_dir("n0"), 2, why), 0);
+	CU_ASSERT_EQUAL(bh_tgt_ns_detach(tgt, in_dir("n0"), 2, why), -ENOENT);
+	CU_ASSERT_STRING_EQUAL(bh_tgt_failed_key(tgt), "nsid");
+	CU_ASSERT_EQUAL(bh_tgt_controllers(tgt, take_sizes, blocks), 0);
+	CU_ASSERT(blocks[1] == 2048 && blocks[2] == 0);
+	if (start)
+		CU_ASSERT_EQUAL(blocks[7], 4096);
+	CU_ASSERT_EQUAL(bh_tgt_store_destroy(tgt, "a"), -EBUSY);
+	CU_ASSERT_EQUAL(bh_tgt_ns_detach(tgt, in_dir("n0"), 7, why), 0);
+	CU_ASSERT_EQUAL(bh_tgt_store_destroy(tgt, "a"), 0);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "ram:1M:bs=4096"), 2);
+	bh_tgt_destroy(tgt);
+}
+
+static void namespaces_come_and_go_before_start(void)
+{
+	namespaces_come_and_go(false);
+}
+
+static void namespaces_come_and_go_after_start(void)
+{
+	namespaces_come_and_go(true);
+}
+
+static void what_would_open_files_is_refused_when_confined(void)
+{
+	struct bh_tgt *tgt = create(true);
+
+	CU_ASSERT_EQUAL(apply(tgt, "store:a=ram:1M"), 0);
+	CU_ASSERT_EQUAL(apply(tgt, "nvme:%s/n0,ns=@a"), 0);
+	bh_tgt_confined(tgt);
+	CU_ASSERT_EQUAL(apply(tgt, "nvme:%s/n1,ns=@a"), -EPERM);
+	CU_ASSERT_STRING_EQUAL(bh_tgt_failed_key(tgt), "socket");
+	CU_ASSERT_EQUAL(apply(tgt, "store:b=ram:1M"), -EPERM);
+	CU_ASSERT_EQUAL(apply(tgt, "store:b=file:/tmp/x:1M"), -EPERM);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, "--sandbox"));
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "file:/tmp/x:1M"), -EPERM);
+	CU_ASSERT_EQUAL(apply(tgt, "store:b=null:1M"), 0);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@a"), 2);
+	CU_ASSERT_EQUAL(attach(tgt, "n0", "@b"), 3);
+	bh_tgt_destroy(tgt);
 }
 
 static void cpus_are_checked(void)
@@ -257,4 +342,8 @@ BH_SUITE_FIXTURE("tgt", make_dir, remove_dir,
 		   refused_controllers_leave_nothing_after_start },
 		 { "sockets_are_not_taken_away", sockets_are_not_taken_away },
 		 { "controllers_are_listed", controllers_are_listed },
+		 { "namespaces_come_and_go_before_start", namespaces_come_and_go_before_start },
+		 { "namespaces_come_and_go_after_start", namespaces_come_and_go_after_start },
+		 { "what_would_open_files_is_refused_when_confined",
+		   what_would_open_files_is_refused_when_confined },
 		 { "cpus_are_checked", cpus_are_checked })

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Stores: types, and those that are shared by name. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tgt/tgt.h"
+
+/* What the contract names and some build may lack: told apart from a slip of the pen. */
+static const char *const contract_types[] = { "null", "ram", "file", "nvme", "rbd", "nbd" };
+
+struct store *tgt_store_find(struct bh_tgt *tgt, const char *name)
+{
+	for (struct store *s = tgt->stores; s; s = s->next) {
+		if (strcmp(s->name, name) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+static int find_type(struct bh_tgt *tgt, const char *name, const char *key,
+		     const struct bh_blk_type **out, char *why)
+{
+	for (const struct bh_blk_type *const *t = tgt->types; *t; t++) {
+		if (strcmp((*t)->name, name) == 0) {
+			*out = *t;
+			return 0;
+		}
+	}
+	for (size_t i = 0; i < sizeof(contract_types) / sizeof(*contract_types); i++) {
+		if (strcmp(contract_types[i], name) == 0)
+			return tgt_fail(tgt, key, why, -ENOTSUP,
+					"stores of type '%s' are not part of this build", name);
+	}
+	return tgt_fail(tgt, key, why, -EINVAL,
+			"unknown store type '%s' (try null:SIZE, ram:SIZE or file:PATH)", name);
+}
+
+/*
+ * null opens nothing; ram does so once, to look up how much memory is free; others have a channel of
+ * their own to whatever it is for each thread.
+ */
+int tgt_check_confined(struct bh_tgt *tgt, const char *type, bool is_there, const char *key,
+		       char *why)
+{
+	if (!tgt->is_confined || strcmp(type, "null") == 0 ||
+	    (is_there && strcmp(type, "ram") == 0))
+		return 0;
+	return tgt_fail(tgt, key, why, -EPERM,
+			"a store of type '%s' needs files to be opened, which --sandbox forbids",
+			type);
+}
+
+int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+		   const char *key, char *why, struct bh_blk **out)
+{
+	const struct bh_blk_type *type = NULL;
+	struct bh_blk_spec blk_spec = {
+		.arg = spec->arg,
+		.bytes = spec->bytes,
+		.block_size = spec->block_size,
+		.has_uuid = spec->has_uuid,
+	};
+
+	int error = find_type(tgt, spec->type, key, &type, why);
+	if (!error)
+		error = tgt_check_confined(tgt, spec->type, false, key, why);
+	if (error)
+		return error;
+	memcpy(blk_spec.uuid, spec->uuid, sizeof(blk_spec.uuid));
+	error = type->create(&blk_spec, name, tgt->log, why, out);
+	tgt->failed_key = key;
+	if (error && why[0] == '\0')
+		tgt_fail(tgt, key, why, error, "store %s:%s: %s", spec->type, spec->arg,
+			 strerror(-error));
+	return error;
+}
+
+static void store_free(struct store *store)
+{
+	if (!store)
+		return;
+	bh_blk_put(store->blk);
+	bh_tgt_store_spec_fini(&store->spec);
+	free(store->name);
+	free(store);
+}
+
+int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+			char why[BH_TGT_WHY])
+{
+	struct store **link = &tgt->stores;
+	int error = -ENOMEM;
+
+	why[0] = '\0';
+	if (tgt_store_find(tgt, name))
+		return tgt_fail(tgt, "name", why, -EEXIST, "store '%s' exists already", name);
+	struct store *store = calloc(1, sizeof(*store));
+	if (store && (store->name = strdup(name)) &&
+	    tgt_store_spec_copy(&store->spec, spec) == 0)
+		error = tgt_blk_create(tgt, name, spec, "store", why, &store->blk);
+	if (error) {
+		store_free(store);
+		return why[0] ? error
+			      : tgt_fail(tgt, NULL, why, error, "store '%s': %s", name,
+					 strerror(-error));
+	}
+	while (*link)
+		link = &(*link)->next;
+	*link = store;
+	return 0;
+}
+
+int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name)
+{
+	for (struct store **link = &tgt->stores; *link; link = &(*link)->next) {
+		struct store *store = *link;
+
+		if (strcmp(store->name, name) != 0)
+			continue;
+		if (store->users != 0)
+			return -EBUSY;
+		*link = store->next;
+		store_free(store);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int bh_tgt_store_resize(struct bh_tgt *tgt, const char *name, uint64_t bytes, char why[BH_TGT_WHY])
+{
+	struct store *store = tgt_store_find(tgt, name);
+
+	why[0] = '\0';
+	if (!store)
+		return tgt_fail(tgt, "name", why, -ENOENT, "there is no store '%s'", name);
+	const struct bh_blk_info *info = bh_blk_info(store->blk);
+	if (bytes == 0 || bytes % info->block_size != 0)
+		return tgt_fail(tgt, "size", why, -EINVAL,
+				"the size must be a multiple of the block size (%u)",
+				info->block_size);
+	if (bytes / info->block_size < info->blocks)
+		return tgt_fail(tgt, "size", why, -EINVAL,
+				"stores grow only: this one has %llu bytes",
+				(unsigned long long)(info->blocks * info->block_size));
+	int error = bh_blk_resize(store->blk, bytes / info->block_size);
+	if (error == -EOPNOTSUPP)
+		return tgt_fail(tgt, "name", why, error, "a store of type '%s' keeps its size",
+				store->spec.type);
+	if (error)
+		return tgt_fail(tgt, "size", why, error, "store '%s' cannot grow: %s", name,
+				strerror(-error));
+	return 0;
+}
+
+void bh_tgt_stores(struct bh_tgt *tgt, bh_tgt_store_fn fn, void *ctx)
+{
+	for (struct store *s = tgt->stores; s; s = s->next) {
+		const struct bh_tgt_store_info info = {
+			.name = s->name,
+			.spec = &s->spec,
+			.blk = bh_blk_info(s->blk),
+			.users = s->users,
+		};
+
+		fn(ctx, &info);
+	}
+}
+
+void tgt_stores_free(struct bh_tgt *tgt)
+{
+	while (tgt->stores) {
+		struct store *store = tgt->stores;
+
+		tgt->stores = store->next;
+		store_free(store);
+	}
+}

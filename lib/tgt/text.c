@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * SPECs the other way round: copies to be kept, and words that would describe the same store again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uuid/uuid.h>
+
+#include "tgt/tgt.h"
+
+static int copy_text(char **to, const char *from)
+{
+	*to = from ? strdup(from) : NULL;
+	return from && !*to ? -ENOMEM : 0;
+}
+
+int tgt_store_spec_copy(struct bh_tgt_store_spec *to, const struct bh_tgt_store_spec *from)
+{
+	*to = *from;
+	to->arg = NULL;
+	if (copy_text(&to->type, from->type) == 0 && copy_text(&to->arg, from->arg) == 0)
+		return 0;
+	bh_tgt_store_spec_fini(to);
+	return -ENOMEM;
+}
+
+int tgt_spec_copy(struct bh_tgt_spec *to, const struct bh_tgt_spec *from)
+{
+	*to = *from;
+	to->num_stores = 0;
+	to->name = to->alias = to->serial = to->model = NULL;
+	if (copy_text(&to->name, from->name) == 0 && copy_text(&to->alias, from->alias) == 0 &&
+	    copy_text(&to->serial, from->serial) == 0 && copy_text(&to->model, from->model) == 0)
+		return 0;
+	bh_tgt_spec_fini(to);
+	return -ENOMEM;
+}
+
+/* Text with a backslash before whatever the grammar would take for its own. */
+static size_t put_quoted(char *out, size_t size, const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++) {
+		if (strchr("\\,:?", *text) && n + 1 < size)
+			out[n++] = '\\';
+		if (n + 1 < size)
+			out[n++] = *text;
+	}
+	out[n] = '\0';
+	return n;
+}
+
+void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk_info *now,
+		       const uint8_t uuid[16], char *out, size_t size)
+{
+	unsigned long long bytes = now ? now->blocks * now->block_size : spec->bytes;
+	char arg[BH_TGT_STORE_TEXT - 128], id[UUID_STR_LEN];
+	int n;
+
+	put_quoted(arg, sizeof(arg), spec->arg);
+	if (!spec->type) {
+		snprintf(out, size, "@%s", arg);
+		return;
+	}
+	if (strcmp(spec->type, "null") == 0 || strcmp(spec->type, "ram") == 0)
+		n = snprintf(out, size, "%s:%llu", spec->type, bytes);
+	else if (strcmp(spec->type, "file") == 0)
+		n = snprintf(out, size, "file:%s:%llu", arg, bytes);
+	else
+		n = snprintf(out, size, "%s:%s", spec->type, arg);
+	if (spec->block_size != 512 && n >= 0 && (size_t)n < size)
+		n += snprintf(out + n, size - (size_t)n, ":bs=%u", spec->block_size);
+	if (!uuid && spec->has_uuid)
+		uuid = spec->uuid;
+	if (!uuid || n < 0 || (size_t)n >= size)
+		return;
+	uuid_unparse_lower(uuid, id);
+	snprintf(out + n, size - (size_t)n, ":uuid=%s", id);
+}

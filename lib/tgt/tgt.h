@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of lib/tgt share. All of it belongs to the thread that calls bh_tgt_*(). */
+#ifndef TGT_TGT_H
+#define TGT_TGT_H
+
+#include <semaphore.h>
+
+#include <bellhop/tgt.h>
+
+#define TGT_LOG "tgt"
+
+struct store {
+	struct store *next; /* in the order of creation, as controllers and namespaces are */
+	char *name;
+	struct bh_tgt_store_spec spec; /* type and arg, for as long as it is there */
+	struct bh_blk *blk;
+	unsigned int users; /* namespaces of our controllers */
+};
+
+/* What the control thread is asked to do with a namespace. The control thread's until `done`. */
+struct ns_call {
+	struct bh_target_nvme *nvme;
+	struct bh_blk *blk;
+	uint32_t nsid;
+	int error;
+	sem_t done;
+};
+
+struct ns {
+	struct ns *next;
+	uint32_t nsid;
+	struct store *shared;	       /* NULL: a store of its own, */
+	struct bh_tgt_store_spec spec; /* this one */
+	struct ns_call *leaving;       /* it was detached, and somebody waited in vain */
+};
+
+struct controller {
+	struct controller *next;
+	char *name;
+	struct bh_tgt_spec spec; /* its keys; no stores */
+	struct bh_target_nvme *nvme;
+	struct ns *ns;
+	unsigned int num_made; /* stores of its own so far: part of their names */
+};
+
+struct bh_tgt {
+	const struct bh_log *log;
+	const struct bh_blk_type *const *types;
+	unsigned int socket_mode;
+	const uid_t *socket_uids;
+	unsigned int num_socket_uids;
+	struct bh_cpuset control_cpus;
+	struct bh_reactor *control;
+	struct bh_reactor *threads[BH_TARGET_NVME_MAX_THREADS];
+	unsigned int num_threads;
+	bool is_running;
+	bool is_confined;
+	const char *failed_key;
+	struct store *stores;
+	struct controller *controllers;
+};
+
+/*
+ * The reason of a failure, and the key of the SPEC or call that it is about (static, or NULL).
+ * Returns error.
+ */
+int tgt_fail(struct bh_tgt *tgt, const char *key, char *why, int error, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* ---- store.c ---- */
+
+struct store *tgt_store_find(struct bh_tgt *tgt, const char *name);
+/* The blk of a description that is no reference. key: what a failure is about. */
+int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
+		   const char *key, char *why, struct bh_blk **out);
+/*
+ * -EPERM, and why: confinement keeps a store of that type from being created, or one that is there
+ * from being attached.
+ */
+int tgt_check_confined(struct bh_tgt *tgt, const char *type, bool is_there, const char *key,
+		       char *why);
+void tgt_stores_free(struct bh_tgt *tgt);
+
+/* ---- nvme.c ---- */
+
+void tgt_controllers_free(struct bh_tgt *tgt);
+
+/* ---- text.c ---- */
+
+int tgt_store_spec_copy(struct bh_tgt_store_spec *to, const struct bh_tgt_store_spec *from);
+/* Keys, not stores. */
+int tgt_spec_copy(struct bh_tgt_spec *to, const struct bh_tgt_spec *from);
+
+#endif
