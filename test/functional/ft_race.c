@@ -92,6 +92,15 @@ static void remember(void *va, size_t len, int prot, int fd, uint64_t offset)
 	if (fstat(fd, &st) != 0)
 		return;
 	for (size_t i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++) {
+		struct mapping *m = &mappings[i];
+
+		if (m->va != va)
+			continue;
+		/* Another file in its place, for those who had the old one, too. */
+		*m = (struct mapping){ st.st_dev, st.st_ino, offset, len, va, prot, m->users };
+		return;
+	}
+	for (size_t i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++) {
 		if (mappings[i].va)
 			continue;
 		mappings[i] = (struct mapping){ st.st_dev, st.st_ino, offset, len, va, prot, 1 };

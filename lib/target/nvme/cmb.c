@@ -13,14 +13,12 @@
  * before the gate opens. An address range that overlaps what the client has mapped is invalid
  * (CMBSTS.CBAI); mapping over the buffer is refused like mapping over anything else.
  *
- * CMBMSC and the contents survive a controller reset, and no other (the contents are zeros then:
- * the next client is not shown what the last one left).
+ * CMBMSC and the contents survive a controller reset, and no other (the contents are zeros then).
+ * The next client has another buffer than the last one, which may still have it mapped (shared.c).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <bellhop/range.h>
 
@@ -32,20 +30,13 @@
 int tn_cmb_create(struct bh_target_nvme *ctrl, uint64_t bytes)
 {
 	struct tn_cmb *cmb = &tn_ctl(ctrl)->cmb;
-	void *map;
+	int rc;
 
 	if (!bytes)
 		return 0;
-	cmb->fd = memfd_create("bellhop-cmb", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (cmb->fd < 0)
-		return -errno;
-	if (ftruncate(cmb->fd, (off_t)bytes) ||
-	    fcntl(cmb->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return -errno;
-	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, cmb->fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	cmb->map = map;
+	rc = tn_shared_create(&cmb->mem, "bellhop-cmb", bytes);
+	if (rc != 0)
+		return rc;
 	cmb->bytes = bytes;
 	ctrl->regs.cap |= BH_NVME_SET(CAP_CMBS, 1);
 	return 0;
@@ -53,12 +44,7 @@ int tn_cmb_create(struct bh_target_nvme *ctrl, uint64_t bytes)
 
 void tn_cmb_destroy(struct bh_target_nvme *ctrl)
 {
-	struct tn_cmb *cmb = &tn_ctl(ctrl)->cmb;
-
-	if (cmb->map)
-		munmap(cmb->map, cmb->bytes);
-	if (cmb->fd >= 0)
-		close(cmb->fd);
+	tn_shared_destroy(&tn_ctl(ctrl)->cmb.mem);
 }
 
 uint64_t tn_cmb_bar_bytes(const struct bh_target_nvme *ctrl)
@@ -80,9 +66,9 @@ void tn_cmb_access(struct bh_target_nvme *ctrl, uint64_t offset, void *buf, size
 		if (!write)
 			memset(buf, 0, count);
 	} else if (write) {
-		memcpy(cmb->map + offset, buf, count);
+		memcpy(cmb->mem.map + offset, buf, count);
 	} else {
-		memcpy(buf, cmb->map + offset, count);
+		memcpy(buf, cmb->mem.map + offset, count);
 	}
 }
 
@@ -129,8 +115,8 @@ static bool is_taken(const struct bh_target_nvme *ctrl, uint64_t iova)
 static void enter(struct bh_target_nvme *ctrl)
 {
 	struct tn_cmb *cmb = &tn_ctl(ctrl)->cmb;
-	int fd = fcntl(cmb->fd, F_DUPFD_CLOEXEC, 0);
-	int rc = fd < 0 ? -errno : 0;
+	int fd = cmb->mem.is_private ? -1 : fcntl(cmb->mem.fd, F_DUPFD_CLOEXEC, 0);
+	int rc = fd >= 0 ? 0 : cmb->mem.is_private ? -ENOMEM : -errno;
 
 	if (rc == 0)
 		rc = bh_cmem_add(ctrl->cmem, cmb->want_at, cmb->bytes, PROT, BH_CMEM_MAPPED, fd, 0);
@@ -227,5 +213,5 @@ void tn_cmb_power_on(struct bh_target_nvme *ctrl)
 	cmb->is_wanted = false;
 	cmb->msc = 0;
 	cmb->sts = 0;
-	memset(cmb->map, 0, cmb->bytes);
+	memset(cmb->mem.map, 0, cmb->bytes);
 }

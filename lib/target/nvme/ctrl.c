@@ -100,10 +100,26 @@ static void on_resume(void *ctx, enum bh_quiesce_reason reason)
 	tn_gate_open(ctx);
 }
 
+static void renew(struct bh_target_nvme *ctrl, struct tn_shared *shared)
+{
+	int rc = tn_shared_renew(shared);
+
+	if (rc != 0)
+		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG,
+		       "%s: the next client cannot map %s: no other file for it: %s", ctrl->path,
+		       shared->name, strerror(-rc));
+}
+
 static void on_reset(void *ctx, enum bh_reset_reason reason)
 {
-	(void)reason; /* all are full resets; memory and eventfds are the server's business */
-	tn_regs_power_on(ctx);
+	struct bh_target_nvme *ctrl = ctx;
+
+	/* All are full resets; the client's memory and its eventfds are the server's business. */
+	tn_regs_power_on(ctrl);
+	if (reason != BH_RESET_LOST)
+		return;
+	renew(ctrl, &tn_ctl(ctrl)->doorbells);
+	renew(ctrl, &tn_ctl(ctrl)->cmb.mem);
 }
 
 static void on_fatal(void *ctx)
@@ -229,33 +245,16 @@ static int doorbells_create(struct bh_target_nvme *ctrl)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t bytes = 2u * (ctrl->max_queues + 1) * ((size_t)4 << ctrl->dstrd);
-	struct tn_ctl *ctl = tn_ctl(ctrl);
-	size_t file;
-	uint8_t *map;
+	struct tn_shared *shared = &tn_ctl(ctrl)->doorbells;
+	size_t file = (BH_NVME_REG_DOORBELLS + bytes + page - 1) / page * page;
+	int rc = tn_shared_create(shared, "bellhop-doorbells", file);
 
-	file = (BH_NVME_REG_DOORBELLS + bytes + page - 1) / page * page;
-	ctrl->doorbell_fd = memfd_create("bellhop-doorbells", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (ctrl->doorbell_fd < 0)
-		return -errno;
-	if (ftruncate(ctrl->doorbell_fd, (off_t)file) ||
-	    fcntl(ctrl->doorbell_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return -errno;
-	map = mmap(NULL, file, PROT_READ | PROT_WRITE, MAP_SHARED, ctrl->doorbell_fd, 0);
-	if (map == MAP_FAILED)
-		return -errno;
-	ctl->doorbell_map = map;
-	ctl->doorbell_map_bytes = file;
-	ctrl->doorbell_page = map + BH_NVME_REG_DOORBELLS;
+	ctrl->doorbell_fd = shared->fd;
+	if (rc != 0)
+		return rc;
+	ctrl->doorbell_page = shared->map + BH_NVME_REG_DOORBELLS;
 	ctrl->doorbell_bytes = file - BH_NVME_REG_DOORBELLS;
 	return 0;
-}
-
-static void doorbells_destroy(struct bh_target_nvme *ctrl)
-{
-	if (tn_ctl(ctrl)->doorbell_map)
-		munmap(tn_ctl(ctrl)->doorbell_map, tn_ctl(ctrl)->doorbell_map_bytes);
-	if (ctrl->doorbell_fd >= 0)
-		close(ctrl->doorbell_fd);
 }
 
 static void offer_cmb(const struct bh_target_nvme *ctrl, const struct bh_vfu_area *area,
@@ -266,7 +265,7 @@ static void offer_cmb(const struct bh_target_nvme *ctrl, const struct bh_vfu_are
 	bar->bytes = tn_cmb_bar_bytes(ctrl);
 	bar->is_64 = true;
 	bar->prefetchable = true;
-	bar->fd = tn_ctl(ctrl)->cmb.fd;
+	bar->fd = tn_ctl(ctrl)->cmb.mem.fd;
 	bar->areas = area;
 	bar->num_areas = 1;
 }
@@ -326,7 +325,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
-	doorbells_destroy(ctrl);
+	tn_shared_destroy(&ctl->doorbells);
 	tn_cmb_destroy(ctrl);
 	pthread_mutex_destroy(&ctrl->error_lock);
 	free(ctrl->path);
@@ -396,7 +395,8 @@ static struct bh_target_nvme *ctrl_alloc(void)
 	}
 	ctrl->ctl = ctl;
 	ctrl->doorbell_fd = -1;
-	ctl->cmb.fd = -1;
+	ctl->doorbells.fd = -1;
+	ctl->cmb.mem.fd = -1;
 	pthread_mutex_init(&ctrl->error_lock, NULL);
 	ctl->created_ns = bh_now_ns();
 	ctl->server_gate.closed = server_gate_closed;

@@ -192,6 +192,53 @@ static void only_full_resets_end_it(void)
 	CU_ASSERT_PTR_NOT_NULL(region_at(AT));
 }
 
+static uint8_t *map_as_client(int fd, uint64_t offset)
+{
+	uint8_t *va = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+
+	CU_ASSERT_PTR_NOT_EQUAL_FATAL(va, MAP_FAILED);
+	return va;
+}
+
+/* Doorbells and buffer of a client that has left are not those of the next. */
+static void each_client_has_its_own(void)
+{
+	const struct bh_vfu_ops *ops;
+	uint8_t *bells, *buffer;
+	uint32_t word = 0;
+
+	open_with(BYTES);
+	ops = rig.server->opts.ops;
+	bells = map_as_client(rig.ctrl->doorbell_fd, BH_NVME_REG_DOORBELLS);
+	buffer = map_as_client(rig.server->opts.bar[2].fd, 0);
+	buffer[0] = bells[8] = 5;
+	CU_ASSERT_EQUAL(ops->access(rig.ctrl, 0, BH_NVME_REG_DOORBELLS + 8, &word, 4, false), 0);
+	CU_ASSERT_EQUAL(word, 5);
+	/* A reset of its own takes nothing from it. */
+	ops->quiesce(rig.ctrl, BH_QUIESCE_RESET, 0, UINT64_MAX);
+	ops->reset(rig.ctrl, BH_RESET_DEVICE);
+	ops->resume(rig.ctrl, BH_QUIESCE_RESET);
+	buffer[0] = bells[8] = 6;
+	ops->access(rig.ctrl, 2, 0, &word, 4, false);
+	CU_ASSERT_EQUAL(word, 6);
+	ops->quiesce(rig.ctrl, BH_QUIESCE_DISCONNECT, 0, UINT64_MAX);
+	ops->reset(rig.ctrl, BH_RESET_LOST);
+	ops->resume(rig.ctrl, BH_QUIESCE_DISCONNECT);
+	buffer[0] = bells[8] = 7;
+	ops->access(rig.ctrl, 2, 0, &word, 4, false);
+	CU_ASSERT_EQUAL(word, 0);
+	ops->access(rig.ctrl, 0, BH_NVME_REG_DOORBELLS + 8, &word, 4, false);
+	CU_ASSERT_EQUAL(word, 0);
+	word = 0x01010101;
+	ops->access(rig.ctrl, 2, 0, &word, 4, true);
+	CU_ASSERT_EQUAL(buffer[0], 7);
+	/* And it can be had at an address again. */
+	enable_at(AT);
+	CU_ASSERT_PTR_NOT_NULL(region_at(AT));
+	munmap(bells, 4096);
+	munmap(buffer, 4096);
+}
+
 static void sizes(void)
 {
 	static const uint64_t bad[] = { 1, 4095, 4097, (1ull << 30) + 4096 };
@@ -216,4 +263,5 @@ BH_SUITE_FIXTURE("target_nvme_cmb", rig_setup, rig_teardown,
 		 { "addresses_in_use_are_invalid", addresses_in_use_are_invalid },
 		 { "the_last_word_counts", the_last_word_counts },
 		 { "it_outlives_the_client_s_unmapping", it_outlives_the_client_s_unmapping },
-		 { "only_full_resets_end_it", only_full_resets_end_it }, { "sizes", sizes }, )
+		 { "only_full_resets_end_it", only_full_resets_end_it },
+		 { "each_client_has_its_own", each_client_has_its_own }, { "sizes", sizes }, )
