@@ -118,6 +118,13 @@ struct bh_vfu_ops {
 	 * the client wrote before it acknowledged. NULL: what was said last holds.
 	 */
 	void (*intx_acknowledged)(void *ctx);
+	/*
+	 * Bytes [offset, offset + len) of capability `cap` (of opts->caps) are about to be read, and
+	 * may be changed in `bytes`, where the capability begins; or they have been written. NULL:
+	 * the server's copy is all there is.
+	 */
+	void (*capability)(void *ctx, unsigned int cap, uint8_t *bytes, unsigned int offset,
+			   size_t len, bool write);
 	/* A client has connected and negotiated; it has left. May be NULL. */
 	void (*connected)(void *ctx);
 	void (*disconnected)(void *ctx);
@@ -138,6 +145,13 @@ struct bh_vfu_bar {
 	/* Page aligned, inside the BAR; one area suits every client. Copied. */
 	const struct bh_vfu_area *areas;
 	unsigned int num_areas;
+};
+
+/* A capability of the device's own in configuration space, behind those of the server. Copied. */
+struct bh_vfu_pci_cap {
+	const void *bytes;    /* the id first; the second, the link, is the server's */
+	const void *writable; /* as many: the bits a client may change; NULL: none */
+	unsigned int len;     /* 2 to 64 */
 };
 
 /*
@@ -170,9 +184,11 @@ struct bh_vfu_server_opts {
 	/* Table at 0, PBA behind it, of this BAR, which the device leaves 0 (the server's own). */
 	unsigned int msix_bar;
 	struct bh_vfu_bar bar[6];
+	const struct bh_vfu_pci_cap *caps; /* as many as fit: 96 bytes */
+	unsigned int num_caps;
 	uint64_t quiesce_ns;	   /* deadline, default 2 s */
 	unsigned int max_dma_maps; /* default 65535 */
-	const uid_t *allowed_uids;  /* NULL: whoever the file permissions admit */
+	const uid_t *allowed_uids; /* NULL: whoever the file permissions admit */
 	unsigned int num_allowed_uids;
 };
 

@@ -34,6 +34,8 @@
 #define MSIX_CONTROL 2
 #define MSIX_ENABLE 0x8000u
 #define MSIX_FUNCTION_MASK 0x4000u
+#define CAP_DEVICE 0xa0 /* the device's own, up to the end of PCI's 256 bytes */
+#define CONFIG_PCI 0x100u
 
 static void put16(uint8_t *bytes, unsigned int at, uint32_t value)
 {
@@ -99,18 +101,72 @@ static void init_pcie(struct vfus_config *c, unsigned int next)
 	put16(c->writable, c->pcie + 48, 0x000f);
 }
 
-static void init_msix(struct vfus_config *c, const struct bh_vfu_server *s)
+static void init_msix(struct vfus_config *c, const struct bh_vfu_server *s, unsigned int next)
 {
 	c->msix = CAP_MSIX;
-	put16(c->bytes, c->msix, 0x11);
+	put16(c->bytes, c->msix, 0x11 | next << 8);
 	put16(c->bytes, c->msix + MSIX_CONTROL, s->irqs.num_msix - 1);
 	put16(c->writable, c->msix + MSIX_CONTROL, MSIX_ENABLE | MSIX_FUNCTION_MASK);
 	put32(c->bytes, c->msix + 4, s->msix_bar);
 	put32(c->bytes, c->msix + 8, (uint32_t)s->pba_offset | s->msix_bar);
 }
 
+const char *vfus_config_check_caps(const struct bh_vfu_server_opts *opts)
+{
+	unsigned int at = CAP_DEVICE, i;
+
+	if (opts->num_caps > VFUS_MAX_CAPS || (opts->num_caps && !opts->caps))
+		return "too many capabilities";
+	for (i = 0; i < opts->num_caps; i++) {
+		if (opts->caps[i].len < 2 || opts->caps[i].len > 64 || !opts->caps[i].bytes)
+			return "a capability has no bytes, or too many";
+		at += (opts->caps[i].len + 3) & ~3u;
+	}
+	return at > CONFIG_PCI ? "the capabilities do not fit" : NULL;
+}
+
+/* Where the first one lies; 0: there is none. */
+static unsigned int init_caps(struct vfus_config *c, const struct bh_vfu_server_opts *opts)
+{
+	unsigned int at = CAP_DEVICE, i;
+
+	for (i = 0; i < opts->num_caps; i++) {
+		const struct bh_vfu_pci_cap *cap = &opts->caps[i];
+
+		c->cap[i].at = at;
+		c->cap[i].len = cap->len;
+		memcpy(c->bytes + at, cap->bytes, cap->len);
+		if (cap->writable)
+			memcpy(c->writable + at, cap->writable, cap->len);
+		at += (cap->len + 3) & ~3u;
+		put16(c->writable, c->cap[i].at, 0);
+		c->bytes[c->cap[i].at + 1] = (uint8_t)(i + 1 < opts->num_caps ? at : 0);
+	}
+	c->num_caps = opts->num_caps;
+	return opts->num_caps ? CAP_DEVICE : 0;
+}
+
+/* Tells the device about the parts of its capabilities in [offset, offset + len). */
+static void tell_caps(struct bh_vfu_server *s, uint32_t offset, size_t len, bool write)
+{
+	const struct vfus_config *c = &s->config;
+	unsigned int i;
+
+	for (i = 0; i < c->num_caps && s->ops->capability; i++) {
+		const uint32_t begin = c->cap[i].at, end = begin + c->cap[i].len;
+		const uint32_t from = offset > begin ? offset : begin;
+		const uint64_t last = offset + (uint64_t)len;
+		const uint32_t to = last < end ? (uint32_t)last : end;
+
+		if (from < to)
+			s->ops->capability(s->ops_ctx, i, s->config.bytes + begin, from - begin,
+					   to - from, write);
+	}
+}
+
 void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
+	unsigned int caps = init_caps(&s->config, opts);
 	struct vfus_config *c = &s->config;
 
 	put16(c->bytes, 0x00, opts->vendor);
@@ -126,9 +182,9 @@ void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *
 	c->writable[INTERRUPT_LINE] = 0xff;
 	c->bytes[INTERRUPT_PIN] = opts->interrupt_pin;
 	init_pm(c, CAP_PCIE);
-	init_pcie(c, s->irqs.num_msix > 0 ? CAP_MSIX : 0);
+	init_pcie(c, s->irqs.num_msix > 0 ? CAP_MSIX : caps);
 	if (s->irqs.num_msix > 0)
-		init_msix(c, s);
+		init_msix(c, s, caps);
 	memcpy(c->defaults, c->bytes, sizeof(c->defaults));
 }
 
@@ -176,6 +232,7 @@ void vfus_config_read(struct bh_vfu_server *s, uint32_t offset, void *buf, size_
 		*status |= STATUS_INTERRUPT;
 	else
 		*status &= (uint8_t)~STATUS_INTERRUPT;
+	tell_caps(s, offset, len, false);
 	memcpy(buf, s->config.bytes + offset, len);
 }
 
@@ -208,6 +265,7 @@ enum vfus_reset_wish vfus_config_write(struct bh_vfu_server *s, uint32_t offset,
 	if (((old_command ^ get16(c->bytes, COMMAND)) & VFUS_COMMAND_INTX_OFF) ||
 	    (c->msix && old_control != get16(c->bytes, c->msix + MSIX_CONTROL)))
 		update_msix(s);
+	tell_caps(s, offset, len, true);
 	return VFUS_WISH_NONE;
 }
 

@@ -158,6 +158,8 @@ static const char *check_opts(const struct bh_vfu_server_opts *opts)
 		return "a number is out of range";
 	for (i = 0; i < 6 && !why; i++)
 		why = check_bar(opts, i);
+	if (!why)
+		why = vfus_config_check_caps(opts);
 	if (why || opts->msix_vectors == 0)
 		return why;
 	if (opts->msix_vectors > VFUS_MAX_VECTORS || m > 5)

@@ -102,6 +102,7 @@ struct vfus_irqs {
 /* ---- configuration space ---- */
 
 #define VFUS_COMMAND_INTX_OFF 0x400u
+#define VFUS_MAX_CAPS 16u
 
 enum vfus_reset_wish {
 	VFUS_WISH_NONE,
@@ -115,6 +116,10 @@ struct vfus_config {
 	uint8_t writable[VFUS_CONFIG_SIZE]; /* bits a write changes */
 	unsigned int pm, pcie, msix;	    /* offsets of capabilities; 0: absent */
 	uint32_t command;		    /* in force, any thread: no decoding in D3 */
+	struct {
+		unsigned int at, len;
+	} cap[VFUS_MAX_CAPS]; /* the device's own */
+	unsigned int num_caps;
 };
 
 /* ---- quiesce ---- */
@@ -361,6 +366,8 @@ bool vfus_is_eventfd(const struct vfus_signaller *signaller, int fd);
 void vfus_signal(const struct vfus_signaller *signaller, int fd); /* any thread */
 
 /* config.c */
+/* What is wrong with the device's capabilities, or NULL. */
+const char *vfus_config_check_caps(const struct bh_vfu_server_opts *opts);
 void vfus_config_init(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts);
 void vfus_config_reset(struct bh_vfu_server *s);
 void vfus_config_read(struct bh_vfu_server *s, uint32_t offset, void *buf, size_t len);
