@@ -100,18 +100,19 @@ UUID_LIBS := $(or $(shell $(PKG_CONFIG) --libs uuid 2>/dev/null),-luuid)
 # Without ISA-L checksums are made with tables.
 ISAL_LIBS := $(shell $(PKG_CONFIG) --libs libisal 2>/dev/null)
 URING_LIBS := $(or $(shell $(PKG_CONFIG) --libs liburing 2>/dev/null),-luring)
+PCAP_LIBS := $(or $(shell $(PKG_CONFIG) --libs libpcap 2>/dev/null),-lpcap)
 SECCOMP_LIBS := $(or $(shell $(PKG_CONFIG) --libs libseccomp 2>/dev/null),-lseccomp)
 CUNIT_LIBS := $(or $(shell $(PKG_CONFIG) --libs cunit 2>/dev/null),-lcunit)
 
 ifneq ($(filter-out clean help check demo,$(or $(MAKECMDGOALS),all)),)
-ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid liburing libseccomp cunit 2>/dev/null && echo yes),yes)
-$(warning DPDK, libnuma, jansson, libuuid, liburing, libseccomp or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
+ifneq ($(shell $(PKG_CONFIG) --exists libdpdk numa jansson uuid liburing libpcap libseccomp cunit 2>/dev/null && echo yes),yes)
+$(warning DPDK, libnuma, jansson, libuuid, liburing, libpcap, libseccomp or CUnit is not installed: scripts/pkgdep.sh installs what is missing)
 endif
 endif
 
 # Libraries come after the archive; --as-needed drops the ones a program does not use.
 LIBS := -Wl,--as-needed $(strip $(DPDK_LIBS)) $(strip $(NUMA_LIBS)) $(strip $(JANSSON_LIBS)) \
-	$(strip $(UUID_LIBS)) $(strip $(URING_LIBS)) $(strip $(ISAL_LIBS))
+	$(strip $(UUID_LIBS)) $(strip $(URING_LIBS)) $(strip $(ISAL_LIBS)) $(strip $(PCAP_LIBS))
 LINK_FLAGS := -pthread $(LINK_OPT)
 
 # What objects and links depend on: rewritten only when it differs.

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The port `loopback`: from the client's transmit queue to the receive queue of the same pair, with
+ * one copy and nothing in between.
+ *
+ * The run: as many packets as there are buffers for are fetched from one ring and as many buffers
+ * from the other, so that the first lines of all of them are on their way to us before the first is
+ * touched; then each packet is copied with a header that asks for nothing, and both runs are made
+ * known. That holds for packets in one piece, that fit into one buffer and whose header is plain. At
+ * the first that is none of these the run ends, and that packet takes the long way, through
+ * tnet_rx_put(), as does everything while no run can be made.
+ */
+#include <errno.h>
+
+#include "target/net/net.h"
+#include "virtio_dev/vdq_io.h"
+
+#define INLINE_BYTES 256u
+
+/* n >= 16; a length that is no multiple of 16 ends with two pieces that overlap. */
+static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+	uint32_t i;
+
+	if (__builtin_expect(n > INLINE_BYTES, 0)) {
+		__builtin_memcpy(to, from, n);
+		return;
+	}
+	for (i = 0; i + 16 <= n; i += 16)
+		__builtin_memcpy(to + i, from + i, 16);
+	__builtin_memcpy(to + n - 16, from + n - 16, 16);
+}
+
+static inline bool is_simple(const struct bh_vdq_chain *c, const struct bh_vdq_chain *in)
+{
+	return c->out == 1 && !c->in && in->in == 1 && !in->out && c->num_desc == 1 &&
+	       in->num_desc == 1 && c->out_bytes - (TNET_HDR + 16) <= TNET_MAX_FRAME - 16 &&
+	       in->in_bytes >= c->out_bytes;
+}
+
+/* Packets and buffers for a run; how many. The rings stand behind them. */
+static unsigned int fetch(struct tnet_pair *p)
+{
+	struct tnet_thread *t = p->thread;
+	unsigned int n, i;
+
+	for (n = 0; n < TNET_BURST; n++) {
+		if (bh_vdq_pop(&p->tx, &t->chain[n], &t->seg[n], 1) != 1)
+			break;
+		bh_prefetch(t->seg[n].va);
+		bh_prefetch(t->seg[n].va + 64);
+	}
+	for (i = 0; i < n; i++) {
+		if (bh_vdq_pop(&p->rx, &t->in[i], &t->in_seg[i], 1) != 1)
+			break;
+		__builtin_prefetch(t->in_seg[i].va, 1, 3);
+		__builtin_prefetch(t->in_seg[i].va + 64, 1, 3);
+	}
+	return i;
+}
+
+/* Copies up to n packets; how many. *bytes of frames. */
+static unsigned int copy_run(struct tnet_pair *p, unsigned int n, uint64_t *bytes)
+{
+	static const struct bh_virtio_net_hdr plain = { .num_buffers = 1 };
+	struct tnet_thread *t = p->thread;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		const struct bh_vdq_chain *c = &t->chain[i];
+		const uint8_t *from = t->seg[i].va;
+		uint8_t *to = t->in_seg[i].va;
+
+		if (__builtin_expect(!is_simple(c, &t->in[i]) || bh_load_u16(from), 0))
+			break; /* flags and gso_type: both 0 in a plain header */
+		__builtin_memcpy(to, &plain, sizeof(plain));
+		copy(to + TNET_HDR, from + TNET_HDR, c->out_bytes - TNET_HDR);
+		if (__builtin_expect(p->rx.is_logged, 0))
+			bh_cmem_dirty(p->net->cmem, t->in_seg[i].iova, c->out_bytes);
+		bh_vdq_push(&p->rx, &t->in[i], c->out_bytes);
+		*bytes += c->out_bytes - TNET_HDR;
+	}
+	return i;
+}
+
+static void give_back(struct tnet_pair *p, unsigned int n)
+{
+	struct bh_vdq_chain *c = p->thread->chain;
+	struct bh_vdq *q = &p->tx;
+	unsigned int i;
+
+	if (q->is_packed && q->is_in_order) { /* each of one place */
+		bh_vdq_push_run(q, c[n - 1].id, (uint16_t)n, 0);
+		return;
+	}
+	for (i = 0; i < n; i++)
+		bh_vdq_push(q, &c[i], 0);
+}
+
+static unsigned int run(struct tnet_pair *p)
+{
+	const struct bh_vdq_pos tx = bh_vdq_tell(&p->tx), rx = bh_vdq_tell(&p->rx);
+	uint64_t bytes = 0;
+	unsigned int n = copy_run(p, fetch(p), &bytes);
+
+	/* Back to behind the last that was copied: a run takes one place for each, in both rings. */
+	bh_vdq_rewind(&p->tx, tx);
+	bh_vdq_rewind(&p->rx, rx);
+	if (!n)
+		return 0;
+	bh_vdq_advance_avail(&p->tx, (uint16_t)n);
+	bh_vdq_advance_avail(&p->rx, (uint16_t)n);
+	give_back(p, n);
+	tnet_count(&p->counts.tx_packets, n);
+	tnet_count(&p->counts.rx_packets, n);
+	tnet_count(&p->counts.tx_bytes, bytes);
+	tnet_count(&p->counts.rx_bytes, bytes);
+	return n;
+}
+
+/* The long way for one packet. Work done. */
+static unsigned int one(struct tnet_pair *p)
+{
+	struct bh_vdq_pos pos = bh_vdq_tell(&p->tx);
+	struct tnet_thread *t = p->thread;
+	struct bh_vdq_chain *c = t->chain;
+	struct tnet_pkt *pkt = t->pkt;
+	int rc = -EMSGSIZE;
+
+	if (bh_vdq_pop(&p->tx, c, t->seg, TNET_SEGS) != 1)
+		return 0;
+	if (!tnet_pkt_of_chain(c, pkt, t->iov)) {
+		bh_vdq_break(&p->tx, "a packet has no header, or is to be written");
+		return 1;
+	}
+	if (!p->rx.is_live || pkt->len < TNET_MIN_FRAME || pkt->len > TNET_MAX_FRAME ||
+	    !tnet_hdr_is_sane(&pkt->hdr, pkt->len, p->features))
+		tnet_count(&p->counts.tx_drops, 1);
+	else
+		rc = tnet_hdr_is_welcome(&pkt->hdr, p->features) ? tnet_rx_put(p, pkt)
+								 : tnet_rx_put_worked(p, pkt);
+	if (rc == -EAGAIN) { /* waits for buffers */
+		bh_vdq_rewind(&p->tx, pos);
+		return 0;
+	}
+	tnet_count(&p->counts.tx_packets, 1);
+	tnet_count(&p->counts.tx_bytes, pkt->len);
+	bh_vdq_push(&p->tx, c, 0);
+	return 1;
+}
+
+unsigned int tnet_pass_loop(struct tnet_pair *p)
+{
+	unsigned int n;
+
+	if (!bh_vdq_is_avail(&p->tx))
+		return 0;
+	n = run(p);
+	if (n < TNET_BURST)
+		n += one(p);
+	bh_vdq_flush(&p->rx);
+	bh_vdq_flush(&p->tx);
+	return n;
+}
