@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bh-tgt: serves emulated NVMe controllers on vfio-user sockets.
+ * bh-tgt: serves emulated NVMe and network controllers on vfio-user sockets.
  *
  * Everything is created from the SPECs of the command line before the reactors start; then this
  * thread only waits for a signal. Nothing is left behind: a failed start undoes what it did,
@@ -24,8 +24,9 @@ static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
 	"              [--socket-users USER,...] SPEC...\n"
 	"\n"
-	"Serves emulated NVMe controllers on vfio-user sockets, to virtual machines and to "
-	"Bellhop's own driver.\n"
+	"Serves emulated NVMe and network controllers on vfio-user sockets, to virtual machines "
+	"and to\n"
+	"Bellhop's own drivers.\n"
 	"\n"
 	"  -c CPUS      poll on these CPUs: a list (0,2-3) or a mask (0x..); default: the lowest "
 	"allowed one\n"
@@ -41,11 +42,16 @@ static const char help[] =
 	"  nvme:SOCKET,ns=STORE[,ns=STORE...][,KEY=VALUE...]   a controller\n"
 	"      serial=TEXT model=TEXT queues=1..256 depth=2..4096 cores=0+2-3 dstrd=0..10\n"
 	"      doorbells=mapped|trapped mdts=SIZE cmb=SIZE\n"
+	"  net:SOCKET,port=PORT[,KEY=VALUE...]                 a network controller (virtio)\n"
+	"      mac=MAC queues=1..64 depth=16..32768 mtu=68..65535 cores=0+2-3\n"
+	"      doorbells=mapped|trapped\n"
 	"  store:NAME=STORE                                    a store to be shared as "
 	"ns=@NAME[:nsid=N]\n"
 	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "
 	"none,\n"
 	"or a block device), then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
+	"PORT is loopback, null, pair:NAME (two controllers wired to each other), tap:NAME or\n"
+	"pcap:OUT[:IN] (files of packets captured, and replayed).\n"
 	"A backslash before \\ , : ? makes it literal.\n"
 	"\n"
 	"examples:\n"
@@ -53,6 +59,7 @@ static const char help[] =
 	"  bh-tgt nvme:/tmp/nvme0.sock,ns=file:/var/tmp/disk.img:10G\n"
 	"  bh-tgt -c 0-1 store:a=ram:4G:bs=4096 nvme:/tmp/n0.sock,ns=@a "
 	"nvme:/tmp/n1.sock,ns=@a,doorbells=trapped\n"
+	"  bh-tgt net:/tmp/net0.sock,port=tap:tap0,mac=52:54:00:12:34:56\n"
 	"  bh-tgt --user nobody --sandbox --socket-mode 0666 --socket-users qemu "
 	"nvme:/run/bh/n0.sock,ns=ram:1G\n"
 	"\n"

@@ -18,8 +18,11 @@
 #include <pwd.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <linux/if_tun.h>
 
 #include <bellhop/parse.h>
 
@@ -164,6 +167,8 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 {
 	static const int memory[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 	static const int signals[] = { SCMP_SYS(kill), SCMP_SYS(tgkill) };
+	/* Of a TAP device that is open: what its guest's driver can do, and how many queues it uses. */
+	static const unsigned int tap[] = { TUNSETOFFLOAD, TUNSETQUEUE };
 	/* mmap and mprotect have the protection third. */
 	const struct scmp_arg_cmp no_exec = {
 		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0
@@ -177,6 +182,9 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, memory[i], 1, no_exec);
 		if (rc == 0)
 			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, signals[i], 1, self);
+		if (rc == 0)
+			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+					      SCMP_A1(SCMP_CMP_EQ, tap[i]));
 	}
 	return rc;
 }

@@ -22,6 +22,7 @@
 #include <bellhop/blk.h>
 #include <bellhop/log.h>
 #include <bellhop/parse.h>
+#include <bellhop/target_net.h>
 #include <bellhop/target_nvme.h>
 
 #ifdef __cplusplus
@@ -37,7 +38,7 @@ struct bh_tgt_opts {
 	struct bh_cpuset cpus; /* of the poll reactors; empty: the lowest allowed CPU */
 	/* Rows ended by NULL: the store types on offer. NULL: null, ram and file. */
 	const struct bh_blk_type *const *store_types;
-	uint64_t idle_ns; /* reactors spin this long before they sleep; default 100 us */
+	uint64_t idle_ns;	  /* reactors spin this long before they sleep; default 100 us */
 	unsigned int socket_mode; /* permissions of the sockets; default 0600 */
 	/* Users whose processes may connect; kept until bh_tgt_destroy. NULL: see socket_mode. */
 	const uid_t *socket_uids;
@@ -64,6 +65,7 @@ const struct bh_cpuset *bh_tgt_control_cpus(const struct bh_tgt *tgt);
 enum bh_tgt_spec_kind {
 	BH_TGT_SPEC_STORE,
 	BH_TGT_SPEC_NVME,
+	BH_TGT_SPEC_NET,
 };
 
 struct bh_tgt_store_spec {
@@ -89,6 +91,11 @@ struct bh_tgt_spec {
 	enum bh_target_doorbells doorbells;
 	uint64_t mdts, cmb;
 	struct bh_cpuset cores;
+	/* of a network controller */
+	char *port, *port_arg; /* "tap", and what follows the colon */
+	bool has_mac;
+	uint8_t mac[6];
+	unsigned int mtu;
 };
 
 /*
@@ -141,8 +148,7 @@ int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name);
  * Lets a shared store grow to so many bytes; hosts of controllers that use it are told. -ENOENT;
  * -EINVAL: smaller, or not a number of blocks; -EOPNOTSUPP: not this type; what the store says.
  */
-int bh_tgt_store_resize(struct bh_tgt *tgt, const char *name, uint64_t bytes,
-			char why[BH_TGT_WHY]);
+int bh_tgt_store_resize(struct bh_tgt *tgt, const char *name, uint64_t bytes, char why[BH_TGT_WHY]);
 
 struct bh_tgt_store_info {
 	const char *name;
@@ -159,7 +165,14 @@ void bh_tgt_stores(struct bh_tgt *tgt, bh_tgt_store_fn fn, void *ctx);
  * another process.
  */
 int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
-int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT */
+/*
+ * The network controller of a SPEC, with its port. `pair:NAME` is the free end of that wire, which
+ * is made with its first controller and goes with its last. -EBUSY: both ends are taken; otherwise as
+ * above, and what the port says.
+ */
+int bh_tgt_net_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
+/* Of either kind. -ENOENT. */
+int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name);
 
 /*
  * A namespace on a controller that may have a host, which is told. spec: a store of its own or a
@@ -191,6 +204,15 @@ struct bh_tgt_controller_info {
 typedef void (*bh_tgt_controller_fn)(void *ctx, const struct bh_tgt_controller_info *info);
 /* In the order of creation. fn calls nothing of the target. -ENOMEM: not all were told of. */
 int bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx);
+
+struct bh_tgt_net_info {
+	const char *name;
+	const struct bh_tgt_spec *spec; /* its keys; the socket is spec->name */
+	const struct bh_target_net *net;
+};
+typedef void (*bh_tgt_net_fn)(void *ctx, const struct bh_tgt_net_info *info);
+/* Network controllers, in the order of creation. fn calls nothing of the target. */
+void bh_tgt_nets(struct bh_tgt *tgt, bh_tgt_net_fn fn, void *ctx);
 
 #ifdef __cplusplus
 }

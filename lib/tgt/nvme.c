@@ -227,8 +227,8 @@ static int controller_attach(struct bh_tgt *tgt, struct controller *c,
 
 /* ---- controllers ---- */
 
-static int pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores,
-			struct bh_reactor **threads, unsigned int *count, char *why)
+int tgt_pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct bh_reactor **threads,
+		     unsigned int *count, char *why)
 {
 	unsigned int wanted = bh_cpuset_count(cores);
 
@@ -304,19 +304,26 @@ static struct controller *find(struct bh_tgt *tgt, const char *name)
 	return NULL;
 }
 
-static int check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, const char *name,
-		       char *why)
+int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *why)
 {
+	const char *name = spec->alias ? spec->alias : spec->name;
+
 	if (tgt->is_confined)
-		return tgt_fail(tgt, "socket", why, -EPERM,
-				"a controller needs a socket to be opened, which --sandbox forbids");
-	if (find(tgt, name))
+		return tgt_fail(
+			tgt, "socket", why, -EPERM,
+			"a controller needs a socket to be opened, which --sandbox forbids");
+	if (find(tgt, name) || tgt_net_find(tgt, name))
 		return tgt_fail(tgt, spec->alias ? "name" : "socket", why, -EEXIST,
 				"controller '%s' exists already", name);
 	for (const struct controller *c = tgt->controllers; c; c = c->next) {
 		if (strcmp(c->spec.name, spec->name) == 0)
 			return tgt_fail(tgt, "socket", why, -EEXIST,
 					"%s: the socket of controller '%s'", spec->name, c->name);
+	}
+	for (const struct net *n = tgt->nets; n; n = n->next) {
+		if (strcmp(n->spec.name, spec->name) == 0)
+			return tgt_fail(tgt, "socket", why, -EEXIST,
+					"%s: the socket of controller '%s'", spec->name, n->name);
 	}
 	return 0;
 }
@@ -329,7 +336,7 @@ static int build(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, struct cont
 	struct create create = { .controller = c };
 	unsigned int count;
 
-	int error = pick_threads(tgt, &spec->cores, threads, &count, why);
+	int error = tgt_pick_threads(tgt, &spec->cores, threads, &count, why);
 	if (error)
 		return error;
 	fill_opts(tgt, spec, threads, count, &create.opts);
@@ -352,7 +359,7 @@ int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char 
 	struct controller **link = &tgt->controllers;
 
 	why[0] = '\0';
-	int error = check_names(tgt, spec, name, why);
+	int error = tgt_check_names(tgt, spec, why);
 	if (error)
 		return error;
 	struct controller *c = calloc(1, sizeof(*c));
@@ -384,7 +391,7 @@ int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name)
 			return 0;
 		}
 	}
-	return -ENOENT;
+	return tgt_net_destroy(tgt, name);
 }
 
 void tgt_controllers_free(struct bh_tgt *tgt)
@@ -486,7 +493,8 @@ static void look_on_control(void *arg)
 int bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx)
 {
 	for (struct controller *c = tgt->controllers; c; c = c->next) {
-		struct bh_tgt_controller_info info = { .name = c->name, .spec = &c->spec,
+		struct bh_tgt_controller_info info = { .name = c->name,
+						       .spec = &c->spec,
 						       .nvme = c->nvme };
 		struct look look = { .controller = c };
 

@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <bellhop/tgt.h>
+#include "tgt/spec.h"
 
-static int __attribute__((format(printf, 3, 4))) fail(char *why, int error, const char *fmt, ...)
+int tgt_spec_fail(char *why, int error, const char *fmt, ...)
 {
 	va_list args;
 
@@ -35,7 +35,7 @@ static bool is_quotable(char c)
 }
 
 /* Index of the next unquoted `c` at or after `from`, or of the terminating NUL. */
-static size_t find(const char *text, size_t from, char c)
+size_t tgt_spec_find(const char *text, size_t from, char c)
 {
 	size_t i = from;
 
@@ -45,7 +45,7 @@ static size_t find(const char *text, size_t from, char c)
 }
 
 /* Removes the backslashes that quote something, in place. */
-static void unquote(char *text)
+void tgt_spec_unquote(char *text)
 {
 	char *to = text;
 
@@ -58,13 +58,13 @@ static void unquote(char *text)
 }
 
 /* Cuts the next field off *rest; NULL when there is none. */
-static char *next_field(char **rest)
+char *tgt_spec_next_field(char **rest)
 {
 	char *field = *rest;
 
 	if (!field)
 		return NULL;
-	size_t end = find(field, 0, ',');
+	size_t end = tgt_spec_find(field, 0, ',');
 	*rest = field[end] == ',' ? field + end + 1 : NULL;
 	field[end] = '\0';
 	return field;
@@ -90,7 +90,8 @@ static size_t options_begin(const char *text)
 {
 	size_t begin = strlen(text);
 
-	for (size_t i = find(text, 0, ':'); text[i] != '\0'; i = find(text, i + 1, ':')) {
+	for (size_t i = tgt_spec_find(text, 0, ':'); text[i] != '\0';
+	     i = tgt_spec_find(text, i + 1, ':')) {
 		if (store_option(text + i + 1) < 0)
 			begin = strlen(text);
 		else if (text[begin] == '\0')
@@ -125,26 +126,28 @@ static int parse_store_option(const char *key, char *value, struct bh_tgt_store_
 {
 	uint64_t number = 0;
 
-	unquote(value);
+	tgt_spec_unquote(value);
 	if (strcmp(key, "bs") == 0) {
 		if (bh_parse_size(value, &number) != 0 || (number != 512 && number != 4096))
-			return fail(why, -EINVAL, "bs=%s: a block has 512 or 4096 bytes", value);
+			return tgt_spec_fail(why, -EINVAL, "bs=%s: a block has 512 or 4096 bytes",
+					     value);
 		store->block_size = (uint32_t)number;
 	} else if (strcmp(key, "nsid") == 0) {
 		if (bh_parse_u64(value, 1, BH_TARGET_NVME_MAX_NS, &number) != 0)
-			return fail(why, -EINVAL, "nsid=%s: a namespace id is 1 to %u", value,
-				    BH_TARGET_NVME_MAX_NS);
+			return tgt_spec_fail(why, -EINVAL, "nsid=%s: a namespace id is 1 to %u",
+					     value, BH_TARGET_NVME_MAX_NS);
 		store->nsid = (uint32_t)number;
 	} else if (strcmp(key, "uuid") == 0) {
 		if (parse_uuid(value, store->uuid) != 0)
-			return fail(why, -EINVAL, "uuid=%s: not a UUID (32 hexadecimal digits)",
-				    value);
+			return tgt_spec_fail(why, -EINVAL,
+					     "uuid=%s: not a UUID (32 hexadecimal digits)", value);
 		store->has_uuid = true;
 	} else {
-		return fail(why, -ENOTSUP,
-			    "%s=%s: not part of this build (metadata, protection information and "
-			    "zones)",
-			    key, value);
+		return tgt_spec_fail(
+			why, -ENOTSUP,
+			"%s=%s: not part of this build (metadata, protection information and "
+			"zones)",
+			key, value);
 	}
 	return 0;
 }
@@ -160,13 +163,14 @@ static int parse_store_options(char *options, bool reference, struct bh_tgt_stor
 		int option = store_option(text);
 		const char *key = store_keys[option];
 
-		options = text + find(text, 0, ':');
+		options = text + tgt_spec_find(text, 0, ':');
 		bool more = *options == ':';
 		*options = '\0';
 		if (reference && strcmp(key, "nsid") != 0)
-			return fail(why, -EINVAL, "%s: only nsid= goes with a shared store", text);
+			return tgt_spec_fail(why, -EINVAL,
+					     "%s: only nsid= goes with a shared store", text);
 		if (seen & 1u << option)
-			return fail(why, -EINVAL, "%s= is given twice", key);
+			return tgt_spec_fail(why, -EINVAL, "%s= is given twice", key);
 		seen |= 1u << option;
 		int error = parse_store_option(key, text + strlen(key) + 1, store, why);
 		if (error)
@@ -182,7 +186,8 @@ static int cut_file_size(char *arg, uint64_t *bytes, char *why)
 {
 	char *last = NULL;
 
-	for (size_t i = find(arg, 0, ':'); arg[i] != '\0'; i = find(arg, i + 1, ':'))
+	for (size_t i = tgt_spec_find(arg, 0, ':'); arg[i] != '\0';
+	     i = tgt_spec_find(arg, i + 1, ':'))
 		last = arg + i;
 	if (!last)
 		return 0;
@@ -191,7 +196,7 @@ static int cut_file_size(char *arg, uint64_t *bytes, char *why)
 	if (digits == 0 || (*unit != '\0' && (!strchr("KMGT", *unit) || unit[1] != '\0')))
 		return 0;
 	if (bh_parse_size(last + 1, bytes) != 0 || *bytes == 0)
-		return fail(why, -EINVAL, "'%s' is no size a file can have", last + 1);
+		return tgt_spec_fail(why, -EINVAL, "'%s' is no size a file can have", last + 1);
 	*last = '\0';
 	return 0;
 }
@@ -208,29 +213,30 @@ static int parse_store_type(char *text, struct bh_tgt_store_spec *store, char *w
 	if (is_nbd_uri(text)) {
 		store->type = strdup("nbd");
 		store->arg = strdup(text);
-		return store->type && store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+		return store->type && store->arg ? 0 : tgt_spec_fail(why, -ENOMEM, "out of memory");
 	}
-	size_t colon = find(text, 0, ':');
+	size_t colon = tgt_spec_find(text, 0, ':');
 	if (text[colon] == '\0' || colon == 0)
-		return fail(why, -EINVAL, "store '%s': expected TYPE:ARGUMENT, such as ram:1G",
-			    text);
+		return tgt_spec_fail(why, -EINVAL,
+				     "store '%s': expected TYPE:ARGUMENT, such as ram:1G", text);
 	text[colon] = '\0';
 	char *arg = text + colon + 1;
 	int error = strcmp(text, "file") == 0 ? cut_file_size(arg, &store->bytes, why) : 0;
 	if (error)
 		return error;
-	unquote(arg);
+	tgt_spec_unquote(arg);
 	if (arg[0] == '\0')
-		return fail(why, -EINVAL, "store '%s:': the argument is missing", text);
+		return tgt_spec_fail(why, -EINVAL, "store '%s:': the argument is missing", text);
 	if (strcmp(text, "null") == 0 || strcmp(text, "ram") == 0) {
 		if (bh_parse_size(arg, &store->bytes) != 0 || store->bytes == 0)
-			return fail(why, -EINVAL,
-				    "store '%s:%s': '%s' is not a size (such as 512M or 1T)", text,
-				    arg, arg);
+			return tgt_spec_fail(
+				why, -EINVAL,
+				"store '%s:%s': '%s' is not a size (such as 512M or 1T)", text, arg,
+				arg);
 	}
 	store->type = strdup(text);
 	store->arg = strdup(arg);
-	return store->type && store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+	return store->type && store->arg ? 0 : tgt_spec_fail(why, -ENOMEM, "out of memory");
 }
 
 static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_spec *store,
@@ -242,7 +248,7 @@ static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_s
 	if (text[begin] != '\0') {
 		char *options = strdup(text + begin);
 		if (!options)
-			return fail(why, -ENOMEM, "out of memory");
+			return tgt_spec_fail(why, -ENOMEM, "out of memory");
 		int error = parse_store_options(options, text[0] == '@', store, why);
 		free(options);
 		if (error)
@@ -252,22 +258,23 @@ static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_s
 	if (text[0] != '@')
 		return parse_store_type(text, store, why);
 	if (!reference_allowed)
-		return fail(why, -EINVAL, "%s: a shared store cannot be another one's name", text);
-	unquote(text);
+		return tgt_spec_fail(why, -EINVAL,
+				     "%s: a shared store cannot be another one's name", text);
+	tgt_spec_unquote(text);
 	if (text[1] == '\0')
-		return fail(why, -EINVAL, "@: the shared store's name is missing");
+		return tgt_spec_fail(why, -EINVAL, "@: the shared store's name is missing");
 	store->arg = strdup(text + 1);
-	return store->arg ? 0 : fail(why, -ENOMEM, "out of memory");
+	return store->arg ? 0 : tgt_spec_fail(why, -ENOMEM, "out of memory");
 }
 
-static int parse_number(const char *key, const char *value, uint64_t min, uint64_t max,
-			unsigned int *out, char *why)
+int tgt_spec_number(const char *key, const char *value, uint64_t min, uint64_t max,
+		    unsigned int *out, char *why)
 {
 	uint64_t number = 0;
 
 	if (bh_parse_u64(value, min, max, &number) != 0)
-		return fail(why, -EINVAL, "%s=%s: expected a number from %llu to %llu", key, value,
-			    (unsigned long long)min, (unsigned long long)max);
+		return tgt_spec_fail(why, -EINVAL, "%s=%s: expected a number from %llu to %llu",
+				     key, value, (unsigned long long)min, (unsigned long long)max);
 	*out = (unsigned int)number;
 	return 0;
 }
@@ -275,14 +282,15 @@ static int parse_number(const char *key, const char *value, uint64_t min, uint64
 static int parse_text(const char *key, const char *value, size_t max, char **out, char *why)
 {
 	if (value[0] == '\0' || strlen(value) > max)
-		return fail(why, -EINVAL, "%s=%s: expected 1 to %zu characters", key, value, max);
+		return tgt_spec_fail(why, -EINVAL, "%s=%s: expected 1 to %zu characters", key,
+				     value, max);
 	for (const char *c = value; *c != '\0'; c++) {
 		if (*c < 0x20 || *c > 0x7e)
-			return fail(why, -EINVAL, "%s: ASCII characters only", key);
+			return tgt_spec_fail(why, -EINVAL, "%s: ASCII characters only", key);
 	}
 	free(*out);
 	*out = strdup(value);
-	return *out ? 0 : fail(why, -ENOMEM, "out of memory");
+	return *out ? 0 : tgt_spec_fail(why, -ENOMEM, "out of memory");
 }
 
 static int parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
@@ -291,7 +299,8 @@ static int parse_mdts(const char *value, struct bh_tgt_spec *spec, char *why)
 
 	if (bh_parse_size(value, &bytes) != 0 || bytes < 4096 || bytes > (64u << 20) ||
 	    (bytes & (bytes - 1)) != 0)
-		return fail(why, -EINVAL, "mdts=%s: expected a power of two from 4K to 64M", value);
+		return tgt_spec_fail(why, -EINVAL,
+				     "mdts=%s: expected a power of two from 4K to 64M", value);
 	spec->mdts = bytes;
 	return 0;
 }
@@ -302,19 +311,21 @@ static int parse_cmb(const char *value, struct bh_tgt_spec *spec, char *why)
 
 	if (bh_parse_size(value, &bytes) != 0 || bytes == 0 || bytes > 1u << 30 ||
 	    bytes % 4096 != 0)
-		return fail(why, -EINVAL, "cmb=%s: expected a multiple of 4K up to 1G", value);
+		return tgt_spec_fail(why, -EINVAL, "cmb=%s: expected a multiple of 4K up to 1G",
+				     value);
 	spec->cmb = bytes;
 	return 0;
 }
 
-static int parse_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
+int tgt_spec_doorbells(const char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(value, "mapped") == 0)
 		spec->doorbells = BH_DOORBELLS_MAPPED;
 	else if (strcmp(value, "trapped") == 0)
 		spec->doorbells = BH_DOORBELLS_TRAPPED;
 	else
-		return fail(why, -EINVAL, "doorbells=%s: expected mapped or trapped", value);
+		return tgt_spec_fail(why, -EINVAL, "doorbells=%s: expected mapped or trapped",
+				     value);
 	return 0;
 }
 
@@ -327,28 +338,31 @@ static int set_controller_key(const char *key, const char *value, struct bh_tgt_
 	if (strcmp(key, "model") == 0)
 		return parse_text(key, value, 40, &spec->model, why);
 	if (strcmp(key, "queues") == 0)
-		return parse_number(key, value, 1, BH_TARGET_NVME_MAX_QUEUES, &spec->queues, why);
+		return tgt_spec_number(key, value, 1, BH_TARGET_NVME_MAX_QUEUES, &spec->queues,
+				       why);
 	if (strcmp(key, "depth") == 0)
-		return parse_number(key, value, 2, BH_TARGET_NVME_MAX_DEPTH, &spec->depth, why);
+		return tgt_spec_number(key, value, 2, BH_TARGET_NVME_MAX_DEPTH, &spec->depth, why);
 	if (strcmp(key, "dstrd") == 0)
-		return parse_number(key, value, 0, 10, &spec->dstrd, why);
+		return tgt_spec_number(key, value, 0, 10, &spec->dstrd, why);
 	if (strcmp(key, "mdts") == 0)
 		return parse_mdts(value, spec, why);
 	if (strcmp(key, "cmb") == 0)
 		return parse_cmb(value, spec, why);
 	if (strcmp(key, "doorbells") == 0)
-		return parse_doorbells(value, spec, why);
+		return tgt_spec_doorbells(value, spec, why);
 	if (strcmp(key, "cores") == 0) {
 		if (bh_parse_cpus(value, '+', &spec->cores) != 0)
-			return fail(why, -EINVAL, "cores=%s: expected CPUs such as 0+2-3", value);
+			return tgt_spec_fail(why, -EINVAL, "cores=%s: expected CPUs such as 0+2-3",
+					     value);
 		return 0;
 	}
 	if (strcmp(key, "subsys") == 0)
-		return fail(why, -ENOTSUP, "%s=: not part of this build", key);
-	return fail(why, -EINVAL,
-		    "unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, "
-		    "doorbells, mdts or cmb)",
-		    key);
+		return tgt_spec_fail(why, -ENOTSUP, "%s=: not part of this build", key);
+	return tgt_spec_fail(
+		why, -EINVAL,
+		"unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, "
+		"doorbells, mdts or cmb)",
+		key);
 }
 
 /* A key said twice is a slip, and taking the last would hide it. Refuses no unknown key. */
@@ -361,7 +375,7 @@ static int check_once(const char *key, unsigned int *seen, char *why)
 		if (strcmp(key, keys[i]) != 0)
 			continue;
 		if (*seen & 1u << i)
-			return fail(why, -EINVAL, "%s= is given twice", key);
+			return tgt_spec_fail(why, -EINVAL, "%s= is given twice", key);
 		*seen |= 1u << i;
 	}
 	return 0;
@@ -370,29 +384,29 @@ static int check_once(const char *key, unsigned int *seen, char *why)
 static int add_store(char *text, struct bh_tgt_spec *spec, char *why)
 {
 	if (spec->num_stores == BH_TGT_SPEC_NS)
-		return fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
+		return tgt_spec_fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
 	return parse_store(text, true, &spec->store[spec->num_stores++], why);
 }
 
 static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 {
-	char *field = next_field(&rest);
+	char *field = tgt_spec_next_field(&rest);
 	unsigned int seen = 0;
 
-	unquote(field);
+	tgt_spec_unquote(field);
 	if (field[0] == '\0')
-		return fail(why, -EINVAL, "nvme: the socket's path is missing");
+		return tgt_spec_fail(why, -EINVAL, "nvme: the socket's path is missing");
 	spec->name = strdup(field);
 	if (!spec->name)
-		return fail(why, -ENOMEM, "out of memory");
-	while ((field = next_field(&rest)) != NULL) {
+		return tgt_spec_fail(why, -ENOMEM, "out of memory");
+	while ((field = tgt_spec_next_field(&rest)) != NULL) {
 		char *value = strchr(field, '=');
 		if (!value)
-			return fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
+			return tgt_spec_fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
 		*value++ = '\0';
 		int error = check_once(field, &seen, why);
 		if (!error && strcmp(field, "ns") != 0) {
-			unquote(value);
+			tgt_spec_unquote(value);
 			error = set_controller_key(field, value, spec, why);
 		} else if (!error) {
 			error = add_store(value, spec, why);
@@ -405,23 +419,25 @@ static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 
 static int parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
 {
-	char *field = next_field(&rest);
+	char *field = tgt_spec_next_field(&rest);
 	char *value = strchr(field, '=');
 
 	if (rest)
-		return fail(why, -EINVAL, "store: one NAME=STORE only (quote a comma as \\,)");
+		return tgt_spec_fail(why, -EINVAL,
+				     "store: one NAME=STORE only (quote a comma as \\,)");
 	if (!value || value == field)
-		return fail(why, -EINVAL, "store:%s: expected NAME=STORE", field);
+		return tgt_spec_fail(why, -EINVAL, "store:%s: expected NAME=STORE", field);
 	*value++ = '\0';
-	unquote(field);
+	tgt_spec_unquote(field);
 	spec->name = strdup(field);
 	if (!spec->name)
-		return fail(why, -ENOMEM, "out of memory");
+		return tgt_spec_fail(why, -ENOMEM, "out of memory");
 	spec->num_stores = 1;
 	int error = parse_store(value, false, &spec->store[0], why);
 	if (!error && spec->store[0].nsid != 0)
-		return fail(why, -EINVAL, "nsid=%u: belongs to the attachment (ns=@%s:nsid=%u)",
-			    spec->store[0].nsid, spec->name, spec->store[0].nsid);
+		return tgt_spec_fail(why, -EINVAL,
+				     "nsid=%u: belongs to the attachment (ns=@%s:nsid=%u)",
+				     spec->store[0].nsid, spec->name, spec->store[0].nsid);
 	return error;
 }
 
@@ -433,19 +449,25 @@ int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TG
 	why[0] = '\0';
 	char *copy = strdup(text);
 	if (!copy)
-		return fail(why, -ENOMEM, "out of memory");
+		return tgt_spec_fail(why, -ENOMEM, "out of memory");
 	if (strncmp(copy, "nvme:", 5) == 0) {
 		spec->kind = BH_TGT_SPEC_NVME;
 		error = parse_controller(copy + 5, spec, why);
 	} else if (strncmp(copy, "store:", 6) == 0) {
 		spec->kind = BH_TGT_SPEC_STORE;
 		error = parse_shared_store(copy + 6, spec, why);
-	} else if (strncmp(copy, "net:", 4) == 0 || strncmp(copy, "subsys:", 7) == 0) {
-		error = fail(why, -ENOTSUP, "'%.*s': not part of this build",
-			     (int)strcspn(copy, ":"), copy);
+	} else if (strncmp(copy, "net:", 4) == 0) {
+		spec->kind = BH_TGT_SPEC_NET;
+		error = tgt_spec_parse_net(copy + 4, spec, why);
+	} else if (strncmp(copy, "subsys:", 7) == 0) {
+		error = tgt_spec_fail(why, -ENOTSUP, "'%.*s': not part of this build",
+				      (int)strcspn(copy, ":"), copy);
 	} else {
-		error = fail(why, -EINVAL,
-			     "'%s': expected nvme:SOCKET,ns=STORE or store:NAME=STORE", text);
+		error = tgt_spec_fail(
+			why, -EINVAL,
+			"'%s': expected nvme:SOCKET,ns=STORE, net:SOCKET,port=PORT or "
+			"store:NAME=STORE",
+			text);
 	}
 	free(copy);
 	return error;
@@ -458,7 +480,8 @@ int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value
 	if (strcmp(key, "ns") != 0)
 		return set_controller_key(key, value, spec, why);
 	char *copy = strdup(value);
-	int error = copy ? add_store(copy, spec, why) : fail(why, -ENOMEM, "out of memory");
+	int error =
+		copy ? add_store(copy, spec, why) : tgt_spec_fail(why, -ENOMEM, "out of memory");
 	free(copy);
 	return error;
 }
@@ -470,7 +493,7 @@ int bh_tgt_store_spec_parse(const char *text, bool may_refer, struct bh_tgt_stor
 	why[0] = '\0';
 	char *copy = strdup(text);
 	int error = copy ? parse_store(copy, may_refer, store, why)
-			 : fail(why, -ENOMEM, "out of memory");
+			 : tgt_spec_fail(why, -ENOMEM, "out of memory");
 	free(copy);
 	return error;
 }
@@ -492,5 +515,7 @@ void bh_tgt_spec_fini(struct bh_tgt_spec *spec)
 	free(spec->alias);
 	free(spec->serial);
 	free(spec->model);
+	free(spec->port);
+	free(spec->port_arg);
 	memset(spec, 0, sizeof(*spec));
 }

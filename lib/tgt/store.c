@@ -97,8 +97,7 @@ int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tg
 	if (tgt_store_find(tgt, name))
 		return tgt_fail(tgt, "name", why, -EEXIST, "store '%s' exists already", name);
 	struct store *store = calloc(1, sizeof(*store));
-	if (store && (store->name = strdup(name)) &&
-	    tgt_store_spec_copy(&store->spec, spec) == 0)
+	if (store && (store->name = strdup(name)) && tgt_store_spec_copy(&store->spec, spec) == 0)
 		error = tgt_blk_create(tgt, name, spec, "store", why, &store->blk);
 	if (error) {
 		store_free(store);

@@ -31,8 +31,10 @@ int tgt_spec_copy(struct bh_tgt_spec *to, const struct bh_tgt_spec *from)
 {
 	*to = *from;
 	to->num_stores = 0;
-	to->name = to->alias = to->serial = to->model = NULL;
-	if (copy_text(&to->name, from->name) == 0 && copy_text(&to->alias, from->alias) == 0 &&
+	to->name = to->alias = to->serial = to->model = to->port = to->port_arg = NULL;
+	if (copy_text(&to->port, from->port) == 0 &&
+	    copy_text(&to->port_arg, from->port_arg) == 0 &&
+	    copy_text(&to->name, from->name) == 0 && copy_text(&to->alias, from->alias) == 0 &&
 	    copy_text(&to->serial, from->serial) == 0 && copy_text(&to->model, from->model) == 0)
 		return 0;
 	bh_tgt_spec_fini(to);

@@ -163,6 +163,8 @@ int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH
 {
 	if (spec->kind == BH_TGT_SPEC_STORE)
 		return bh_tgt_store_create(tgt, spec->name, &spec->store[0], why);
+	if (spec->kind == BH_TGT_SPEC_NET)
+		return bh_tgt_net_create(tgt, spec, why);
 	return bh_tgt_nvme_create(tgt, spec, why);
 }
 
@@ -171,6 +173,7 @@ void bh_tgt_destroy(struct bh_tgt *tgt)
 	if (!tgt)
 		return;
 	tgt_controllers_free(tgt);
+	tgt_nets_free(tgt);
 	for (unsigned int i = 0; i < tgt->num_threads; i++)
 		bh_reactor_stop(tgt->threads[i]);
 	if (tgt->control)

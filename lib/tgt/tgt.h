@@ -3,6 +3,7 @@
 #ifndef TGT_TGT_H
 #define TGT_TGT_H
 
+#include <assert.h>
 #include <semaphore.h>
 
 #include <bellhop/tgt.h>
@@ -43,6 +44,24 @@ struct controller {
 	unsigned int num_made; /* stores of its own so far: part of their names */
 };
 
+/* A wire by its name, in use at one end at least. */
+struct pair {
+	struct pair *next;
+	char *name;
+	unsigned int queues;
+	struct bh_net_port *end[2];
+	bool is_taken[2];
+};
+
+struct net {
+	struct net *next;
+	char *name;
+	struct bh_tgt_spec spec;
+	struct bh_target_net *net;
+	struct bh_net_port *port; /* its own, or an end of: */
+	struct pair *pair;
+};
+
 struct bh_tgt {
 	const struct bh_log *log;
 	const struct bh_blk_type *const *types;
@@ -58,6 +77,8 @@ struct bh_tgt {
 	const char *failed_key;
 	struct store *stores;
 	struct controller *controllers;
+	struct net *nets;
+	struct pair *pairs;
 };
 
 /*
@@ -84,6 +105,17 @@ void tgt_stores_free(struct bh_tgt *tgt);
 /* ---- nvme.c ---- */
 
 void tgt_controllers_free(struct bh_tgt *tgt);
+/* 0, or why no controller of either kind can have this socket and name. */
+int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *why);
+/* The poll threads of cores=; all where there is none. */
+int tgt_pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct bh_reactor **threads,
+		     unsigned int *count, char *why);
+
+/* ---- net.c ---- */
+
+struct net *tgt_net_find(struct bh_tgt *tgt, const char *name);
+int tgt_net_destroy(struct bh_tgt *tgt, const char *name); /* -ENOENT */
+void tgt_nets_free(struct bh_tgt *tgt);
 
 /* ---- text.c ---- */
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
-VM_SCRIPTS := vm-group vm-cdev vm-pair vm-removal vm-memattr vm-setup vm-guest vm-nic
+VM_SCRIPTS := vm-group vm-cdev vm-pair vm-removal vm-memattr vm-setup vm-guest vm-net vm-nic
 prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900

@@ -44,7 +44,11 @@ static void describe_store(char *to, const struct bh_tgt_store_spec *store)
 /* What was parsed, in the words of the table's right column. */
 static void describe(char *to, const struct bh_tgt_spec *spec)
 {
-	add(to, "%s name=%s", spec->kind == BH_TGT_SPEC_NVME ? "nvme" : "store", spec->name);
+	static const char *const kinds[] = { [BH_TGT_SPEC_STORE] = "store",
+					     [BH_TGT_SPEC_NVME] = "nvme",
+					     [BH_TGT_SPEC_NET] = "net" };
+
+	add(to, "%s name=%s", kinds[spec->kind], spec->name);
 	if (spec->serial)
 		add(to, " serial=%s", spec->serial);
 	if (spec->model)
@@ -67,6 +71,13 @@ static void describe(char *to, const struct bh_tgt_spec *spec)
 		add(to, " mdts=%llu", (unsigned long long)spec->mdts);
 	if (spec->cmb)
 		add(to, " cmb=%llu", (unsigned long long)spec->cmb);
+	if (spec->port)
+		add(to, " port=%s arg=%s", spec->port, spec->port_arg);
+	if (spec->has_mac)
+		add(to, " mac=%02x%02x%02x%02x%02x%02x", spec->mac[0], spec->mac[1], spec->mac[2],
+		    spec->mac[3], spec->mac[4], spec->mac[5]);
+	if (spec->mtu)
+		add(to, " mtu=%u", spec->mtu);
 	for (unsigned int i = 0; i < spec->num_stores; i++)
 		describe_store(to, &spec->store[i]);
 }

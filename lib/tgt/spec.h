@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What parsing SPECs of all kinds shares: fields, quotes, numbers. */
+#ifndef TGT_SPEC_H
+#define TGT_SPEC_H
+
+#include <bellhop/tgt.h>
+
+/* Fills why; returns error. */
+int tgt_spec_fail(char *why, int error, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Index of the next unquoted `c` at or after `from`, or of the terminating NUL. */
+size_t tgt_spec_find(const char *text, size_t from, char c);
+/* Removes the backslashes that quote something, in place. */
+void tgt_spec_unquote(char *text);
+/* Cuts the next field off *rest; NULL when there is none. */
+char *tgt_spec_next_field(char **rest);
+int tgt_spec_number(const char *key, const char *value, uint64_t min, uint64_t max,
+		    unsigned int *out, char *why);
+int tgt_spec_doorbells(const char *value, struct bh_tgt_spec *spec, char *why);
+
+/* What follows "net:". */
+int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why);
+
+#endif

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC2046,SC2086,SC1091
+#
+# Two cards on one wire, the second in a network namespace of its own, so that what goes from one
+# address to the other goes through both.
+. /bh/guest/lib.sh
+. /bh/guest/nvme.sh
+
+# card MAC: its name
+card() {
+	for at in /sys/class/net/*; do
+		[ "$(cat "$at/address")" = "$1" ] && basename "$at" && return
+	done
+	return 1
+}
+there() { card 52:54:00:00:00:01 && card 52:54:00:00:00:02; }
+apart() { nsenter -t $apart -n "$@"; }
+
+wire() {
+	a=$(card 52:54:00:00:00:01) b=$(card 52:54:00:00:00:02)
+	unshare -n sleep 3600 &
+	apart=$!
+	sleep 1
+	ip link set $b netns $apart
+	ip addr add 10.9.0.1/24 dev $a && ip link set $a up
+	apart ip addr add 10.9.0.2/24 dev $b && apart ip link set $b up
+}
+ready() { [ "$(cat /sys/class/net/$a/operstate)" = up ]; }
+pings() { ping -c 5 -i 0.2 -s ${1:-56} 10.9.0.2; }
+
+same() {
+	[ "$(md5sum </tmp/file)" = "$(md5sum </tmp/received)" ] && return
+	ls -l /tmp/file /tmp/received
+	return 1
+}
+# An nc whose input never ends waits for the other side to end it.
+mkfifo /tmp/quiet
+exec 9<>/tmp/quiet
+# there_by_tcp, back_by_tcp: /tmp/file through TCP, and its sum
+there_by_tcp() {
+	apart nc -l -p 5000 <&9 >/tmp/received &
+	nc=$!
+	sleep 0.5
+	nc 10.9.0.2 5000 </tmp/file
+	wait $nc
+	same
+}
+back_by_tcp() {
+	apart nc -l -p 5001 </tmp/file >/dev/null &
+	nc=$!
+	sleep 0.5
+	nc 10.9.0.2 5001 <&9 >/tmp/received
+	wait $nc
+	same
+}
+
+t two_cards there
+t wired wire
+t link_is_up until_true 5 ready
+t ping pings
+t ping_large pings 1400
+head -c 5000000 /dev/urandom >/tmp/file
+t tcp there_by_tcp
+t tcp_back back_by_tcp
