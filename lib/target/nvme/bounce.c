@@ -2,10 +2,10 @@
 /*
  * Bounce buffers of a poll thread: kept by size for the next request, and bounded.
  *
- * What a client can have us allocate is its queues times their depth times MDTS, and it can leave
- * all of that behind by a reset while a store is stuck, and begin anew. So the bytes in use are
- * counted in a budget that lives as long as any buffer taken from it. Who gets none leaves its
- * entry in the ring.
+ * What a client can have us allocate is its queues times their depth times MDTS (or the pieces of an
+ * SGL, which may be many and of a byte each), and it can leave all of that behind by a reset while a
+ * store is stuck, and begin anew. So the bytes in use are counted in a budget that lives as long as
+ * any buffer taken from it. Who gets none leaves its entry in the ring.
  *
  * A store may want to know beforehand where its buffers will be, so as to have the kernel pin that
  * memory once. For such stores a thread cuts the smaller buffers from an arena as long as there is
@@ -27,10 +27,12 @@ static unsigned int bounce_class(size_t len)
 	return order;
 }
 
-static size_t bounce_bytes(size_t len)
+size_t tn_bounce_bytes(size_t len)
 {
 	unsigned int order = bounce_class(len);
 
+	if (!len)
+		return 0;
 	return order == TN_BOUNCE_CLASSES ? len : (size_t)1 << (order + TN_BOUNCE_MIN_SHIFT);
 }
 
@@ -51,10 +53,9 @@ static bool is_in_arena(const struct tn_budget *budget, const void *buf)
 	return arena && (uintptr_t)buf - (uintptr_t)arena < TN_ARENA_BYTES;
 }
 
-/* One buffer is always granted, however large. */
-bool tn_budget_take(struct tn_budget *budget, size_t len)
+/* One request is always granted, however large. */
+bool tn_budget_take(struct tn_budget *budget, size_t bytes)
 {
-	uint64_t bytes = bounce_bytes(len);
 	uint64_t used = __atomic_load_n(&budget->used, __ATOMIC_RELAXED);
 
 	if (used && bytes > TN_BOUNCE_LIMIT - (used < TN_BOUNCE_LIMIT ? used : TN_BOUNCE_LIMIT))
@@ -63,9 +64,9 @@ bool tn_budget_take(struct tn_budget *budget, size_t len)
 	return true;
 }
 
-void tn_budget_give(struct tn_budget *budget, size_t len)
+void tn_budget_give(struct tn_budget *budget, size_t bytes)
 {
-	__atomic_fetch_sub(&budget->used, bounce_bytes(len), __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&budget->used, bytes, __ATOMIC_RELAXED);
 }
 
 static void keep(struct tn_thread *t, struct tn_bounce *b, unsigned int order)

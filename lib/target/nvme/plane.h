@@ -36,7 +36,7 @@
 #define TN_PASS_BYTES (8u << 20)
 #define TN_STEP_BYTES (4u << 20)
 
-/* Bounce buffers in use, per thread, those left behind included: whoever wants more waits. */
+/* Memory of requests, per thread, those left behind included: whoever wants more waits. */
 #define TN_BOUNCE_LIMIT (64u << 20)
 
 #define TN_SGL_LIMIT 4096u /* descriptors of one command */
@@ -229,6 +229,7 @@ struct tn_req {
 	struct tn_orphans *orphans; /* it is one of them */
 	uint8_t *buf;
 	size_t buf_len;
+	size_t charge; /* bytes counted in the budget */
 	struct tn_pieces pieces;
 	struct iovec *iov; /* direct */
 	struct iovec one;
@@ -520,13 +521,11 @@ static inline bool tn_has_orphans(const struct tn_thread *t, const struct tn_lin
 /* bounce.c */
 int tn_bounce_init(struct tn_thread *t);
 void tn_bounce_fini(struct tn_thread *t);
-/*
- * A buffer of len bytes is counted (false: too many are) before it is got, and when it is given
- * back.
- */
-bool tn_budget_take(struct tn_budget *budget, size_t len);
-void tn_budget_give(struct tn_budget *budget, size_t len); /* any thread */
-void tn_budget_put(struct tn_budget *budget);		   /* any thread */
+/* Memory of a request is counted (false: too much is) before it is got, and when it is given back. */
+bool tn_budget_take(struct tn_budget *budget, size_t bytes);
+void tn_budget_give(struct tn_budget *budget, size_t bytes); /* any thread */
+void tn_budget_put(struct tn_budget *budget);		     /* any thread */
+size_t tn_bounce_bytes(size_t len);			     /* of a buffer for len; 0: none */
 uint8_t *tn_bounce_get(struct tn_thread *t, size_t len);
 void tn_bounce_put(struct tn_thread *t, void *buf, size_t len);
 /* As put, of a buffer that was left behind: any thread. */
@@ -535,6 +534,8 @@ void tn_bounce_return(struct tn_budget *budget, void *buf, size_t len);
 void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan);
 
 /* xfer.c */
+/* At most, while it runs. */
+size_t tn_xfer_bytes(const struct bh_nvme_cmd *cmd, size_t len);
 void tn_hold_run(struct tn_hold *hold);
 void tn_hold_cancel(struct tn_hold *hold);
 

@@ -24,7 +24,8 @@
 
 #include "target/nvme/queue_io.h"
 
-#define REAP 64u /* at most, per line and pass */
+#define REAP 64u	/* at most, per line and pass */
+#define LIST_FREE 1024u /* bytes of lists that are not counted, being no more than a slot or two */
 
 static void req_submit(struct tn_thread *t, struct tn_req *req);
 static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status);
@@ -76,8 +77,8 @@ static void req_free_memory(struct tn_req *req)
 
 static void req_free(struct tn_thread *t, struct tn_req *req)
 {
-	if (req->buf)
-		tn_budget_give(req->pool->budget, req->buf_len);
+	tn_budget_give(req->pool->budget, req->charge);
+	req->charge = 0;
 	tn_bounce_put(t, req->buf, req->buf_len);
 	req->buf = NULL;
 	req_free_memory(req);
@@ -113,8 +114,7 @@ void tn_req_left(void *cookie)
 		free(req);
 		return;
 	}
-	if (req->buf)
-		tn_budget_give(req->pool->budget, req->buf_len);
+	tn_budget_give(req->pool->budget, req->charge);
 	tn_bounce_return(req->pool->budget, req->buf, req->buf_len);
 	req_free_memory(req);
 	if (req->orphans) {
@@ -284,6 +284,29 @@ static bool keep_iov(struct tn_thread *t, struct tn_req *req)
 	return true;
 }
 
+/*
+ * What the request will need beside its slot is counted, all of it at once, before any is allocated.
+ * Lists of pieces are as long as the client likes, however few bytes they describe.
+ */
+static bool reserve(struct tn_thread *t, struct tn_req *req)
+{
+	const struct tn_job *job = &req->job;
+	size_t lists = 0;
+
+	if (!req->is_mapped)
+		lists = tn_xfer_bytes(&req->xfer.cmd, job->bytes);
+	else if (req->is_direct)
+		lists = t->scratch.n * (sizeof(struct tn_piece) + sizeof(struct iovec));
+	else if (job->to_client)
+		lists = t->scratch.n * sizeof(struct tn_piece);
+	req->buf_len = req->is_direct ? 0 : (size_t)job->bytes << job->is_emulated;
+	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0);
+	if (tn_budget_take(t->budget, req->charge))
+		return true;
+	req->charge = 0;
+	return false;
+}
+
 /* Buffers and data as far as they can be had at once: 0, a status field, or TN_RETRY. */
 static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 {
@@ -299,18 +322,15 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
 			 !job->is_ranges && !job->is_emulated && t->scratch.n <= UINT16_MAX;
+	if (!reserve(t, req))
+		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
 		return TN_RETRY;
 	if (req->is_direct)
 		return keep_iov(t, req) ? 0 : TN_RETRY;
-	req->buf_len = (size_t)job->bytes << job->is_emulated;
-	if (!tn_budget_take(t->budget, req->buf_len))
-		return TN_RETRY;
 	req->buf = tn_bounce_get(t, req->buf_len);
-	if (!req->buf) {
-		tn_budget_give(t->budget, req->buf_len);
+	if (!req->buf)
 		return TN_RETRY;
-	}
 	if (job->to_client)
 		return 0;
 	if (req->is_mapped)

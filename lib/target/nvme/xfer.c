@@ -163,6 +163,18 @@ void tn_hold_cancel(struct tn_hold *hold)
 	}
 }
 
+size_t tn_xfer_bytes(const struct bh_nvme_cmd *cmd, size_t len)
+{
+	bool is_sgl = (cmd->flags & BH_NVME_PSDT_MASK) != BH_NVME_PSDT_PRP;
+	/* SGL pieces may be of a byte, PRP entries are pages but for the ends. */
+	size_t most = is_sgl ? TN_SGL_LIMIT : len / TN_PAGE_SIZE + 2;
+
+	if (most > len)
+		most = len;
+	/* Its array grows by doubling: see walk.c. */
+	return sizeof(struct xfer_state) + (2 * most + 8) * sizeof(struct tn_piece);
+}
+
 void tn_xfer_run(struct tn_xfer *xfer)
 {
 	struct xfer_state *state = calloc(1, sizeof(*state));

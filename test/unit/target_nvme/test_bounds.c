@@ -163,6 +163,53 @@ static void buffers_are_bounded(void)
 	rig_close();
 }
 
+/* A read of four blocks into pieces of four bytes: there is more list than data. */
+static struct bh_nvme_cmd shredded(void)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 4, RIG_DATA_AT);
+	struct bh_nvme_sgl *d = rig_at(RIG_LISTS);
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		d[i] = (struct bh_nvme_sgl){ .addr = RIG_IOVA + RIG_DATA_AT + i * 8, .len = 4 };
+	cmd.flags = BH_NVME_PSDT_SGL_MPTR_CONTIG;
+	cmd.dptr.sgl = (struct bh_nvme_sgl){ .addr = RIG_IOVA + RIG_LISTS,
+					     .len = 512 * sizeof(*d),
+					     .type = BH_NVME_SGL_LAST_SEGMENT };
+	return cmd;
+}
+
+static void counted_lists(const char *store, enum bh_cmem_mode data, uint64_t least)
+{
+	struct bh_nvme_cmd cmd;
+	unsigned int got = 0;
+	uint64_t end;
+
+	rig_open(BH_CMEM_MAPPED, data, 1, BH_DOORBELLS_MAPPED);
+	rig_ns(1, &blk_late_type, store, 512);
+	rig_queue(1, 32, true);
+	cmd = shredded();
+	put_n(&rig.q[1], &cmd, 16);
+	rig_steps(4);
+	CU_ASSERT(buffered() >= 16 * least);
+	for (end = bh_now_ns() + 10000000000ull; got < 16 && bh_now_ns() < end;) {
+		rig_step();
+		got += completions(&rig.q[1]);
+	}
+	CU_ASSERT_EQUAL(got, 16);
+	CU_ASSERT_EQUAL(buffered(), 0);
+	rig_close();
+}
+
+/* What an attacker gets out of short reads in many pieces is bounded like buffers. */
+static void lists_of_pieces_are_counted(void)
+{
+	counted_lists("1M,hold=300", BH_CMEM_MAPPED, 4096 + 512 * sizeof(struct tn_piece));
+	counted_lists("1M,hold=300,direct=1", BH_CMEM_MAPPED,
+		      512 * (sizeof(struct tn_piece) + sizeof(struct iovec)));
+	counted_lists("1M,hold=300", BH_CMEM_FILE, 4096 + 512 * sizeof(struct tn_piece));
+}
+
 /* Requests that the store had no room for have pointers, too. */
 static void unmapped_while_waiting_for_the_store(void)
 {
@@ -215,5 +262,6 @@ BH_SUITE("bounds", { "zeroes_take_turns", zeroes_take_turns },
 	 { "discards_take_turns", discards_take_turns },
 	 { "large_commands_end_a_visit", large_commands_end_a_visit },
 	 { "buffers_are_bounded", buffers_are_bounded },
+	 { "lists_of_pieces_are_counted", lists_of_pieces_are_counted },
 	 { "unmapped_while_waiting_for_the_store", unmapped_while_waiting_for_the_store },
 	 { "fatal_gives_namespaces_back", fatal_gives_namespaces_back }, )
