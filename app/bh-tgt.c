@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <bellhop/fault.h>
 #include <bellhop/tgt.h>
@@ -261,6 +262,20 @@ static int serve(struct app *app, const struct options *o, char **words, const s
 	return code;
 }
 
+/*
+ * Each client brings some descriptors for every queue it has. What the user may have the target may
+ * use: the lower limit is for programs that call select().
+ */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 {
 	struct options o = { 0 };
@@ -287,6 +302,7 @@ int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_ty
 	pthread_sigmask(SIG_BLOCK, &until, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a write's own error says it */
+	raise_file_limit();
 	int error = bh_fault_install();
 	if (error)
 		return app_fail(&app, 1, "cannot install the fault guard: %s", strerror(-error));

@@ -54,7 +54,7 @@ bool bh_fault_handle(const siginfo_t *info);
 /*
  * Registers base, len, fill, counter of *range (caller-owned, must stay put until removed) and
  * clears its failed flag. Any thread.
- * -EINVAL: unaligned or empty; -EEXIST: overlaps; -ENOSPC: table full (4096 ranges).
+ * -EINVAL: unaligned or empty; -EEXIST: overlaps; -ENOSPC: table full (16384 ranges).
  */
 int bh_fault_range_add(struct bh_fault_range *range);
 

@@ -32,15 +32,16 @@
 #include <bellhop/barrier.h>
 #include <bellhop/range.h>
 
-enum { SLOTS = 4096 };
+enum { SLOTS = 16384 };
 
 struct slot {
 	struct bh_fault_range *range; /* __atomic; NULL: free */
 	uint32_t busy;		      /* __atomic */
 };
 
-static struct slot table[SLOTS];
-static uint32_t handlers; /* __atomic: handlers now looking at the table */
+static struct slot table[SLOTS]; /* memory that is not there before it is used */
+static uint32_t used;		 /* __atomic: no range lies behind so many slots */
+static uint32_t handlers;	 /* __atomic: handlers now looking at the table */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 static bool installed;
@@ -86,7 +87,7 @@ static bool slot_mend(struct slot *slot, struct bh_fault_range *range)
 
 static bool table_mend(uintptr_t addr)
 {
-	for (int i = 0; i < SLOTS; i++) {
+	for (uint32_t i = 0; i < __atomic_load_n(&used, __ATOMIC_SEQ_CST); i++) {
 		struct bh_fault_range *range = __atomic_load_n(&table[i].range, __ATOMIC_SEQ_CST);
 
 		if (range && addr - (uintptr_t)range->base < range->len)
@@ -169,13 +170,12 @@ int bh_fault_install(void)
 
 static int slot_find(const struct bh_fault_range *range, struct slot **out)
 {
-	*out = NULL;
-	for (int i = 0; i < SLOTS; i++) {
+	*out = used < SLOTS ? &table[used] : NULL;
+	for (uint32_t i = used; i-- > 0;) {
 		struct bh_fault_range *other = __atomic_load_n(&table[i].range, __ATOMIC_RELAXED);
 
 		if (!other) {
-			if (!*out)
-				*out = &table[i];
+			*out = &table[i];
 		} else if (bh_range_overlaps((uintptr_t)range->base, range->len,
 					     (uintptr_t)other->base, other->len)) {
 			return -EEXIST;
@@ -198,6 +198,8 @@ int bh_fault_range_add(struct bh_fault_range *range)
 	if (rc == 0) {
 		__atomic_store_n(&range->failed, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&slot->range, range, __ATOMIC_SEQ_CST);
+		if (slot == &table[used])
+			__atomic_store_n(&used, used + 1, __ATOMIC_SEQ_CST);
 	}
 	pthread_mutex_unlock(&table_lock);
 	return rc;
@@ -205,13 +207,18 @@ int bh_fault_range_add(struct bh_fault_range *range)
 
 static bool slot_clear(const struct bh_fault_range *range)
 {
-	for (int i = 0; i < SLOTS; i++) {
-		if (__atomic_load_n(&table[i].range, __ATOMIC_RELAXED) == range) {
-			__atomic_store_n(&table[i].range, NULL, __ATOMIC_SEQ_CST);
-			return true;
-		}
-	}
-	return false;
+	uint32_t i, n = used;
+
+	for (i = 0; i < n; i++)
+		if (__atomic_load_n(&table[i].range, __ATOMIC_RELAXED) == range)
+			break;
+	if (i == n)
+		return false;
+	__atomic_store_n(&table[i].range, NULL, __ATOMIC_SEQ_CST);
+	while (n > 0 && !__atomic_load_n(&table[n - 1].range, __ATOMIC_RELAXED))
+		n--;
+	__atomic_store_n(&used, n, __ATOMIC_SEQ_CST);
+	return true;
 }
 
 void bh_fault_range_remove(struct bh_fault_range *range)

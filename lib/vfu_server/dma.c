@@ -47,22 +47,33 @@ static void finish_map(struct bh_vfu_server *s, int rc)
 	vfus_finish(s, rc);
 }
 
-/* Address space in use for this client, which has no more of it than one mapping may take. */
-static uint64_t mapped_bytes(const struct bh_cmem *cm)
+/*
+ * May the client have another one? It has no more address space than one mapping may take, and a
+ * share of what the process has of mappings and descriptors.
+ */
+static int check_share(const struct bh_cmem *cm, const struct vfu_dma_map *map)
 {
+	const enum bh_cmem_mode mode =
+		map->flags & VFU_DMA_FLAG_FILE_IO ? BH_CMEM_FILE : BH_CMEM_MAPPED;
 	const struct bh_cmem_table *table = cm->table;
-	uint64_t sum = 0;
-	size_t i;
+	uint64_t bytes = 0;
+	size_t i, n = 0;
 
-	for (i = 0; i < table->count; i++)
-		if (table->region[i]->mode == BH_CMEM_MAPPED)
-			sum += table->region[i]->len;
-	return sum;
+	for (i = 0; i < table->count; i++) {
+		if (table->region[i]->mode != mode)
+			continue;
+		bytes += table->region[i]->len;
+		n++;
+	}
+	if (n >= (mode == BH_CMEM_FILE ? VFUS_MAX_FILES : VFUS_MAX_MAPPED))
+		return -EINVAL;
+	return mode == BH_CMEM_MAPPED && map->size > VFUS_MAX_DMA_SIZE - bytes ? -ENOSPC : 0;
 }
 
 int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 {
 	struct vfu_dma_map map;
+	int rc;
 
 	if (msg->body_len < sizeof(map))
 		return -EINVAL;
@@ -76,9 +87,9 @@ int vfus_handle_dma_map(struct bh_vfu_server *s, struct vfu_msg *msg)
 		return -EINVAL;
 	if (map.size > VFUS_MAX_DMA_SIZE)
 		return -ENOSPC;
-	if (msg->nfds > 0 && !(map.flags & VFU_DMA_FLAG_FILE_IO) &&
-	    map.size > VFUS_MAX_DMA_SIZE - mapped_bytes(&s->cmem))
-		return -ENOSPC;
+	rc = msg->nfds > 0 ? check_share(&s->cmem, &map) : 0;
+	if (rc != 0)
+		return rc;
 	return vfus_gate_command(s, BH_QUIESCE_MAP, map.address, map.size, apply_map, finish_map);
 }
 

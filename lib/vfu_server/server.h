@@ -28,7 +28,13 @@
 #define VFUS_MAX_WAITING_FDS 64		    /* in output, or in commands held back */
 #define VFUS_MAX_DEFERRED 256		    /* commands held back while one waits for quiesce */
 #define VFUS_MAX_DEFERRED_BYTES (4u * 1024 * 1024)
-#define VFUS_MAX_DMA_SIZE (8ull << 40)	  /* of one mapping, and of all that take address space */
+#define VFUS_MAX_DMA_SIZE (8ull << 40) /* of one mapping, and of all that take address space */
+/*
+ * Of a client's mappings: what all clients share is the process's (mappings, the fault guard's table,
+ * descriptors), and none may have all of it. Memory by messages takes none.
+ */
+#define VFUS_MAX_MAPPED 4096u
+#define VFUS_MAX_FILES 64u
 #define VFUS_DMA_SLOTS 16		  /* DMA messages on the wire at once */
 #define VFUS_DMA_BACKLOG (1024u * 1024)	  /* no further DMA message beyond this output */
 #define VFUS_DMA_TIMEOUT_NS 5000000000ull /* a client that does not answer a DMA message */

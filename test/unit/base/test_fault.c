@@ -185,9 +185,9 @@ static void bad_ranges_are_refused(void)
 	free(base);
 }
 
-static void table_holds_4096(void)
+static void table_holds_16384(void)
 {
-	enum { N = 4096 };
+	enum { N = 16384 };
 	struct bh_fault_range *r = calloc(N + 1, sizeof(*r));
 
 	page = (size_t)sysconf(_SC_PAGESIZE);
@@ -362,5 +362,5 @@ BH_SUITE("fault",
 	 { "hugetlb_truncated_reads_zeros", hugetlb_truncated_reads_zeros },
 	 { "add_again_begins_anew", add_again_begins_anew },
 	 { "bad_ranges_are_refused", bad_ranges_are_refused },
-	 { "table_holds_4096", table_holds_4096 },
+	 { "table_holds_16384", table_holds_16384 },
 	 { "racing_threads_count_once", racing_threads_count_once })

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <bellhop/fault.h>
+
 #include "rig.h"
 
 #define RW (VFU_DMA_FLAG_READ | VFU_DMA_FLAG_WRITE)
@@ -220,6 +222,29 @@ static void mappings_are_limited_in_sum(void)
 	close(huge);
 }
 
+/* One client leaves the others mappings, slots of the fault guard and descriptors. */
+static void a_client_has_a_share_of_the_process(void)
+{
+	struct bh_fault_range other = { .len = 0x1000 };
+	uint64_t i;
+	int rc = 0;
+
+	for (i = 0; i < 64; i++)
+		CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW | VFU_DMA_FLAG_FILE_IO, memory, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW | VFU_DMA_FLAG_FILE_IO, memory, 0), -EINVAL);
+	for (i = 64; i < 64 + 4096 && rc == 0; i++)
+		rc = rig_map(i << 20, 0x1000, RW, memory, 0);
+	CU_ASSERT_EQUAL(rc, 0);
+	CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW, memory, 0), -EINVAL);
+	CU_ASSERT_EQUAL(rig_map(i << 20, 0x1000, RW, -1, 0), 0); /* by messages */
+	other.base = mmap(NULL, other.len, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CU_ASSERT_EQUAL(bh_fault_range_add(&other), 0);
+	bh_fault_range_remove(&other);
+	munmap(other.base, other.len);
+	CU_ASSERT_EQUAL(rig_unmap(64 << 20, 0x1000, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(64 << 20, 0x1000, RW, memory, 0), 0);
+}
+
 static void unmap_takes_what_lies_inside(void)
 {
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
@@ -268,6 +293,7 @@ BH_SUITE_FIXTURE("vfu_server_dma", setup, teardown,
 		 { "unmap_frees_the_fd", unmap_frees_the_fd },
 		 { "a_mapping_needs_no_fd", a_mapping_needs_no_fd },
 		 { "mappings_are_limited_in_sum", mappings_are_limited_in_sum },
+		 { "a_client_has_a_share_of_the_process", a_client_has_a_share_of_the_process },
 		 { "unmap_takes_what_lies_inside", unmap_takes_what_lies_inside },
 		 { "unmap_all_empties_the_table", unmap_all_empties_the_table },
 		 { "disconnect_empties_the_table", disconnect_empties_the_table }, )
