@@ -24,6 +24,10 @@ ft_env_SRCS := ft_env.c
 FUNCTIONAL += ft_foreign
 ft_foreign_SRCS := ft_foreign.c foreign.c
 
+# One client and another one's controller.
+FUNCTIONAL += ft_neighbours
+ft_neighbours_SRCS := ft_neighbours.c foreign.c
+
 # make functional-ft_soak BH_SOAK_SECONDS=3600 is a longer one.
 FUNCTIONAL += ft_soak
 ft_soak_SRCS := ft_soak.c

@@ -512,6 +512,7 @@ static void a_memory_announced_twice(void)
 	one_memory(&r);
 	attach_blocking(&r);
 	bring_up(&r, -1);
+	foreign_info(&r.c); /* what came before it is over, descriptors included */
 	files = ft_target_files(&r.target);
 	FT_EQUAL(foreign_dma_map(&r.c, &r.memory[0]), -EEXIST);
 	other = r.memory[0];
@@ -520,6 +521,7 @@ static void a_memory_announced_twice(void)
 	FT_EQUAL(foreign_dma_unmap(&r.c, &other, true), -EINVAL);
 	foreign_memory_new(&other, MIB, MIB, 0);
 	FT_EQUAL(foreign_dma_unmap(&r.c, &other, true), -ENOENT);
+	foreign_info(&r.c);
 	FT_EQUAL(ft_target_files(&r.target), files);
 	use_memory(&r, r.data, MIB);
 	/* Taken away and announced again, in between. */

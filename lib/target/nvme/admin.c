@@ -27,6 +27,7 @@
 #include "target/nvme/control.h"
 
 #define SLOTS 32u
+#define PER_TURN 32u /* commands, then other controllers' messages come first */
 static_assert(SLOTS > TN_AER_LIMIT + TN_ABORT_LIMIT, "room beside commands that wait for long");
 
 struct list {
@@ -39,6 +40,8 @@ struct tn_admin {
 	bool is_paused;
 	bool is_stopped; /* an invalid tail */
 	unsigned int transfers;
+	unsigned int turn;     /* commands left of it */
+	struct bh_timer *more; /* the next one */
 
 	uint64_t sq_iova, cq_iova;
 	uint32_t sq_entries, cq_entries;
@@ -336,10 +339,11 @@ static void fetch_more(struct tn_admin *a)
 	struct tn_admin_cmd *cmd;
 
 	a->is_in_fetch = true;
-	while (may_work(a) && !a->is_fetching && a->sq_head != a->sq_tail) {
+	while (may_work(a) && !a->is_fetching && a->sq_head != a->sq_tail && a->turn > 0) {
 		cmd = slot_get(a);
 		if (!cmd)
 			break;
+		a->turn--;
 		a->fetching = cmd;
 		a->is_fetching = true;
 		a->transfers++;
@@ -350,18 +354,21 @@ static void fetch_more(struct tn_admin *a)
 }
 
 /*
- * Whatever can be done now. Not from inside one of the two loops, which see to the rest
+ * Whatever can be done now, in a turn. Not from inside one of the two loops, which see to the rest
  * themselves.
  */
 static void advance(struct tn_admin *a)
 {
 	if (!a->is_running || a->is_in_fetch || a->is_in_write)
 		return;
+	a->turn = PER_TURN;
 	do {
 		fetch_more(a);
 		write_more(a);
 		/* Written completions have freed slots. */
-	} while (may_work(a) && !a->is_fetching && a->sq_head != a->sq_tail && a->free);
+	} while (may_work(a) && !a->is_fetching && a->sq_head != a->sq_tail && a->free && a->turn);
+	if (!a->turn && a->sq_head != a->sq_tail)
+		bh_timer_set(a->more, 0);
 }
 
 void tn_admin_kick(struct bh_target_nvme *ctrl)
@@ -540,13 +547,24 @@ unsigned int tn_admin_aborts(const struct bh_target_nvme *ctrl)
 
 /* ---- life ---- */
 
+static void next_turn(void *ctx)
+{
+	tn_admin_kick(ctx);
+}
+
 int tn_admin_create(struct bh_target_nvme *ctrl)
 {
 	struct tn_admin *a = calloc(1, sizeof(*a));
 	unsigned int i;
+	int rc;
 
 	if (!a)
 		return -ENOMEM;
+	rc = bh_timer_create(ctrl->control, next_turn, ctrl, &a->more);
+	if (rc) {
+		free(a);
+		return rc;
+	}
 	a->ctrl = ctrl;
 	list_init(&a->held);
 	list_init(&a->completed);
@@ -562,6 +580,8 @@ int tn_admin_create(struct bh_target_nvme *ctrl)
 
 void tn_admin_free(struct bh_target_nvme *ctrl)
 {
+	if (ctrl->admin)
+		bh_timer_destroy(ctrl->admin->more);
 	free(ctrl->admin);
 	ctrl->admin = NULL;
 }

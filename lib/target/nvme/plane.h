@@ -32,7 +32,10 @@
 #define TN_BATCH 64u
 #define TN_BATCH_BYTES (512u << 10)
 
-/* Of one pass, beyond visits; and of a step: what is deallocated or zeroed without looking up. */
+/*
+ * Of one pass, after which no further queue is visited, so that one controller cannot starve the
+ * others of its core; and of a step: what is deallocated or zeroed without looking up.
+ */
 #define TN_PASS_BYTES (8u << 20)
 #define TN_STEP_BYTES (4u << 20)
 
@@ -298,6 +301,7 @@ struct tn_thread {
 	uint32_t faults; /* of cmem, as last looked at */
 	uint32_t num_scan;
 	struct tn_scan *scan; /* by qid */
+	uint32_t scan_from;   /* where the next pass begins */
 	struct tn_cq *due;
 	bool is_gated;
 	struct tn_stats stats; /* __atomic: written here, read by anybody */

@@ -123,7 +123,7 @@ void tn_scan_rebuild(struct tn_thread *t)
 {
 	unsigned int i;
 
-	t->num_scan = 0;
+	t->num_scan = t->scan_from = 0;
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++) {
 		struct tn_sq *sq = t->sq[i];
 
@@ -383,7 +383,7 @@ void tn_queues_drop(struct tn_thread *t)
 	}
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		tn_cq_remove(t, (uint16_t)i);
-	t->num_scan = 0;
+	t->num_scan = t->scan_from = 0;
 	t->shadow_db = t->shadow_ei = NULL;
 	t->shadow_db_iova = t->shadow_ei_iova = 0;
 }

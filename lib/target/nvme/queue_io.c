@@ -2,7 +2,8 @@
 /*
  * The fast path.
  *
- * A pass compares each doorbell with the value it was left at. A queue with work is visited:
+ * A pass compares each doorbell with the value it was left at, up to where so much data has moved
+ * that the thread's other controllers must have their turn. A queue with work is visited:
  * entries are copied once, and a read or write of at most two pages on an inline store is checked,
  * translated and done right here, on two cache lines of state (thread and namespace) beside the
  * queue's own. Whatever is odd about a command makes it leave to tn_cmd_start, which decodes it
@@ -190,6 +191,7 @@ static void batch_end(struct tn_thread *t, const struct batch *batch)
 {
 	struct tn_stats *s = &t->stats;
 
+	t->work += batch->bytes;
 	if (batch->count > batch->writes) {
 		tn_count(&s->reads, batch->count - batch->writes);
 		tn_count(&s->read_bytes, batch->bytes - batch->write_bytes);
@@ -315,16 +317,23 @@ static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
 	return n;
 }
 
+/* A pass that has had its share ends early, and the next one begins behind it. */
 unsigned int tn_scan_run(struct tn_thread *t)
 {
-	struct tn_scan *scan = t->scan, *end = scan + t->num_scan;
+	struct tn_scan *scan = t->scan + t->scan_from, *end = t->scan + t->num_scan;
 	unsigned int n = 0;
 
+	t->scan_from = 0;
 	for (; scan < end; scan++) {
 		uint32_t v = bh_load_u32(scan->db);
 
-		if (v != scan->seen)
-			n += visit(t, scan);
+		if (v == scan->seen)
+			continue;
+		n += visit(t, scan);
+		if (unlikely(t->work >= TN_PASS_BYTES) && scan + 1 < end) {
+			t->scan_from = (uint32_t)(scan + 1 - t->scan);
+			break;
+		}
 	}
 	return n;
 }

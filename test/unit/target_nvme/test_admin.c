@@ -46,6 +46,32 @@ static void full_cq_waits(void)
 	CU_ASSERT_EQUAL(cpl.sqid, 0);
 }
 
+/* Between a full queue's turns there is room for what others want of the control thread. */
+static void full_sq_takes_turns(void)
+{
+	enum { COUNT = 1000, PER_TURN = 32 };
+	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_IDENTIFY, .cdw10 = BH_NVME_CNS_CTRL };
+	unsigned int got, all = 0, turns = 0;
+	struct bh_nvme_cpl cpl;
+
+	rig_enable(COUNT + 1, COUNT + 1);
+	cmd.dptr.prp.prp1 = RIG_IOVA + RIG_DATA;
+	for (cmd.cid = 0; cmd.cid < COUNT; cmd.cid++)
+		rig_submit_quietly(&cmd);
+	rig_write(bh_nvme_sq_doorbell(0, rig.ctrl->dstrd), rig.sq_tail, 4);
+	for (; all < COUNT && turns < COUNT; turns++) {
+		for (got = 0; rig_reap_quietly(&cpl); got++) {
+			CU_ASSERT_EQUAL(cpl.status >> 1, 0);
+			CU_ASSERT_EQUAL(cpl.cid, all + got);
+		}
+		CU_ASSERT(got <= PER_TURN);
+		all += got;
+		bh_reactor_run_once(rig.control);
+	}
+	CU_ASSERT_EQUAL(all, COUNT);
+	CU_ASSERT(turns >= COUNT / PER_TURN);
+}
+
 static void sqhd_advances(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_KEEP_ALIVE };
@@ -487,7 +513,7 @@ static void reset_waits_for_transfers(void)
 
 BH_SUITE_FIXTURE("target_nvme_admin", rig_setup, rig_teardown,
 		 { "two_entries_wrap", two_entries_wrap }, { "full_cq_waits", full_cq_waits },
-		 { "sqhd_advances", sqhd_advances },
+		 { "full_sq_takes_turns", full_sq_takes_turns }, { "sqhd_advances", sqhd_advances },
 		 { "what_is_not_supported", what_is_not_supported },
 		 { "queue_commands", queue_commands },
 		 { "entry_sizes_before_queues", entry_sizes_before_queues },

@@ -122,6 +122,37 @@ static void large_commands_end_a_visit(void)
 	rig_close();
 }
 
+/* A pass that has had its share leaves queues out; they are the first of the next. */
+static void a_pass_has_an_end(void)
+{
+	struct bh_nvme_cmd cmd = { .opc = BH_NVME_CMD_READ, .nsid = 1 };
+	uint16_t qid;
+
+	static_assert(2 * RIG_DATA_BYTES >= TN_PASS_BYTES, "two queues are a share");
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+	rig_ns(1, &bh_blk_ram_type, "4M", 512);
+	thread()->line[1].max_blocks = RIG_DATA_BYTES / 512;
+	cmd.flags = BH_NVME_PSDT_SGL_MPTR_CONTIG;
+	cmd.dptr.sgl =
+		(struct bh_nvme_sgl){ .addr = RIG_IOVA + RIG_DATA_AT, .len = RIG_DATA_BYTES };
+	cmd.cdw12 = RIG_DATA_BYTES / 512 - 1;
+	for (qid = 1; qid <= 3; qid++) {
+		rig_queue(qid, 8, true);
+		put_n(&rig.q[qid], &cmd, 3);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		rig_step();
+		CU_ASSERT_EQUAL(completions(&rig.q[1]), 1);
+		CU_ASSERT_EQUAL(completions(&rig.q[2]), 1);
+		CU_ASSERT_EQUAL(completions(&rig.q[3]), 0);
+		rig_step();
+		CU_ASSERT_EQUAL(completions(&rig.q[1]), 0);
+		CU_ASSERT_EQUAL(completions(&rig.q[2]), 0);
+		CU_ASSERT_EQUAL(completions(&rig.q[3]), 1);
+	}
+	rig_close();
+}
+
 static uint64_t buffered(void)
 {
 	return __atomic_load_n(&thread()->budget->used, __ATOMIC_RELAXED);
@@ -263,5 +294,6 @@ BH_SUITE("bounds", { "zeroes_take_turns", zeroes_take_turns },
 	 { "large_commands_end_a_visit", large_commands_end_a_visit },
 	 { "buffers_are_bounded", buffers_are_bounded },
 	 { "lists_of_pieces_are_counted", lists_of_pieces_are_counted },
+	 { "a_pass_has_an_end", a_pass_has_an_end },
 	 { "unmapped_while_waiting_for_the_store", unmapped_while_waiting_for_the_store },
 	 { "fatal_gives_namespaces_back", fatal_gives_namespaces_back }, )

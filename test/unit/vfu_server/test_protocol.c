@@ -302,6 +302,31 @@ static void features_are_einval(void)
 }
 
 /* A client that does not read delays itself only, and gets everything when it does. */
+/* However much has come, a pass of the control thread, which is others' too, takes a part of it. */
+static void a_pass_takes_a_bounded_number(void)
+{
+	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4 };
+	const struct vfu_header header = { .command = VFU_REGION_READ, .size = 32 };
+	enum { COUNT = 1000, REPLY = 36 };
+	static uint8_t msgs[COUNT][32], replies[COUNT * REPLY];
+	unsigned int i, all = 0;
+	ssize_t got;
+
+	for (i = 0; i < COUNT; i++) {
+		memcpy(msgs[i], &header, sizeof(header));
+		memcpy(msgs[i] + sizeof(header), &access, sizeof(access));
+	}
+	CU_ASSERT_EQUAL(send(rig.conn.fd, msgs, sizeof(msgs), MSG_DONTWAIT), sizeof(msgs));
+	for (i = 0; all < COUNT && i < COUNT; i++) {
+		bh_reactor_run_once(rig.reactor);
+		got = recv(rig.conn.fd, replies, sizeof(replies), MSG_DONTWAIT);
+		CU_ASSERT(got <= 64 * REPLY);
+		all += got > 0 ? (unsigned int)got / REPLY : 0;
+	}
+	CU_ASSERT_EQUAL(all, COUNT);
+	CU_ASSERT(i >= COUNT / 64);
+}
+
 static void unread_replies_stop_reading(void)
 {
 	const struct vfu_region_access access = { .region = BH_PCI_CONFIG, .count = 4096 };
@@ -552,6 +577,7 @@ BH_SUITE_FIXTURE(
 	{ "pipelined_commands_are_answered_in_order", pipelined_commands_are_answered_in_order },
 	{ "no_reply_means_none_not_even_an_error", no_reply_means_none_not_even_an_error },
 	{ "features_are_einval", features_are_einval },
+	{ "a_pass_takes_a_bounded_number", a_pass_takes_a_bounded_number },
 	{ "unread_replies_stop_reading", unread_replies_stop_reading },
 	{ "unread_replies_hold_few_fds", unread_replies_hold_few_fds },
 	{ "waiting_commands_hold_few_fds", waiting_commands_hold_few_fds },
