@@ -52,6 +52,12 @@ struct perf_stats {
 
 struct perf_zones;
 
+/* Where the next request goes. */
+struct perf_aim {
+	uint64_t random; /* the generator's state */
+	uint64_t next;	 /* sequential position, in slots */
+};
+
 struct perf_lane {
 	/* hot */
 	struct bh_nvme_queue *q;
@@ -61,14 +67,15 @@ struct perf_lane {
 	uint8_t *data;		  /* depth buffers of `bytes`, in the pool */
 	uint32_t blocks;	  /* per request */
 	bool options;		  /* calls with options, in rw */
+	bool mixed;		  /* reads and writes */
 	size_t stride;		  /* between buffers */
 	uint32_t in_flight;
-	uint64_t slots;	      /* of `blocks` in the namespace */
-	uint64_t next;	      /* sequential position, in slots */
-	uint64_t random;      /* generator's state */
-	uint64_t read_below;  /* a random 32-bit number below this means read */
-	uint64_t ios, errors; /* __atomic: the progress line reads them */
-	size_t iov_bytes;     /* with options: of the data's vector */
+	uint64_t slots; /* of `blocks` in the namespace */
+	struct perf_aim aim;
+	uint64_t read_below;		   /* a random 63-bit number below this means read */
+	uint64_t ios, errors;		   /* __atomic: the progress line reads them */
+	struct bh_nvme_rw next[PERF_REAP]; /* requests in the making */
+	size_t iov_bytes;		   /* with options: of the data's vector */
 	struct bh_nvme_rw_opts rw;
 	/* cold */
 	uint64_t counted; /* ios when time was up: what rates are made of */
@@ -120,7 +127,7 @@ int perf_check_format(const struct perf *perf, const struct app_nvme *n,
 size_t perf_buffer_bytes(const struct perf_options *opts, const struct bh_nvme_ns *ns);
 /* How a lane's requests look; its namespace is set. */
 void perf_lane_format(struct perf_lane *lane, const struct perf_options *opts);
-int perf_submit_options(struct perf_lane *lane, bool read, uint64_t lba, void *buf, void *slot);
+int perf_submit_options(struct perf_lane *lane, const struct bh_nvme_rw *rw);
 
 void *perf_worker_run(void *worker);
 
