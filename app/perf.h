@@ -28,7 +28,9 @@ struct perf_options {
 	uint32_t bytes;
 	bool random;
 	unsigned int read_percent;
-	unsigned int seconds;
+	uint64_t run_ns;
+	uint64_t warm_ns; /* before that, and in no figure */
+	uint64_t rate;	  /* requests per second and queue; 0: as fast as it goes */
 	struct bh_cpuset cpus;
 	unsigned int queues; /* per core and namespace */
 	bool json;
@@ -51,6 +53,7 @@ struct perf_stats {
 };
 
 struct perf_zones;
+struct perf_rate;
 
 /* Where the next request goes. */
 struct perf_aim {
@@ -64,6 +67,7 @@ struct perf_lane {
 	struct bh_nvme_ns *ns;
 	uint64_t *started;	  /* ticks, by slot */
 	struct perf_zones *zones; /* NULL: plain reads and writes */
+	struct perf_rate *rate;	  /* NULL: as fast as it goes */
 	uint8_t *data;		  /* depth buffers of `bytes`, in the pool */
 	uint32_t blocks;	  /* per request */
 	bool options;		  /* calls with options, in rw */
@@ -92,7 +96,8 @@ struct perf_worker {
 	unsigned int cpu;
 	const struct perf *perf;
 	struct perf_lane *lanes;
-	uint64_t elapsed_ns; /* from the common start to this worker's stop */
+	uint64_t begin_ns;   /* when this worker started, or was warm */
+	uint64_t elapsed_ns; /* from there to its stop */
 };
 
 /* Somebody wants the device back: heard on a thread of the backend. */
@@ -114,6 +119,7 @@ struct perf {
 	unsigned int num_workers;
 	pthread_mutex_t start; /* held by the main thread until every worker exists */
 	uint32_t stop;	       /* __atomic: set by the main thread */
+	uint32_t warm;	       /* __atomic: from now on it counts */
 };
 
 /* Opens everything. 0 or an exit code, said on stderr. perf_close() in every case. */
@@ -140,6 +146,10 @@ int perf_zoned_check(const struct perf *perf, const char *address, const struct 
 int perf_zoned_open(struct perf *perf, struct perf_lane *lane, unsigned int part,
 		    unsigned int parts);
 void perf_zoned_close(struct perf_lane *lane);
+
+/* At a fixed rate. open: 0 or an exit code, said. */
+int perf_rate_open(struct perf *perf, struct perf_lane *lane);
+void perf_rate_close(struct perf_lane *lane);
 
 /* Once a second on a terminal. */
 void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios);

@@ -39,6 +39,12 @@ void perf_count_error(struct perf_lane *lane, uint16_t status);
 void perf_start(struct perf_lane *lane, const struct perf *perf);
 /* Reaps what is there; submits in its place while `go`. */
 void perf_step(struct perf_lane *lane, const struct perf *perf, bool go);
+/* One request in this slot. */
+void perf_submit(struct perf_lane *lane, const struct perf *perf, uintptr_t slot);
+
+/* perf_rate.c: the same two at a fixed rate, `lane->rate`. */
+void perf_rate_start(struct perf_lane *lane, const struct perf *perf);
+void perf_rate_step(struct perf_lane *lane, const struct perf *perf, bool go);
 
 /* perf_zoned.c: lanes that write to zones, `lane->zones` */
 void perf_zoned_start(struct perf_lane *lane, const struct perf *perf, size_t stride);

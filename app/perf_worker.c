@@ -125,17 +125,17 @@ void perf_step(struct perf_lane *lane, const struct perf *perf, bool go)
 	bh_nvme_queue_flush(lane->q);
 }
 
+void perf_submit(struct perf_lane *lane, const struct perf *perf, uintptr_t slot)
+{
+	aim_at(lane, &lane->aim, slot, &lane->next[0], perf->opts->random, lane->mixed);
+	submit(lane, lane->next, 1);
+}
+
 void perf_start(struct perf_lane *lane, const struct perf *perf)
 {
-	bool writes = lane->read_below == 0;
-
-	for (unsigned int i = 0; i < PERF_REAP; i++)
-		lane->next[i] = (struct bh_nvme_rw){ .blocks = lane->blocks,
-						     .flags = writes ? BH_NVME_RW_WRITE : 0 };
 	for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {
 		lane->started[slot] = bh_ticks();
-		aim_at(lane, &lane->aim, slot, &lane->next[0], perf->opts->random, lane->mixed);
-		submit(lane, lane->next, 1);
+		perf_submit(lane, perf, slot);
 	}
 	bh_nvme_queue_flush(lane->q);
 }
@@ -162,18 +162,50 @@ static bool any_alive(const struct perf_worker *worker)
 	return false;
 }
 
+static inline void lane_step(struct perf_lane *lane, const struct perf *perf, bool go)
+{
+	if (__builtin_expect(!lane->zones && !lane->rate, 1))
+		perf_step(lane, perf, go);
+	else if (lane->zones)
+		perf_zoned_step(lane, perf, lane->stride, go);
+	else
+		perf_rate_step(lane, perf, go);
+}
+
+static void lane_start(struct perf_lane *lane, const struct perf *perf)
+{
+	if (lane->zones)
+		perf_zoned_start(lane, perf, lane->stride);
+	else if (lane->rate)
+		perf_rate_start(lane, perf);
+	else
+		perf_start(lane, perf);
+	bh_nvme_queue_flush(lane->q);
+}
+
+/* What was measured so far was warming up. */
+static void forget(struct perf_worker *worker)
+{
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+		bh_histogram_init(&l->latency);
+		__atomic_store_n(&l->ios, 0, __ATOMIC_RELAXED);
+	}
+	worker->begin_ns = bh_now_ns();
+}
+
 static void run(struct perf_worker *worker)
 {
 	const struct perf *perf = worker->perf;
+	bool is_warm = perf->opts->warm_ns == 0;
 
 	while (!__atomic_load_n(&perf->stop, __ATOMIC_RELAXED) && any_alive(worker)) {
+		if (!is_warm && __atomic_load_n(&perf->warm, __ATOMIC_RELAXED)) {
+			forget(worker);
+			is_warm = true;
+		}
 		for (unsigned int pass = 0; pass < CLOCK_EVERY; pass++) {
-			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-				if (__builtin_expect(l->zones != NULL, 0))
-					perf_zoned_step(l, perf, l->stride, true);
-				else
-					perf_step(l, perf, true);
-			}
+			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+				lane_step(l, perf, true);
 		}
 	}
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
@@ -187,10 +219,7 @@ static void drain(struct perf_worker *worker)
 
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline) {
-			if (l->zones)
-				perf_zoned_step(l, worker->perf, l->stride, false);
-			else
-				perf_step(l, worker->perf, false);
+			lane_step(l, worker->perf, false);
 		}
 		if (l->zones)
 			perf_zoned_end(l, worker->perf, l->stride);
@@ -209,17 +238,11 @@ void *perf_worker_run(void *arg)
 	pthread_mutex_unlock((pthread_mutex_t *)&perf->start);
 	if (__atomic_load_n(&perf->stop, __ATOMIC_RELAXED))
 		return NULL; /* not all workers could be started */
-	uint64_t begin = bh_now_ns();
-	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-		if (!l->zones) {
-			perf_start(l, perf);
-			continue;
-		}
-		perf_zoned_start(l, perf, l->stride);
-		bh_nvme_queue_flush(l->q);
-	}
+	worker->begin_ns = bh_now_ns();
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+		lane_start(l, perf);
 	run(worker);
-	worker->elapsed_ns = bh_now_ns() - begin;
+	worker->elapsed_ns = bh_now_ns() - worker->begin_ns;
 	drain(worker);
 	return NULL;
 }
