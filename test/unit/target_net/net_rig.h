@@ -367,7 +367,7 @@ static inline void rig_fill(uint8_t *frame, uint32_t len, unsigned int seed)
 
 static inline bool rig_check(const uint8_t *frame, uint32_t len, unsigned int seed)
 {
-	uint8_t *want = malloc(len);
+	uint8_t *want = calloc(1, len);
 	bool same;
 
 	rig_fill(want, len, seed);

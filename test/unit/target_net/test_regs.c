@@ -185,8 +185,7 @@ static void commands_are_answered(void)
 	CU_ASSERT_EQUAL(r.net->guest_offloads, some);
 	CU_ASSERT_EQUAL(rig_command(&r, BH_VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, &more, 8),
 			BH_VIRTIO_NET_ERR);
-	CU_ASSERT_EQUAL(rig_command(&r, BH_VIRTIO_NET_CTRL_ANNOUNCE, 0, NULL, 0),
-			BH_VIRTIO_NET_ERR);
+	CU_ASSERT_EQUAL(rig_command(&r, BH_VIRTIO_NET_CTRL_ANNOUNCE, 0, &on, 1), BH_VIRTIO_NET_ERR);
 	CU_ASSERT_EQUAL(rig_command(&r, 200, 0, &on, 1), BH_VIRTIO_NET_ERR);
 	CU_ASSERT_EQUAL(rig_command(&r, BH_VIRTIO_NET_CTRL_RX, 0, big, sizeof(big)),
 			BH_VIRTIO_NET_ERR);
