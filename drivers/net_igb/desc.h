@@ -62,7 +62,6 @@ struct bh_igb_tx_context {
 	uint32_t mss;	  /* context 6:4, L4 header 15:8, MSS 31:16 */
 };
 
-#define IGB_TX_LENGTH_MOST 0xffffu
 #define IGB_TX_TYPE_CONTEXT (2u << 20)
 #define IGB_TX_TYPE_DATA (3u << 20)
 #define IGB_TX_EOP (1u << 24)
@@ -78,15 +77,12 @@ struct bh_igb_tx_context {
 #define IGB_TX_PAYLOAD_MOST 0x3ffffu
 
 #define IGB_CTX_MAC_SHIFT 9
-#define IGB_CTX_IP_MOST 0x1ffu
-#define IGB_CTX_MAC_MOST 0x7fu
 #define IGB_CTX_VLAN_SHIFT 16
 #define IGB_CTX_IPV4 (1u << 10)
 #define IGB_CTX_UDP (0u << 11)
 #define IGB_CTX_TCP (1u << 11)
 #define IGB_CTX_SCTP (2u << 11)
 #define IGB_CTX_L4_SHIFT 8
-#define IGB_CTX_L4_MOST 0xffu
 #define IGB_CTX_MSS_SHIFT 16
 
 union bh_igb_rx_desc {
@@ -112,8 +108,6 @@ static_assert(offsetof(struct bh_igb_tx_context, mss) == 12, "7.2.2.2: context")
 
 /* Rings begin at and are of whole multiples of 128 bytes (RDBAL, RDLEN, TDBAL, TDLEN). */
 #define IGB_RING_ALIGN 128u
-#define IGB_RING_STEP (IGB_RING_ALIGN / sizeof(union bh_igb_rx_desc))
-#define IGB_RING_LEAST 32u
 #define IGB_RING_MOST 4096u
 
 #endif

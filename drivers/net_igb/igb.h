@@ -23,6 +23,7 @@ struct bh_igb_model {
 	uint8_t queues;
 	bool port_words;  /* each port has EEPROM words of its own */
 	bool phy_by_mdic; /* the PHY's address is a field of MDIC, and it is 1 */
+	bool ivar_by_pairs;
 };
 
 struct bh_igb_link {

@@ -70,7 +70,8 @@
 #define IGB_ICR 0x1500u
 #define IGB_IMS 0x1508u
 #define IGB_IMC 0x150cu
-#define IGB_INT_LSC IGB_BIT(2) /* link status change */
+#define IGB_INT_FER IGB_BIT(22)	  /* an error on the bus that cannot be mended */
+#define IGB_INT_DRSTA IGB_BIT(30) /* the device was reset */
 #define IGB_GPIE 0x1514u
 #define IGB_GPIE_NSICR IGB_BIT(0)
 #define IGB_GPIE_MULTIPLE_MSIX IGB_BIT(4)

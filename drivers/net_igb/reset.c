@@ -19,12 +19,12 @@
 #define CFG_MS 200
 #define SEMAPHORE_MS 1000
 
-static const struct bh_igb_model m82576 = { "82576", 8, false, true };
-static const struct bh_igb_model m82580 = { "82580", 8, true, false };
-static const struct bh_igb_model i350 = { "I350", 8, true, false };
-static const struct bh_igb_model i354 = { "I354", 8, true, false };
-static const struct bh_igb_model i210 = { "I210", 4, false, false };
-static const struct bh_igb_model i211 = { "I211", 2, false, false };
+static const struct bh_igb_model m82576 = { "82576", 8, false, true, false };
+static const struct bh_igb_model m82580 = { "82580", 8, true, false, true };
+static const struct bh_igb_model i350 = { "I350", 8, true, false, true };
+static const struct bh_igb_model i354 = { "I354", 8, true, false, true };
+static const struct bh_igb_model i210 = { "I210", 4, false, false, true };
+static const struct bh_igb_model i211 = { "I211", 2, false, false, true };
 
 static const struct {
 	uint16_t device;
@@ -202,12 +202,12 @@ static int wait_ready(struct bh_igb_hw *hw)
 		return rc ? rc : -ETIMEDOUT;
 	}
 	if (!bh__igb_wait(hw, IGB_EECD, IGB_EECD_AUTO_RD, IGB_EECD_AUTO_RD, RESET_MS) && !hw->error)
-		bh__igb_log(hw, BH_LOG_WARN, "the EEPROM was not read after the reset");
+		bh__igb_log(hw, BH_LOG_DEBUG, "the EEPROM was not read after the reset");
 	hw->function = IGB_STATUS_LAN_ID(bh__igb_read(hw, IGB_STATUS));
 	if (!bh__igb_wait(hw, IGB_EEMNGCTL, IGB_EEMNGCTL_CFG_DONE(hw->function),
 			  IGB_EEMNGCTL_CFG_DONE(hw->function), CFG_MS) &&
 	    !hw->error)
-		bh__igb_log(hw, BH_LOG_INFO, "no word from the firmware that the PHY is set up");
+		bh__igb_log(hw, BH_LOG_DEBUG, "no word from the firmware that the PHY is set up");
 	return bh__igb_error(hw);
 }
 

@@ -105,6 +105,13 @@ def host_libraries(program):
     return re.findall(r"(/\S+) \(0x", done.stdout)
 
 
+def add_mempool_plugin(cpio, library):
+    """DPDK's mempools are of use only with a plug-in, which EAL looks for in a directory of its own."""
+    for path in glob.glob(os.path.join(os.path.dirname(os.path.realpath(library)),
+                                       "dpdk/pmds-*/librte_mempool_ring.so")):
+        cpio.file(path, os.path.realpath(path))
+
+
 def add_tree_program(cpio, tree, name):
     """A program of the package tree, behind a script that runs it with the tree's loader."""
     path = tree.program(name)
@@ -142,6 +149,8 @@ def build(tree, modules, programs, tree_programs, files, script):
             if lib not in cpio.seen:
                 cpio.seen.add(lib)
                 cpio.file(lib, os.path.realpath(lib))
+                if os.path.basename(lib).startswith("librte_mempool.so"):
+                    add_mempool_plugin(cpio, lib)
     for name in tree_programs:
         add_tree_program(cpio, tree, name)
     for inside, outside in files.items():
