@@ -3,8 +3,9 @@
  * bh-tgt: serves emulated NVMe and network controllers on vfio-user sockets.
  *
  * Everything is created from the SPECs of the command line before the reactors start; then this
- * thread only waits for a signal. Nothing is left behind: a failed start undoes what it did,
- * SIGTERM and SIGINT end with status 0. Rights that only the start needed can be given up then.
+ * thread only waits for a signal, and leaves the target to the RPC's thread. Nothing is left
+ * behind: a failed start undoes what it did, SIGTERM and SIGINT end with status 0. Rights that only
+ * the start needed can be given up then.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -13,17 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <bellhop/fault.h>
+#include <bellhop/rpc.h>
 #include <bellhop/tgt.h>
 
 #include "bh-tgt.h"
 #include "common.h"
 #include "confine.h"
+#include "levels.h"
 
 static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
-	"              [--socket-users USER,...] SPEC...\n"
+	"              [--socket-users USER,...] [--rpc SOCKET] [--rpc-mode MODE]\n"
+	"              [--rpc-users USER,...] [SPEC...]\n"
 	"\n"
 	"Serves emulated NVMe and network controllers on vfio-user sockets, to virtual machines "
 	"and to\n"
@@ -36,6 +41,8 @@ static const char help[] =
 	"  --sandbox    once everything is set up, give up all system calls but those of serving\n"
 	"  --socket-mode MODE          permissions of the sockets, octal; default: 0600\n"
 	"  --socket-users USER,...     only processes of these users may connect\n"
+	"  --rpc SOCKET                take calls of bh-ctl there; then no SPEC is needed\n"
+	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
 	"\n"
@@ -68,7 +75,7 @@ static const char help[] =
 	"removed.\n";
 
 /* Options of the contract that come with later parts: refused by name. */
-static const char *const later[] = { "mem", "rpc", "state", "plugin" };
+static const char *const later[] = { "mem", "state", "plugin" };
 
 enum {
 	OPT_HELP = 256,
@@ -77,6 +84,9 @@ enum {
 	OPT_SANDBOX,
 	OPT_SOCKET_MODE,
 	OPT_SOCKET_USERS,
+	OPT_RPC,
+	OPT_RPC_MODE,
+	OPT_RPC_USERS,
 	OPT_LATER,
 };
 
@@ -84,9 +94,11 @@ enum { MAX_SOCKET_USERS = 64 };
 
 struct options {
 	struct bh_tgt_opts tgt;
+	struct bh_rpc_opts rpc;
 	const char *user;
 	bool sandbox;
 	uid_t socket_uids[MAX_SOCKET_USERS];
+	uid_t rpc_uids[MAX_SOCKET_USERS];
 };
 
 static const struct option options[] = {
@@ -96,26 +108,30 @@ static const struct option options[] = {
 	{ "sandbox", no_argument, NULL, OPT_SANDBOX },
 	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
 	{ "socket-users", required_argument, NULL, OPT_SOCKET_USERS },
+	{ "rpc", required_argument, NULL, OPT_RPC },
+	{ "rpc-mode", required_argument, NULL, OPT_RPC_MODE },
+	{ "rpc-users", required_argument, NULL, OPT_RPC_USERS },
 	{ "mem", required_argument, NULL, OPT_LATER },
-	{ "rpc", required_argument, NULL, OPT_LATER + 1 },
-	{ "state", required_argument, NULL, OPT_LATER + 2 },
-	{ "plugin", required_argument, NULL, OPT_LATER + 3 },
+	{ "state", required_argument, NULL, OPT_LATER + 1 },
+	{ "plugin", required_argument, NULL, OPT_LATER + 2 },
 	{ NULL, 0, NULL, 0 },
 };
 
-static int parse_socket_mode(const struct app *app, const char *text, unsigned int *mode)
+static int parse_mode(const struct app *app, const char *option, const char *text,
+		      unsigned int *mode)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 8);
 
 	if (text[0] < '0' || text[0] > '7' || *end != '\0' || value > 0777)
-		return app_usage(app, "--socket-mode %s: expected octal permissions such as 0660",
+		return app_usage(app, "--%s %s: expected octal permissions such as 0660", option,
 				 text);
 	*mode = (unsigned int)value;
 	return -1;
 }
 
-static int parse_socket_users(const struct app *app, char *text, struct options *o)
+static int parse_users(const struct app *app, const char *option, char *text, uid_t *uids,
+		       unsigned int *count)
 {
 	unsigned int n = 0;
 	char *rest = NULL;
@@ -123,16 +139,14 @@ static int parse_socket_users(const struct app *app, char *text, struct options 
 
 	for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
 		if (n == MAX_SOCKET_USERS)
-			return app_usage(app, "--socket-users: more than %d users",
-					 MAX_SOCKET_USERS);
-		int code = confine_find_user(app, name, &o->socket_uids[n++], &gid);
+			return app_usage(app, "--%s: more than %d users", option, MAX_SOCKET_USERS);
+		int code = confine_find_user(app, name, &uids[n++], &gid);
 		if (code != 0)
 			return code;
 	}
 	if (n == 0)
-		return app_usage(app, "--socket-users: expected users such as qemu,root");
-	o->tgt.socket_uids = o->socket_uids;
-	o->tgt.num_socket_uids = n;
+		return app_usage(app, "--%s: expected users such as qemu,root", option);
+	*count = n;
 	return -1;
 }
 
@@ -165,9 +179,19 @@ static int take_option(struct app *app, int c, char **argv, struct options *o)
 		o->sandbox = true;
 		return -1;
 	case OPT_SOCKET_MODE:
-		return parse_socket_mode(app, optarg, &o->tgt.socket_mode);
+		return parse_mode(app, "socket-mode", optarg, &o->tgt.socket_mode);
 	case OPT_SOCKET_USERS:
-		return parse_socket_users(app, optarg, o);
+		o->tgt.socket_uids = o->socket_uids;
+		return parse_users(app, "socket-users", optarg, o->socket_uids,
+				   &o->tgt.num_socket_uids);
+	case OPT_RPC:
+		o->rpc.path = optarg;
+		return -1;
+	case OPT_RPC_MODE:
+		return parse_mode(app, "rpc-mode", optarg, &o->rpc.mode);
+	case OPT_RPC_USERS:
+		o->rpc.allowed_uids = o->rpc_uids;
+		return parse_users(app, "rpc-users", optarg, o->rpc_uids, &o->rpc.num_allowed_uids);
 	case ':':
 	case '?':
 		return app_bad_option(app, c, argv);
@@ -187,22 +211,25 @@ static int parse_options(struct app *app, int argc, char **argv, struct options 
 		if (code >= 0)
 			return code;
 	}
-	if (optind == argc)
+	if (optind == argc && !o->rpc.path)
 		return app_usage(
 			app,
 			"nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
 	return -1;
 }
 
-/* Grammar first, all of it: nothing is created for a command line with a slip in its last word. */
-static int check_specs(struct app *app, char **words)
+/*
+ * Grammar first, all of it: nothing is created for a command line with a slip in its last word.
+ * is_final: nobody will attach namespaces later.
+ */
+static int check_specs(struct app *app, char **words, bool is_final)
 {
 	for (; *words; words++) {
 		struct bh_tgt_spec spec;
 		char why[BH_TGT_WHY];
 		int error = bh_tgt_spec_parse(*words, &spec, why);
 
-		if (!error && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0)
+		if (!error && is_final && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0)
 			error = snprintf(why, sizeof(why), "no namespace (give ns=STORE)") < 0
 					? 0
 					: -EINVAL;
@@ -239,10 +266,34 @@ static int confine(const struct app *app, const struct options *o)
 	return code;
 }
 
+static int log_set(void *ctx, const char *component, enum bh_log_level level)
+{
+	return levels_set(ctx, component, level);
+}
+
+/* As a signal from outside would end us. */
+static void stop(void *ctx)
+{
+	(void)ctx;
+	kill(getpid(), SIGTERM);
+}
+
+static int start_rpc(struct app *app, struct options *o, struct bh_tgt *tgt, struct bh_rpc **rpc)
+{
+	if (!o->rpc.path)
+		return 0;
+	o->rpc.tgt = tgt;
+	o->rpc.log_set = log_set;
+	o->rpc.stop = stop;
+	int error = bh_rpc_create(&o->rpc, rpc);
+	return error ? app_fail(app, 1, "--rpc %s: %s", o->rpc.path, strerror(-error)) : 0;
+}
+
 /* Serves until a signal of `until` comes. */
-static int serve(struct app *app, const struct options *o, char **words, const sigset_t *until)
+static int serve(struct app *app, struct options *o, char **words, const sigset_t *until)
 {
 	struct bh_tgt *tgt = NULL;
+	struct bh_rpc *rpc = NULL;
 	int number, code;
 
 	int error = bh_tgt_create(&o->tgt, &tgt);
@@ -251,6 +302,10 @@ static int serve(struct app *app, const struct options *o, char **words, const s
 	code = apply_specs(app, tgt, words);
 	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
 		code = app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code == 0 && o->sandbox)
+		bh_tgt_confined(tgt);
+	if (code == 0)
+		code = start_rpc(app, o, tgt, &rpc);
 	if (code == 0)
 		code = confine(app, o);
 	if (code == 0) {
@@ -258,6 +313,7 @@ static int serve(struct app *app, const struct options *o, char **words, const s
 		fflush(stdout);
 		sigwait(until, &number);
 	}
+	bh_rpc_destroy(rpc);
 	bh_tgt_destroy(tgt);
 	return code;
 }
@@ -279,20 +335,24 @@ static void raise_file_limit(void)
 int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 {
 	struct options o = { 0 };
+	struct levels levels;
 	struct app app;
 	sigset_t until;
 
 	app_init(&app, "bh-tgt");
 	bh_tgt_opts_init(&o.tgt);
+	bh_rpc_opts_init(&o.rpc);
 	o.tgt.store_types = store_types;
-	o.tgt.log = &app.log;
+	o.tgt.log = o.rpc.log = &levels.log;
+	o.rpc.ctx = &levels;
 	int code = parse_options(&app, argc, argv, &o);
 	if (code < 0)
-		code = check_specs(&app, argv + optind);
+		code = check_specs(&app, argv + optind, !o.rpc.path);
 	else
 		return code;
 	if (code != 0)
 		return code;
+	levels_init(&levels, &app);
 
 	/* Blocked before any thread starts, so that every thread inherits it and sigwait alone sees
 	 * them. */

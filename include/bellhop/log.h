@@ -29,7 +29,11 @@ struct bh_log {
 	 */
 	void (*write)(void *ctx, enum bh_log_level level, const char *component, const char *line);
 	void *ctx;
-	enum bh_log_level level; /* lines above this level are dropped before they are formatted */
+	/*
+	 * Lines above this level are dropped before they are formatted. __atomic: may be changed
+	 * while the log is in use.
+	 */
+	enum bh_log_level level;
 };
 
 /*

@@ -124,6 +124,7 @@ struct bh_target_nvme_stats {
 	uint64_t doorbell_messages; /* trapped I/O doorbell writes */
 	uint64_t interrupts;
 	uint64_t polls, empty_polls;
+	uint64_t sgls; /* looked through, in memory that is mapped: one per command, seldom more */
 };
 void bh_target_nvme_stats(struct bh_target_nvme *ctrl,
 			  struct bh_target_nvme_stats *stats); /* any thread; approximate */

@@ -107,8 +107,8 @@ int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TG
 void bh_tgt_spec_fini(struct bh_tgt_spec *spec);
 
 /*
- * One key of a controller SPEC that begins as zeros: "ns" with a STORE or @NAME, the others with a
- * plain value that is not quoted. Errors as of parse; a key that is given twice replaces the first.
+ * One key of a controller SPEC of some kind that begins as zeros otherwise: "ns" with a STORE or
+ * @NAME and "port" with a PORT, the others with a plain value that is not quoted. Errors as of parse; a key that is given twice replaces the first.
  */
 int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value,
 		    char why[BH_TGT_WHY]);
@@ -124,6 +124,9 @@ void bh_tgt_store_spec_fini(struct bh_tgt_store_spec *spec);
  */
 void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk_info *now,
 		       const uint8_t uuid[16], char *out, size_t size);
+
+/* A PORT as it would be typed, of a network controller's SPEC. */
+void bh_tgt_port_text(const struct bh_tgt_spec *spec, char *out, size_t size);
 
 /* Creates what a SPEC says. Errors as below; the reason is in why. */
 int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);

@@ -31,7 +31,7 @@ void bh_log(const struct bh_log *log, enum bh_log_level level, const char *compo
 	char line[LINE_BYTES];
 	va_list args;
 
-	if (!log || !log->write || level > log->level)
+	if (!log || !log->write || level > __atomic_load_n(&log->level, __ATOMIC_RELAXED))
 		return;
 	va_start(args, fmt);
 	if (vsnprintf(line, sizeof(line), fmt, args) < 0)

@@ -477,11 +477,12 @@ int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value
 		    char why[BH_TGT_WHY])
 {
 	why[0] = '\0';
-	if (strcmp(key, "ns") != 0)
+	if (spec->kind == BH_TGT_SPEC_NVME && strcmp(key, "ns") != 0)
 		return set_controller_key(key, value, spec, why);
 	char *copy = strdup(value);
-	int error =
-		copy ? add_store(copy, spec, why) : tgt_spec_fail(why, -ENOMEM, "out of memory");
+	int error = !copy			     ? tgt_spec_fail(why, -ENOMEM, "out of memory")
+		    : spec->kind == BH_TGT_SPEC_NVME ? add_store(copy, spec, why)
+						     : tgt_spec_set_net(key, copy, spec, why);
 	free(copy);
 	return error;
 }

@@ -17,6 +17,8 @@ int tgt_spec_number(const char *key, const char *value, uint64_t min, uint64_t m
 		    unsigned int *out, char *why);
 int tgt_spec_doorbells(const char *value, struct bh_tgt_spec *spec, char *why);
 
+/* One key of a network controller; value may be changed. */
+int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, char *why);
 /* What follows "net:". */
 int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why);
 

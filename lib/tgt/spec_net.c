@@ -79,7 +79,7 @@ static int parse_depth(const char *value, struct bh_tgt_spec *spec, char *why)
 	return error;
 }
 
-static int parse_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
+int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(key, "port") == 0)
 		return parse_port(value, spec, why);
@@ -139,7 +139,7 @@ int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why)
 		*value++ = '\0';
 		int error = check_once(field, &seen, why);
 		if (!error)
-			error = parse_key(field, value, spec, why);
+			error = tgt_spec_set_net(field, value, spec, why);
 		if (error)
 			return error;
 	}

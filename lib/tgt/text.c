@@ -56,6 +56,14 @@ static size_t put_quoted(char *out, size_t size, const char *text)
 	return n;
 }
 
+void bh_tgt_port_text(const struct bh_tgt_spec *spec, char *out, size_t size)
+{
+	char arg[BH_TGT_STORE_TEXT - 128];
+
+	put_quoted(arg, sizeof(arg), spec->port_arg);
+	snprintf(out, size, "%s%s%s", spec->port, arg[0] ? ":" : "", arg);
+}
+
 void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk_info *now,
 		       const uint8_t uuid[16], char *out, size_t size)
 {

@@ -5,7 +5,8 @@ FUNCTIONAL_SRCS := ft.c ft_target.c ft_host.c ft_traffic.c
 FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
 bh-tgt-test_LIBS := $(SECCOMP_LIBS)
-$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $(B)/obj/app/common.o \
+$(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $(B)/obj/app/levels.o \
+	$(B)/obj/app/common.o \
 	$(B)/obj/test/common/blk_late.o
 
 FUNCTIONAL := ft_data ft_cmb ft_queues ft_late ft_file ft_doorbells ft_memory ft_loss ft_env ft_race
@@ -61,3 +62,7 @@ ft_setup.sh_DEADLINE := 300
 
 # scripts/run-guest.sh, with a QEMU that is none.
 FUNCTIONAL_SCRIPTS += ft_guest
+
+# The control plane.
+FUNCTIONAL_SCRIPTS += ft_rpc
+ft_rpc_DEADLINE := 300

@@ -75,6 +75,7 @@ struct tn_walk {
 	uint32_t count;	   /* SGL: descriptors so far */
 	uint64_t left;	   /* bytes of data not described yet */
 	uint64_t seg_left; /* SGL: bytes of the segment, chunk included */
+	uint64_t sgls;	   /* begun so far; __atomic: read by anybody */
 	struct tn_pieces *pieces;
 	uint64_t chunk[TN_PAGE_SIZE / 8];
 };

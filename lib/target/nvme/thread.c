@@ -384,6 +384,7 @@ void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats
 		stats->interrupts += bh_load_u64(&s->interrupts);
 		stats->polls += bh_load_u64(&s->polls);
 		stats->empty_polls += bh_load_u64(&s->empty_polls);
+		stats->sgls += bh_load_u64(&io->thread[i]->walk.sgls);
 	}
 	stats->doorbell_messages += bh_load_u64(&io->doorbell_messages);
 }

@@ -189,6 +189,7 @@ uint16_t tn_walk_begin(struct tn_walk *walk, const struct bh_nvme_cmd *cmd, uint
 		return 0;
 	if (!walk->is_sgl)
 		return prp_begin(walk, cmd->dptr.prp.prp1, cmd->dptr.prp.prp2);
+	tn_count(&walk->sgls, 1);
 	status = sgl_descriptor(walk, &cmd->dptr.sgl, true, false);
 	return status ? status : sgl_end(walk);
 }

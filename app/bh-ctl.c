@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bh-ctl: calls of the control plane from a shell.
+ *
+ * What it knows is how to put words into a call and an answer onto the terminal; which methods and
+ * keys there are is the target's to say.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include <bellhop/parse.h>
+
+#include "common.h"
+
+static const char help[] =
+	"usage: bh-ctl [-t SECONDS] SOCKET METHOD [KEY=VALUE...]\n"
+	"       bh-ctl [-t SECONDS] SOCKET --file FILE\n"
+	"\n"
+	"Changes and watches a bh-tgt that runs with --rpc SOCKET. Prints the result as JSON.\n"
+	"A key that is given more than once is a list.\n"
+	"\n"
+	"  -t SECONDS   give up when there is no answer in time; default: 60\n"
+	"  --file FILE  the calls of FILE ('-': standard input), as config.save printed them\n"
+	"  --help       this text\n"
+	"  --version    the version\n"
+	"\n"
+	"methods\n"
+	"  controller.create type=nvme|net socket=PATH [name=NAME] [ns=STORE|@NAME...] [KEY=VALUE "
+	"of a "
+	"SPEC...]\n"
+	"  controller.delete name=NAME            controller.list\n"
+	"  store.create name=NAME store=STORE     store.list\n"
+	"  store.delete name=NAME                 store.resize name=NAME size=SIZE\n"
+	"  namespace.attach controller=NAME store=NAME|STORE [nsid=N]\n"
+	"  namespace.detach controller=NAME nsid=N\n"
+	"  stats   config.save   stop   log.set [component=NAME] level=error|warning|info|debug\n"
+	"\n"
+	"examples:\n"
+	"  bh-ctl /run/bh.rpc store.create name=a store=ram:1G\n"
+	"  bh-ctl /run/bh.rpc namespace.attach controller=/tmp/nvme0.sock store=a\n"
+	"  bh-ctl /run/bh.rpc config.save >saved.json; bh-ctl /run/bh.rpc --file saved.json\n"
+	"\n"
+	"Exit status: 0; 1 when the call failed, with the reason on stderr; 2 on wrong usage.\n";
+
+static const struct option options[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "file", required_argument, NULL, 'f' },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct ctl {
+	struct app app;
+	const char *socket;
+	const char *file;
+	unsigned int seconds;
+	int fd;
+	char *buf;
+	size_t len;
+};
+
+/* ---- the connection ---- */
+
+static int connect_to(struct ctl *ctl)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval limit = { .tv_sec = (time_t)ctl->seconds };
+
+	if (strlen(ctl->socket) >= sizeof(addr.sun_path))
+		return app_fail(&ctl->app, 1, "%s: the path is too long", ctl->socket);
+	strcpy(addr.sun_path, ctl->socket);
+	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ctl->fd < 0)
+		return app_fail(&ctl->app, 1, "socket: %s", strerror(errno));
+	setsockopt(ctl->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(ctl->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (connect(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
+		return app_fail(&ctl->app, 1, "%s: %s", ctl->socket, strerror(errno));
+	return 0;
+}
+
+static int say_lost(const struct ctl *ctl, int error)
+{
+	bool is_gone = error == EPIPE || error == ECONNRESET;
+
+	return app_fail(&ctl->app, 1, "%s: %s", ctl->socket,
+			is_gone ? "the target has hung up (it may not take calls of this user)"
+			: error == EAGAIN ? "no answer in time"
+					  : strerror(error));
+}
+
+static int send_all(struct ctl *ctl, const char *text)
+{
+	size_t len = strlen(text), at = 0;
+
+	while (at < len) {
+		ssize_t n = send(ctl->fd, text + at, len - at, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return say_lost(ctl, errno);
+		at += (size_t)n;
+	}
+	return 0;
+}
+
+/* A line, without its end, into ctl->buf. */
+static int receive_line(struct ctl *ctl)
+{
+	ctl->len = 0;
+	for (;;) {
+		char *grown = realloc(ctl->buf, ctl->len + 65536);
+
+		if (!grown)
+			return app_fail(&ctl->app, 1, "out of memory");
+		ctl->buf = grown;
+		ssize_t n = recv(ctl->fd, ctl->buf + ctl->len, 65536, 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return say_lost(ctl, n == 0 ? EPIPE : errno);
+		ctl->len += (size_t)n;
+		if (ctl->buf[ctl->len - 1] == '\n') {
+			ctl->buf[--ctl->len] = '\0';
+			return 0;
+		}
+	}
+}
+
+/* ---- one call ---- */
+
+static int say_error(const struct ctl *ctl, const char *method, const json_t *error)
+{
+	const char *message = json_string_value(json_object_get(error, "message"));
+	const char *key = json_string_value(json_object_get(json_object_get(error, "data"), "key"));
+
+	return app_fail(&ctl->app, 1, "%s: %s%s%s%s", method, message ? message : "it failed",
+			key ? " (parameter " : "", key ? key : "", key ? ")" : "");
+}
+
+/* The result is the caller's. */
+static int call(struct ctl *ctl, const char *method, json_t *params, json_t **result)
+{
+	json_t *request = json_pack("{s:s,s:i,s:s,s:O}", "jsonrpc", "2.0", "id", 1, "method",
+				    method, "params", params);
+	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	json_t *reply, *error;
+	int code;
+
+	json_decref(request);
+	if (!text)
+		return app_fail(&ctl->app, 1, "%s: not UTF-8", method);
+	code = send_all(ctl, text);
+	free(text);
+	if (code == 0)
+		code = receive_line(ctl);
+	if (code != 0)
+		return code;
+	reply = json_loadb(ctl->buf, ctl->len, 0, NULL);
+	error = json_object_get(reply, "error");
+	*result = json_incref(json_object_get(reply, "result"));
+	if (error)
+		code = say_error(ctl, method, error);
+	else if (!*result)
+		code = app_fail(&ctl->app, 1, "%s: the answer is no JSON-RPC", ctl->socket);
+	json_decref(reply);
+	return code;
+}
+
+/* ---- words ---- */
+
+/* One more value of a key: the second makes it a list. */
+static int put(const struct ctl *ctl, json_t *params, const char *key, const char *text)
+{
+	json_t *value = json_string(text), *old = json_object_get(params, key);
+
+	if (!value)
+		return app_usage(&ctl->app, "%s: not UTF-8", key);
+	if (json_is_array(old))
+		json_array_append_new(old, value);
+	else if (old)
+		json_object_set_new(params, key, json_pack("[O,o]", old, value));
+	else
+		json_object_set_new(params, key, value);
+	return 0;
+}
+
+static int put_word(const struct ctl *ctl, json_t *params, char *word)
+{
+	char *value = strchr(word, '=');
+
+	if (!value || value == word)
+		return app_usage(&ctl->app, "'%s': expected KEY=VALUE", word);
+	*value = '\0';
+	return put(ctl, params, word, value + 1);
+}
+
+static int call_words(struct ctl *ctl, const char *method, char **words)
+{
+	json_t *params = json_object(), *result = NULL;
+	int code = 0;
+
+	while (code == 0 && *words)
+		code = put_word(ctl, params, *words++);
+	if (code == 0)
+		code = connect_to(ctl);
+	if (code == 0)
+		code = call(ctl, method, params, &result);
+	if (code == 0 && !json_is_true(result)) {
+		json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+		putchar('\n');
+	}
+	json_decref(result);
+	json_decref(params);
+	return code;
+}
+
+/* ---- a file of calls ---- */
+
+/* Each is tried; the first that fails ends it. */
+static int call_all(struct ctl *ctl, const json_t *calls)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(calls, i, one)
+	{
+		const char *method = json_string_value(json_object_get(one, "method"));
+		json_t *params = json_object_get(one, "params"), *result = NULL;
+
+		if (!method || (params && !json_is_object(params)))
+			return app_fail(&ctl->app, 1, "%s: entry %zu is no call", ctl->file, i + 1);
+		params = params ? json_incref(params) : json_object();
+		int code = call(ctl, method, params, &result);
+		json_decref(params);
+		json_decref(result);
+		if (code != 0)
+			return code;
+	}
+	return 0;
+}
+
+static int call_file(struct ctl *ctl)
+{
+	json_error_t error;
+	json_t *calls = strcmp(ctl->file, "-") == 0 ? json_loadf(stdin, 0, &error)
+						    : json_load_file(ctl->file, 0, &error);
+	int code;
+
+	if (!json_is_array(calls)) {
+		json_decref(calls);
+		return app_fail(&ctl->app, 1, "%s: %s", ctl->file,
+				calls ? "expected an array of calls" : error.text);
+	}
+	code = connect_to(ctl);
+	if (code == 0)
+		code = call_all(ctl, calls);
+	json_decref(calls);
+	return code;
+}
+
+/* -1: go on; else the exit code. */
+static int take_option(struct ctl *ctl, int c, char **argv)
+{
+	uint64_t seconds;
+
+	switch (c) {
+	case 't':
+		if (bh_parse_u64(optarg, 1, 86400, &seconds) != 0)
+			return app_usage(&ctl->app, "-t %s: expected seconds, 1 to 86400", optarg);
+		ctl->seconds = (unsigned int)seconds;
+		return -1;
+	case 'f':
+		ctl->file = optarg;
+		return -1;
+	case 'v':
+		app_verbose(&ctl->app);
+		return -1;
+	case 'h':
+		fputs(help, stdout);
+		return 0;
+	case 'V':
+		app_version(&ctl->app);
+		return 0;
+	default:
+		return app_bad_option(&ctl->app, c, argv);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = { .fd = -1, .seconds = 60 };
+	int c, code;
+
+	app_init(&ctl.app, "bh-ctl");
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":t:v", options, NULL)) != -1) {
+		code = take_option(&ctl, c, argv);
+		if (code >= 0)
+			return code;
+	}
+	if (argc - optind < (ctl.file ? 1 : 2))
+		return app_usage(&ctl.app, "expected a SOCKET and a METHOD, or --file FILE");
+	if (ctl.file && argc - optind > 1)
+		return app_usage(&ctl.app, "'%s': --file takes no METHOD", argv[optind + 1]);
+	ctl.socket = argv[optind];
+	code = ctl.file ? call_file(&ctl) : call_words(&ctl, argv[optind + 1], argv + optind + 2);
+	if (ctl.fd >= 0)
+		close(ctl.fd);
+	free(ctl.buf);
+	return code;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A target's control plane: JSON-RPC 2.0 on a UNIX socket.
+ *
+ * Component: lib/rpc
+ *
+ * Clients send requests as JSON texts one after another, with or without white space between them,
+ * and get one line for each reply (jsonrpc.org/specification; batches and notifications included).
+ * doc/rpc.md lists the methods.
+ *
+ * All calls of all clients are carried out on one thread, one after another, and are a target's only
+ * while it serves: between create and destroy nobody else calls bh_tgt_*().
+ */
+#ifndef BELLHOP_RPC_H
+#define BELLHOP_RPC_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include <bellhop/log.h>
+#include <bellhop/tgt.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bh_rpc;
+
+struct bh_rpc_opts {
+	size_t size;
+	const char *path;  /* of the socket */
+	unsigned int mode; /* its permissions; default 0600 */
+	/* Users whose processes may connect; kept until destroy. NULL: whoever mode admits. */
+	const uid_t *allowed_uids;
+	unsigned int num_allowed_uids;
+	struct bh_tgt *tgt; /* started */
+	const struct bh_log *log;
+	/*
+	 * log.set: the level of a component, or of all (NULL). -ENOENT: there is no such one. NULL:
+	 * the method is not there. RPC thread.
+	 */
+	int (*log_set)(void *ctx, const char *component, enum bh_log_level level);
+	/* stop: somebody wants the program to end. RPC thread, which goes on serving. May be NULL. */
+	void (*stop)(void *ctx);
+	void *ctx;
+};
+
+void bh_rpc_opts_init(struct bh_rpc_opts *opts);
+
+/*
+ * Listens, and serves on a thread of its own. -EINVAL: no path or no target; -EADDRINUSE,
+ * -ENAMETOOLONG, -EEXIST, -ENOENT, -EACCES and the like: the socket; -ENOMEM, -EMFILE, -EAGAIN.
+ */
+int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out);
+
+/* Waits for a call under way, closes connections and removes the socket. NULL is accepted. */
+void bh_rpc_destroy(struct bh_rpc *rpc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

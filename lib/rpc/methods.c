@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The methods there are, and those that are about the program itself. */
+#include <errno.h>
+#include <string.h>
+
+#include "rpc/rpc.h"
+
+static bool log_set(struct rpc_call *call)
+{
+	static const char *const levels[] = { "error", "warning", "info", "debug" };
+	const struct bh_rpc_opts *opts = &call->rpc->opts;
+	const char *component, *level;
+	unsigned int i = 0;
+
+	if (!rpc_text(call, "component", false, &component) ||
+	    !rpc_text(call, "level", true, &level))
+		return false;
+	while (i < 4 && strcmp(level, levels[i]) != 0)
+		i++;
+	if (i == 4)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "level", 0,
+				"level: expected error, warning, info or debug");
+	if (!opts->log_set || opts->log_set(opts->ctx, component, (enum bh_log_level)i) != 0)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "component", -ENOENT,
+				"component: nothing logs by that name");
+	return true;
+}
+
+static bool stop(struct rpc_call *call)
+{
+	const struct bh_rpc_opts *opts = &call->rpc->opts;
+
+	if (opts->stop)
+		opts->stop(opts->ctx);
+	return true;
+}
+
+#define CONTROLLER_KEYS                                                                         \
+	" type name socket ns serial model queues depth cores dstrd doorbells mdts cmb subsys " \
+	"port mac mtu "
+
+static const struct rpc_method methods[] = {
+	{ "config.save", rpc_config_save, " " },
+	{ "controller.create", rpc_controller_create, CONTROLLER_KEYS },
+	{ "controller.delete", rpc_controller_delete, " name " },
+	{ "controller.list", rpc_controller_list, " " },
+	{ "log.set", log_set, " component level " },
+	{ "namespace.attach", rpc_namespace_attach, " controller store nsid " },
+	{ "namespace.detach", rpc_namespace_detach, " controller nsid " },
+	{ "stats", rpc_stats, " " },
+	{ "stop", stop, " " },
+	{ "store.create", rpc_store_create, " name store " },
+	{ "store.delete", rpc_store_delete, " name " },
+	{ "store.list", rpc_store_list, " " },
+	{ "store.resize", rpc_store_resize, " name size " },
+};
+
+const struct rpc_method *rpc_method_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (strcmp(methods[i].name, name) == 0)
+			return &methods[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of lib/rpc share. All of it is the RPC thread's. */
+#ifndef RPC_RPC_H
+#define RPC_RPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <jansson.h>
+
+#include <bellhop/poll.h>
+#include <bellhop/rpc.h>
+
+#define RPC_LOG "rpc"
+
+#define RPC_MESSAGE_MAX (256u << 10) /* bytes of one request or batch */
+#define RPC_DEPTH_MAX 16u	     /* of arrays and objects in each other */
+#define RPC_REPLY_MAX (8u << 20)     /* bytes of replies that wait for their reader */
+#define RPC_CONNS_MAX 32u
+#define RPC_BATCH_MAX 256u
+
+/* jsonrpc.org/specification 5.1, and ours. */
+enum rpc_code {
+	RPC_PARSE_ERROR = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_METHOD_NOT_FOUND = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL_ERROR = -32603,
+	RPC_FAILED = -32000,  /* the request was in order, and could not be carried out */
+	RPC_REFUSED = -32001, /* the program has given up the right to do that */
+};
+
+/* ---- frame.c: where a JSON text ends ---- */
+
+struct rpc_frame {
+	size_t begin; /* of the text, once it has begun */
+	size_t at;    /* looked at so far */
+	unsigned int depth;
+	bool is_in_string;
+	bool is_escaped;
+};
+
+/*
+ * 1: a text lies in [frame->begin, frame->at), and the next call looks behind it. 0: there is none
+ * yet. -EPROTO: what begins is neither object nor array, or it is nested too deeply.
+ */
+int rpc_frame_next(struct rpc_frame *frame, const char *buf, size_t len);
+
+/* ---- server.c ---- */
+
+struct rpc_conn {
+	TAILQ_ENTRY(rpc_conn) link; /* the longest silent first */
+	struct bh_rpc *rpc;
+	struct bh_fd_source *source;
+	int fd;
+	uint32_t events;
+	char *in;
+	size_t in_len, in_size;
+	struct rpc_frame frame;
+	char *out;
+	size_t out_at, out_len;
+	bool is_over; /* nothing more is read: closed once the replies are gone */
+};
+
+struct bh_rpc {
+	struct bh_rpc_opts opts;
+	char *path;
+	int listen_fd;
+	struct bh_reactor *reactor;
+	struct bh_fd_source *listen_source;
+	TAILQ_HEAD(, rpc_conn) conns;
+	unsigned int num_conns;
+};
+
+/* ---- call.c ---- */
+
+/* What one text is answered with: a line to be freed, or NULL (notifications). */
+char *rpc_answer(struct bh_rpc *rpc, const char *text, size_t len);
+/* The line for a text that is none. */
+char *rpc_complaint(const char *why);
+
+struct rpc_call {
+	struct bh_rpc *rpc;
+	struct bh_tgt *tgt;
+	json_t *params; /* an object */
+	json_t *result; /* the method's to set; NULL: true */
+	/* of a failure */
+	int code;
+	const char *key; /* the parameter it is about, or NULL */
+	int error;	 /* -errno, or 0 */
+	char message[BH_TGT_WHY + 64];
+};
+
+/* Returns false, so that a method can end with it. */
+bool rpc_fail(struct rpc_call *call, int code, const char *key, int error, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+/* After a bh_tgt_*() call: its error and reason. */
+bool rpc_fail_tgt(struct rpc_call *call, int error, const char *why);
+
+/* ---- param.c: false: the call has failed ---- */
+
+#define RPC_TEXT_MAX 4096u
+
+/* NULL in *out for one that is not there and need not be. */
+bool rpc_text(struct rpc_call *call, const char *key, bool is_needed, const char **out);
+/* An integer, or one as text. */
+bool rpc_number(struct rpc_call *call, const char *key, uint64_t min, uint64_t max, uint64_t *out);
+bool rpc_size(struct rpc_call *call, const char *key, uint64_t *bytes);
+/* A value of any scalar type as the text a command line would have. */
+bool rpc_word(struct rpc_call *call, const char *key, const json_t *value, char *out, size_t size);
+
+/* ---- methods.c ---- */
+
+struct rpc_method {
+	const char *name;
+	bool (*run)(struct rpc_call *call);
+	const char *keys; /* of its parameters, between blanks */
+};
+const struct rpc_method *rpc_method_find(const char *name);
+
+/* ---- objects.c, list.c ---- */
+
+bool rpc_controller_create(struct rpc_call *call);
+bool rpc_controller_delete(struct rpc_call *call);
+bool rpc_store_create(struct rpc_call *call);
+bool rpc_store_delete(struct rpc_call *call);
+bool rpc_store_resize(struct rpc_call *call);
+bool rpc_namespace_attach(struct rpc_call *call);
+bool rpc_namespace_detach(struct rpc_call *call);
+bool rpc_controller_list(struct rpc_call *call);
+bool rpc_store_list(struct rpc_call *call);
+bool rpc_config_save(struct rpc_call *call);
+bool rpc_stats(struct rpc_call *call);
+
+#endif
