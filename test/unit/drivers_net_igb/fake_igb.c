@@ -32,6 +32,63 @@ void fake_nvm_sum(struct fake *f, unsigned int base)
 	f->nvm[base + IGB_NVM_SUM_WORDS - 1] = (uint16_t)(IGB_NVM_SUM - sum);
 }
 
+bool fake_receive(struct fake *f, unsigned int queue, const void *data, size_t bytes,
+		  struct bh_igb_rx_done done)
+{
+	uint32_t at = IGB_RXQ(queue), head = fake_get(f, at + IGB_RDH);
+	uint32_t count = fake_get(f, at + IGB_RDLEN) / (uint32_t)sizeof(union bh_igb_rx_desc);
+	uint64_t base = fake_get(f, at + IGB_RDBAL) | (uint64_t)fake_get(f, at + IGB_RDBAH) << 32;
+	union bh_igb_rx_desc *ring = (union bh_igb_rx_desc *)(uintptr_t)(base - FAKE_DELTA);
+
+	if (!count || head == fake_get(f, at + IGB_RDT) ||
+	    !(fake_get(f, at + IGB_RXDCTL) & IGB_XDCTL_ENABLE))
+		return false;
+	memcpy((void *)(uintptr_t)(ring[head].read.packet - FAKE_DELTA), data, bytes);
+	ring[head].done = done;
+	fake_put(f, at + IGB_RDH, (head + 1) % count);
+	return true;
+}
+
+static void transmit_one(struct fake *f, union bh_igb_tx_desc *d, uint8_t *out, size_t most)
+{
+	size_t bytes = d->data.command & 0xffff;
+
+	if (d->data.command & IGB_TX_RS) {
+		f->tx.reports++;
+		if (!f->never_done)
+			d->data.options |= IGB_TX_DD;
+	}
+	if ((d->data.command & (0xfu << 20)) == IGB_TX_TYPE_CONTEXT) {
+		f->tx.contexts++;
+		f->tx.context = d->context;
+		return;
+	}
+	if (f->tx.bytes + bytes <= most)
+		memcpy(out + f->tx.bytes, (void *)(uintptr_t)(d->data.address - FAKE_DELTA), bytes);
+	f->tx.bytes += bytes;
+	f->tx.options = d->data.options;
+	f->tx.frames += (d->data.command & IGB_TX_EOP) != 0;
+}
+
+void fake_transmit(struct fake *f, unsigned int queue, uint8_t *out, size_t most)
+{
+	uint32_t at = IGB_TXQ(queue), head = fake_get(f, at + IGB_TDH);
+	uint32_t count = fake_get(f, at + IGB_TDLEN) / (uint32_t)sizeof(union bh_igb_tx_desc);
+	uint64_t base = fake_get(f, at + IGB_TDBAL) | (uint64_t)fake_get(f, at + IGB_TDBAH) << 32;
+	union bh_igb_tx_desc *ring = (union bh_igb_tx_desc *)(uintptr_t)(base - FAKE_DELTA);
+	bool begins = true;
+
+	for (; count && head != fake_get(f, at + IGB_TDT); head = (head + 1) % count) {
+		bool context = (ring[head].data.command & (0xfu << 20)) == IGB_TX_TYPE_CONTEXT;
+
+		if (begins)
+			f->tx.bytes = 0;
+		transmit_one(f, &ring[head], out, most);
+		begins = context || (ring[head].data.command & IGB_TX_EOP);
+	}
+	fake_put(f, at + IGB_TDH, head);
+}
+
 static void power_up(struct fake *f)
 {
 	memset(f->bar, 0, FAKE_BAR);
@@ -98,8 +155,11 @@ static int region_write(struct bh_device *dev, unsigned int region, uint64_t off
 	struct fake *f = to_fake(dev);
 	uint32_t reg = (uint32_t)offset, value;
 
-	if (region != 0)
+	if (region != 0) {
+		/* The command register's Bus Master bit. */
+		f->bus_masters_off += offset == 4 && !(((const uint8_t *)buf)[0] & 4);
 		return 0;
+	}
 	if (count != 4 || offset % 4 || offset >= FAKE_BAR)
 		return -EINVAL;
 	memcpy(&value, buf, 4);
