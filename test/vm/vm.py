@@ -51,7 +51,7 @@ class Machine:
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
                  memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
-                 images=None, run_guest=(), reboots=False, own_module=False, netdevs=()):
+                 images=None, run_guest=(), reboots=False, own_module=False, netdevs=(), verbs=None):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
         self.netdevs = netdevs
         self.kernel, self.iommu, self.append = kernel, iommu, append
@@ -63,6 +63,8 @@ class Machine:
         self.later, self.specs, self.target_cpus = later, specs, target_cpus
         self.machine, self.reboots = machine, reboots
         self.images, self.run_guest = dict(images or {}), run_guest
+        # What this machine may ask of the host beside the usual: {verb: function of the words}.
+        self.verbs = dict(verbs or {})
 
 
 def build_dir():
@@ -236,6 +238,8 @@ class Guest:
             return "killed"
         if verb == "target-cpu-ms":
             return "%d" % (self.target.cpu_seconds() * 1000)
+        if verb in self.machine.verbs:
+            return self.machine.verbs[verb](*words)
         self.results.append(("FAIL", "host: it does not know " + verb))
         return "unknown"
 

@@ -2,9 +2,11 @@
 # shellcheck shell=sh disable=SC2046,SC2086,SC1091
 #
 # Two cards on one wire, the second in a network namespace of its own, so that what goes from one
-# address to the other goes through both.
+# address to the other goes through both. Three times: with MSI-X, after a reboot, and by the line.
 . /bh/guest/lib.sh
 . /bh/guest/nvme.sh
+
+ups=$(host ups)
 
 # card MAC: its name
 card() {
@@ -54,11 +56,42 @@ back_by_tcp() {
 	same
 }
 
-t two_cards there
-t wired wire
-t link_is_up until_true 5 ready
-t ping pings
-t ping_large pings 1400
-head -c 5000000 /dev/urandom >/tmp/file
-t tcp there_by_tcp
-t tcp_back back_by_tcp
+big() { ip link set $a mtu 9000 && apart ip link set $b mtu 9000 && pings 8900; }
+rebind() {
+	dev=$(basename "$(readlink /sys/class/net/$a/device)")
+	echo $dev >/sys/bus/virtio/drivers/virtio_net/unbind
+	[ ! -e /sys/class/net/$a ] || { echo "it is still there"; return 1; }
+	echo $dev >/sys/bus/virtio/drivers/virtio_net/bind
+	a=$(card 52:54:00:00:00:01) && ip addr add 10.9.0.1/24 dev $a && ip link set $a up
+}
+by_line() { grep -E 'IO-APIC.*virtio' /proc/interrupts && ! grep -E 'MSI.*virtio' /proc/interrupts; }
+
+t up_$ups.two_cards there
+t up_$ups.wired wire
+t up_$ups.link_is_up until_true 5 ready
+t up_$ups.ping until_true 5 pings
+head -c 4000000 /dev/urandom >/tmp/file
+case $ups in
+1)
+	t ping_large pings 1400
+	t tcp there_by_tcp
+	t tcp_back back_by_tcp
+	t mtu_9000 big
+	t mtu_9000.tcp there_by_tcp
+	t rebind rebind
+	t rebind.ping until_true 5 pings
+	t rebind.tcp there_by_tcp
+	t dmesg_is_clean clean_dmesg
+	reboot -f
+	;;
+2)
+	t reboot.tcp there_by_tcp
+	host again pci=nomsi
+	;;
+*)
+	t intx.in_use by_line
+	t intx.tcp there_by_tcp
+	t intx.tcp_back back_by_tcp
+	t intx.dmesg_is_clean clean_dmesg
+	;;
+esac

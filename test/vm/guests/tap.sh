@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC1091
+#
+# A card on a TAP device of the host's: the host's own network stack is the other side.
+. /bh/guest/lib.sh
+. /bh/guest/nvme.sh
+
+a=eth0
+configured() { ip addr add 10.8.0.2/24 dev $a && ip link set $a up; }
+told_mtu() { [ "$(cat /sys/class/net/$a/mtu)" = 9000 ]; }
+pings() { ping -c 3 -s "${1:-56}" 10.8.0.1; }
+sends() {
+	[ "$(nc 10.8.0.1 5000 </tmp/file)" = "$(md5sum </tmp/file | cut -d' ' -f1)" ] ||
+		{ echo "the host has received something else"; return 1; }
+}
+receives() {
+	nc 10.8.0.1 5001 <&9 | md5sum >/tmp/sum
+	grep "$sum" /tmp/sum
+}
+# An idle target sleeps, and a kick wakes it.
+rests() {
+	sleep 1
+	before=$(host target-cpu-ms)
+	sleep 3
+	used=$(($(host target-cpu-ms) - before))
+	[ $used -le 300 ] || { echo "$used ms of 3 s"; return 1; }
+}
+
+mkfifo /tmp/quiet
+exec 9<>/tmp/quiet
+host tap-up bhtap0 10.8.0.1 9000
+sum=$(host listen 5000000)
+t mtu_is_told told_mtu
+t up configured
+t ping until_true 5 pings
+t ping_9000 pings 8900
+head -c 5000000 /dev/urandom >/tmp/file
+t tcp_out sends
+t tcp_in receives
+t idle_target_sleeps rests
+t ping_after_rest pings
+t dmesg_is_clean clean_dmesg
