@@ -32,6 +32,7 @@ extern "C" {
 #define bh_load_u64(p) __atomic_load_n((const uint64_t *)(p), __ATOMIC_RELAXED)
 #define bh_load_acquire_u16(p) __atomic_load_n((const uint16_t *)(p), __ATOMIC_ACQUIRE)
 #define bh_load_acquire_u32(p) __atomic_load_n((const uint32_t *)(p), __ATOMIC_ACQUIRE)
+#define bh_load_acquire_u64(p) __atomic_load_n((const uint64_t *)(p), __ATOMIC_ACQUIRE)
 #define bh_store_u16(p, v) __atomic_store_n((uint16_t *)(p), (v), __ATOMIC_RELAXED)
 #define bh_store_u32(p, v) __atomic_store_n((uint32_t *)(p), (v), __ATOMIC_RELAXED)
 #define bh_store_u64(p, v) __atomic_store_n((uint64_t *)(p), (v), __ATOMIC_RELAXED)

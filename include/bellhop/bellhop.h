@@ -12,6 +12,7 @@
 #ifndef BELLHOP_BELLHOP_H
 #define BELLHOP_BELLHOP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,30 @@ extern const struct bh_backend bh_backends[];
 int bh_open_with(const struct bh_backend *backends, const char *address,
 		 const struct bh_device_opts *opts, struct bh_device **out);
 int bh_open(const char *address, const struct bh_device_opts *opts, struct bh_device **out);
+
+/* ---- network devices ---- */
+
+struct bh_net; /* <bellhop/net.h> */
+struct bh_net_opts;
+
+/* One row of the table of network drivers. */
+struct bh_net_driver {
+	const char *name;
+	bool (*match)(const struct bh_device_info *info);
+	/* Leaves the device open when it fails. */
+	int (*open)(struct bh_device *dev, const struct bh_net_opts *opts, struct bh_net **out);
+};
+
+/* The drivers this library was built with, ended by a row whose open is NULL. */
+extern const struct bh_net_driver bh_net_drivers[];
+
+/*
+ * Opens a device and, with the driver that knows it, its network interface; bh_net_close() closes
+ * both. opts may be NULL. Errors of bh_open(); -EPROTONOSUPPORT: no driver for this device (logged);
+ * else what the driver says. Any thread.
+ */
+int bh_net_open(const char *address, const struct bh_device_opts *device,
+		const struct bh_net_opts *opts, struct bh_net **out);
 
 const char *bh_version(void); /* "0.1.0" */
 

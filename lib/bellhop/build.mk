@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-bellhop_SRCS := address.c open.c
+bellhop_SRCS := address.c net.c open.c

@@ -17,6 +17,8 @@
 
 #include <bellhop/net.h>
 
+#include "net/own.h"
+
 struct bh_net_ops {
 	const char *name;
 	uint64_t caps; /* what the driver can ever do */
@@ -108,9 +110,6 @@ void bh__net_fini(struct bh_net *net);
 
 /* Reports one event; in ops->poll(). */
 void bh__net_event(struct bh_net *net, enum bh_net_event event);
-
-/* What is to happen when bh_net_close() is through: closing the device, for bh_net_open(). */
-void bh__net_on_close(struct bh_net *net, void (*closed)(void *ctx), void *ctx);
 
 static inline bool bh__net_vlan_wanted(const struct bh_net *net, unsigned int vlan)
 {

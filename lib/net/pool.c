@@ -124,8 +124,8 @@ static int mempool_create(struct bh_net_pool *p, const struct bh_net_pool_opts *
 	if (rc != 0)
 		return rc;
 	p->heap = true;
-	/* All of the pool, in one piece: nobody else allocates from it. */
-	ext.buf_ptr = bh_pool_alloc(p->data, stride_of(o) * o->count, LINE);
+	/* All of the pool: nobody else's queue comes to lie in what is left, and outlives it. */
+	ext.buf_ptr = bh_pool_alloc(p->data, bh_pool_free_bytes(p->data), LINE);
 	if (!ext.buf_ptr)
 		return -ENOMEM;
 	ext.buf_iova = (uintptr_t)ext.buf_ptr;
