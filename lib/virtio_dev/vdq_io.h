@@ -79,6 +79,64 @@ static inline int bh_vdq_pop(struct bh_vdq *q, struct bh_vdq_chain *chain, struc
 	return 1;
 }
 
+/* A buffer of one descriptor in a packed ring. */
+struct bh_vdq_one {
+	uint8_t *va;
+	uint32_t len; /* never 0 */
+	uint16_t id;
+};
+
+static inline void *bh__vdq_word(struct bh_virtq_packed_desc *d)
+{
+	return &d->len; /* length, id and flags: 8 bytes, aligned */
+}
+
+/*
+ * Looks at what comes next in a packed ring, as far as it is buffers of one descriptor, all to be
+ * written by us (is_in) or all to be read: how many, at most max. Nothing is taken: that is
+ * bh_vdq_advance_avail(). This is bh_vdq_pop() for devices that move packets by the run: one load
+ * has flags, length and id of a descriptor, one comparison says that it is available, that it is
+ * the whole of its chain, and its direction.
+ */
+static inline unsigned int bh_vdq_peek(struct bh_vdq *q, struct bh_vdq_one *one, unsigned int max,
+				       const bool is_in)
+{
+	const uint64_t looked_at = BH_VIRTQ_DESC_F_NEXT | BH_VIRTQ_DESC_F_INDIRECT |
+				   BH_VIRTQ_DESC_F_WRITE | BH_VIRTQ_DESC_F_AVAIL |
+				   BH_VIRTQ_DESC_F_USED;
+	const uint32_t prot = is_in ? BH_CMEM_PROT_WRITE : BH_CMEM_PROT_READ;
+	const uint64_t kind = is_in ? BH_VIRTQ_DESC_F_WRITE : 0;
+	struct bh_virtq_packed_desc *d = &q->packed[q->next_avail];
+	const struct bh_virtq_packed_desc *end = q->packed + q->size;
+	bool wrap = q->avail_wrap;
+	uint64_t wanted = kind | bh_virtq_packed_avail_flags(wrap);
+	unsigned int n;
+
+	for (n = 0; n < max; n++) {
+		/* acquire: the address is read after the flags */
+		uint64_t word = bh_load_acquire_u64(bh__vdq_word(d));
+		uint32_t len = (uint32_t)word;
+
+		if ((word >> 48 & looked_at) != wanted)
+			break;
+		uint8_t *va = (uint8_t *)bh_cmem_ptr(q->cmem, &q->cache, bh_load_u64(&d->addr), len,
+						     prot);
+		if (__builtin_expect(!va || len - 1 >= BH_VDQ_MAX_BYTES, 0))
+			break;
+		bh_prefetch(va);
+		bh_prefetch(va + 64);
+		one[n].va = va;
+		one[n].len = len;
+		one[n].id = (uint16_t)(word >> 32);
+		if (__builtin_expect(++d == end, 0)) {
+			d = q->packed;
+			wrap = !wrap;
+			wanted = kind | bh_virtq_packed_avail_flags(wrap);
+		}
+	}
+	return n;
+}
+
 /* Chains popped since can be popped again, as long as none of them was pushed. */
 static inline struct bh_vdq_pos bh_vdq_tell(const struct bh_vdq *q)
 {
@@ -100,11 +158,11 @@ static inline void bh_vdq_stage_packed(struct bh_vdq *q, uint16_t id, uint16_t p
 
 	if (written)
 		flags |= BH_VIRTQ_DESC_F_WRITE;
-	bh_store_u32(&d->len, written);
-	bh_store_u16(&d->id, id);
 	if (q->staged) {
-		bh_store_u16(&d->flags, flags);
+		bh_store_u64(bh__vdq_word(d), written | (uint64_t)id << 32 | (uint64_t)flags << 48);
 	} else {
+		bh_store_u32(&d->len, written);
+		bh_store_u16(&d->id, id);
 		q->first_staged = q->next_used;
 		q->first_flags = flags;
 	}

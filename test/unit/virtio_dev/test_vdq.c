@@ -293,6 +293,67 @@ static void parked_event_index_is_never_met(void)
 		bh_virtq_need_event(*event, rig_avail()->idx, (uint16_t)(rig_avail()->idx - 1)));
 }
 
+/* As a port does that moves packets by the run: looks, takes, gives back, round and round. */
+static void runs_of_buffers_are_looked_at_and_taken(void)
+{
+	struct bh_vdq_one one[RIG_SIZE];
+
+	rig_packed = true;
+	CU_ASSERT_EQUAL_FATAL(rig_start_with(RIG_SIZE, RIG_FEATURES), 0);
+	for (unsigned int round = 0; round < 20; round++) {
+		uint16_t first = rig_next, flags = round & 1 ? BH_VIRTQ_DESC_F_WRITE : 0;
+
+		CU_ASSERT_EQUAL(bh_vdq_peek(&rig_q, one, RIG_SIZE, round & 1), 0);
+		for (unsigned int i = 0; i < 3; i++)
+			rig_add(RIG_DATA + 64 * i, 60 + i, flags);
+		CU_ASSERT_EQUAL(bh_vdq_peek(&rig_q, one, RIG_SIZE, !(round & 1)), 0);
+		CU_ASSERT_EQUAL(bh_vdq_peek(&rig_q, one, 2, round & 1), 2);
+		CU_ASSERT_EQUAL_FATAL(bh_vdq_peek(&rig_q, one, RIG_SIZE, round & 1), 3);
+		for (unsigned int i = 0; i < 3; i++) {
+			CU_ASSERT_EQUAL(one[i].id, (first + i) % RIG_SIZE + 100);
+			CU_ASSERT_EQUAL(one[i].len, 60 + i);
+			one[i].va[0] = (uint8_t)(round + i);
+			CU_ASSERT_EQUAL(rig_mem[RIG_DATA + 64 * i], (uint8_t)(round + i));
+		}
+		bh_vdq_advance_avail(&rig_q, 3);
+		bh_vdq_push_run(&rig_q, one[2].id, 3, 0);
+		bh_vdq_flush(&rig_q);
+	}
+}
+
+/* What is not the whole of its chain, or leads nowhere, ends the run before it. */
+static void runs_end_before_what_is_not_simple(void)
+{
+	static const struct {
+		uint64_t iova;
+		uint32_t len;
+		uint16_t flags;
+	} odd[] = {
+		{ RIG_IOVA + RIG_DATA, 60, BH_VIRTQ_DESC_F_NEXT },
+		{ RIG_IOVA + RIG_DATA, 64, BH_VIRTQ_DESC_F_INDIRECT },
+		{ RIG_IOVA + RIG_DATA, 60, BH_VIRTQ_DESC_F_WRITE },
+		{ RIG_IOVA + RIG_DATA, 0, 0 },
+		{ RIG_IOVA + RIG_DATA, BH_VDQ_MAX_BYTES + 1, 0 },
+		{ RIG_IOVA + RIG_DATA, UINT32_MAX, 0 },
+		{ RIG_IOVA - 1, 60, 0 },
+		{ RIG_IOVA + RIG_BYTES - 59, 60, 0 },
+		{ UINT64_MAX - 20, 60, 0 },
+	};
+	struct bh_vdq_one one[RIG_SIZE];
+
+	rig_packed = true;
+	for (unsigned int i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+		CU_ASSERT_EQUAL_FATAL(rig_start_with(RIG_SIZE, RIG_FEATURES), 0);
+		rig_add(RIG_DATA, 60, 0);
+		rig_put(rig_next, odd[i].iova, odd[i].len, odd[i].flags, 0);
+		rig_offer(1);
+		rig_add(RIG_DATA, 60, 0);
+		CU_ASSERT_EQUAL(bh_vdq_peek(&rig_q, one, RIG_SIZE, false), 1);
+		CU_ASSERT_EQUAL(one[0].va[0], rig_mem[RIG_DATA]);
+		CU_ASSERT_EQUAL(one[0].len, 60);
+	}
+}
+
 #define PAIR(fn)                           \
 	{ #fn "_split", fn##_split },      \
 	{                                  \
@@ -305,4 +366,7 @@ BH_SUITE_FIXTURE("vdq", rig_setup, rig_teardown, PAIR(buffers_go_round),
 		 PAIR(chain_too_long_for_the_room_stays), PAIR(buffer_across_regions_is_in_pieces),
 		 PAIR(ring_that_is_unmapped_comes_back), PAIR(driver_says_whether_it_wants_calls),
 		 PAIR(event_index_is_met_once), PAIR(polled_queue_asks_for_no_kicks),
+		 { "runs_of_buffers_are_looked_at_and_taken",
+		   runs_of_buffers_are_looked_at_and_taken },
+		 { "runs_end_before_what_is_not_simple", runs_end_before_what_is_not_simple },
 		 { "parked_event_index_is_never_met", parked_event_index_is_never_met })
