@@ -58,19 +58,31 @@ static int say_wanted_back(const struct perf *perf)
 	return code;
 }
 
+/* Until `end`, but no longer than a tenth of a second. */
+static void nap(uint64_t end)
+{
+	const uint64_t most = 100 * 1000 * 1000;
+	uint64_t now = bh_now_ns(), left = end > now ? end - now : 0;
+	const struct timespec tick = { .tv_nsec = (long)(left < most ? left : most) };
+
+	nanosleep(&tick, NULL);
+}
+
 static void wait_for_end(struct perf *perf)
 {
-	const struct timespec tick = { .tv_nsec = 100 * 1000 * 1000 };
 	bool live = isatty(STDOUT_FILENO) && !perf->opts->json;
 	uint64_t begin = bh_now_ns(), last_ios = 0;
+	uint64_t warm = begin + perf->opts->warm_ns, end = warm + perf->opts->run_ns;
 	unsigned int shown = 0;
 
 	while (!interrupted && !wanted_back(perf) && look_after(perf)) {
-		uint64_t elapsed = bh_now_ns() - begin;
+		uint64_t now = bh_now_ns();
 
-		if (elapsed >= perf->opts->seconds * 1000000000ull)
+		if (now >= end)
 			break;
-		nanosleep(&tick, NULL);
+		if (now >= warm)
+			__atomic_store_n(&perf->warm, 1, __ATOMIC_RELAXED);
+		nap(now < warm ? warm : end);
 		if (live && (bh_now_ns() - begin) / 1000000000ull > shown)
 			perf_progress(perf, ++shown, &last_ios);
 	}

@@ -3,7 +3,7 @@ APPS := bh-tgt bh-ctl bh-perf bh-identify bh-hello bh-devices
 
 bh-tgt_SRCS := bh-tgt_main.c bh-tgt.c confine.c levels.c common.c
 bh-tgt_LIBS := $(SECCOMP_LIBS)
-bh-perf_SRCS := bh-perf.c perf_options.c perf_setup.c perf_meta.c perf_worker.c perf_zoned.c perf_report.c app_json.c common.c
+bh-perf_SRCS := bh-perf.c perf_options.c perf_setup.c perf_meta.c perf_worker.c perf_rate.c perf_zoned.c perf_report.c app_json.c common.c
 bh-identify_SRCS := bh-identify.c identify_names.c identify_zones.c identify_text.c identify_json.c app_json.c common.c
 bh-hello_SRCS := bh-hello.c
 bh-devices_SRCS := bh-devices.c devices_find.c devices_open.c devices_text.c devices_json.c app_json.c common.c

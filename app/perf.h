@@ -28,7 +28,9 @@ struct perf_options {
 	uint32_t bytes;
 	bool random;
 	unsigned int read_percent;
-	unsigned int seconds;
+	uint64_t run_ns;
+	uint64_t warm_ns; /* before that, and in no figure */
+	uint64_t rate;	  /* requests per second and queue; 0: as fast as it goes */
 	struct bh_cpuset cpus;
 	unsigned int queues; /* per core and namespace */
 	bool json;
@@ -51,6 +53,13 @@ struct perf_stats {
 };
 
 struct perf_zones;
+struct perf_rate;
+
+/* Where the next request goes. */
+struct perf_aim {
+	uint64_t random; /* the generator's state */
+	uint64_t next;	 /* sequential position, in slots */
+};
 
 struct perf_lane {
 	/* hot */
@@ -58,17 +67,19 @@ struct perf_lane {
 	struct bh_nvme_ns *ns;
 	uint64_t *started;	  /* ticks, by slot */
 	struct perf_zones *zones; /* NULL: plain reads and writes */
+	struct perf_rate *rate;	  /* NULL: as fast as it goes */
 	uint8_t *data;		  /* depth buffers of `bytes`, in the pool */
 	uint32_t blocks;	  /* per request */
 	bool options;		  /* calls with options, in rw */
+	bool mixed;		  /* reads and writes */
 	size_t stride;		  /* between buffers */
 	uint32_t in_flight;
-	uint64_t slots;	      /* of `blocks` in the namespace */
-	uint64_t next;	      /* sequential position, in slots */
-	uint64_t random;      /* generator's state */
-	uint64_t read_below;  /* a random 32-bit number below this means read */
-	uint64_t ios, errors; /* __atomic: the progress line reads them */
-	size_t iov_bytes;     /* with options: of the data's vector */
+	uint64_t slots; /* of `blocks` in the namespace */
+	struct perf_aim aim;
+	uint64_t read_below;		   /* a random 63-bit number below this means read */
+	uint64_t ios, errors;		   /* __atomic: the progress line reads them */
+	struct bh_nvme_rw next[PERF_REAP]; /* requests in the making */
+	size_t iov_bytes;		   /* with options: of the data's vector */
 	struct bh_nvme_rw_opts rw;
 	/* cold */
 	uint64_t counted; /* ios when time was up: what rates are made of */
@@ -85,7 +96,8 @@ struct perf_worker {
 	unsigned int cpu;
 	const struct perf *perf;
 	struct perf_lane *lanes;
-	uint64_t elapsed_ns; /* from the common start to this worker's stop */
+	uint64_t begin_ns;   /* when this worker started, or was warm */
+	uint64_t elapsed_ns; /* from there to its stop */
 };
 
 /* Somebody wants the device back: heard on a thread of the backend. */
@@ -107,6 +119,7 @@ struct perf {
 	unsigned int num_workers;
 	pthread_mutex_t start; /* held by the main thread until every worker exists */
 	uint32_t stop;	       /* __atomic: set by the main thread */
+	uint32_t warm;	       /* __atomic: from now on it counts */
 };
 
 /* Opens everything. 0 or an exit code, said on stderr. perf_close() in every case. */
@@ -120,7 +133,7 @@ int perf_check_format(const struct perf *perf, const struct app_nvme *n,
 size_t perf_buffer_bytes(const struct perf_options *opts, const struct bh_nvme_ns *ns);
 /* How a lane's requests look; its namespace is set. */
 void perf_lane_format(struct perf_lane *lane, const struct perf_options *opts);
-int perf_submit_options(struct perf_lane *lane, bool read, uint64_t lba, void *buf, void *slot);
+int perf_submit_options(struct perf_lane *lane, const struct bh_nvme_rw *rw);
 
 void *perf_worker_run(void *worker);
 
@@ -133,6 +146,10 @@ int perf_zoned_check(const struct perf *perf, const char *address, const struct 
 int perf_zoned_open(struct perf *perf, struct perf_lane *lane, unsigned int part,
 		    unsigned int parts);
 void perf_zoned_close(struct perf_lane *lane);
+
+/* At a fixed rate. open: 0 or an exit code, said. */
+int perf_rate_open(struct perf *perf, struct perf_lane *lane);
+void perf_rate_close(struct perf_lane *lane);
 
 /* Once a second on a terminal. */
 void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios);

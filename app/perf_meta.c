@@ -67,14 +67,14 @@ void perf_lane_format(struct perf_lane *lane, const struct perf_options *opts)
 	lane->options = f.md_bytes && (!f.plain || opts->pi != BH_NVME_PI_CONTROLLER);
 }
 
-int perf_submit_options(struct perf_lane *lane, bool read, uint64_t lba, void *buf, void *slot)
+int perf_submit_options(struct perf_lane *lane, const struct bh_nvme_rw *rw)
 {
-	struct iovec iov = { buf, lane->iov_bytes };
+	struct iovec iov = { rw->buf, lane->iov_bytes };
 
-	lane->rw.md = lane->rw.md_bytes ? (uint8_t *)buf + lane->iov_bytes : NULL;
-	if (read)
-		return bh_nvme_readv_opts(lane->q, lane->ns, &iov, 1, lba, lane->blocks, &lane->rw,
-					  NULL, slot);
-	return bh_nvme_writev_opts(lane->q, lane->ns, &iov, 1, lba, lane->blocks, &lane->rw, NULL,
-				   slot);
+	lane->rw.md = lane->rw.md_bytes ? (uint8_t *)rw->buf + lane->iov_bytes : NULL;
+	if (rw->flags & BH_NVME_RW_WRITE)
+		return bh_nvme_writev_opts(lane->q, lane->ns, &iov, 1, rw->lba, rw->blocks,
+					   &lane->rw, NULL, rw->arg);
+	return bh_nvme_readv_opts(lane->q, lane->ns, &iov, 1, rw->lba, rw->blocks, &lane->rw, NULL,
+				  rw->arg);
 }

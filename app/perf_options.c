@@ -16,7 +16,11 @@ static const char help[] =
 	"  -o BYTES      bytes per request, K and M allowed (default 4096)\n"
 	"  -w WORKLOAD   read write randread randwrite rw randrw (default randread)\n"
 	"  -M READ%      share of reads of rw and randrw (default 50)\n"
-	"  -t SECONDS    how long (default 5)\n"
+	"  -t SECONDS    how long (default 5; 0.5 is allowed)\n"
+	"  -a SECONDS    warm up so long before that\n"
+	"  --rate N      N requests per second and queue, latencies from when each was due; "
+	"default: "
+	"as fast as it goes\n"
 	"  -c CPUS       one worker per CPU: a list (0,2-3) or a mask (0x..); default: the highest "
 	"allowed one\n"
 	"  -P QUEUES     queue pairs per worker and namespace (default 1)\n"
@@ -54,6 +58,7 @@ enum {
 	OPT_CMB,
 	OPT_CMB_LISTS,
 	OPT_PI,
+	OPT_RATE,
 };
 
 static const struct option options[] = {
@@ -64,6 +69,7 @@ static const struct option options[] = {
 	{ "write-data", no_argument, NULL, OPT_WRITE_DATA },
 	{ "cmb", required_argument, NULL, OPT_CMB },
 	{ "pi", required_argument, NULL, OPT_PI },
+	{ "rate", required_argument, NULL, OPT_RATE },
 	{ "cmb-lists", no_argument, NULL, OPT_CMB_LISTS },
 	{ NULL, 0, NULL, 0 },
 };
@@ -92,6 +98,18 @@ static int parse_number(struct app *app, int option, const char *text, uint64_t 
 		return app_usage(app, "-%c %s: expected a number from %llu to %llu", option, text,
 				 (unsigned long long)min, (unsigned long long)max);
 	*out = (unsigned int)value;
+	return -1;
+}
+
+static int parse_seconds(struct app *app, int option, const char *text, uint64_t *ns)
+{
+	const uint64_t least = 1000000, most = 86400ull * 7 * 1000000000;
+	uint64_t value = 0;
+
+	if (bh_parse_seconds(text, &value) != 0 || value < least || value > most)
+		return app_usage(app, "-%c %s: expected seconds from 0.001 to %llu", option, text,
+				 (unsigned long long)(most / 1000000000));
+	*ns = value;
 	return -1;
 }
 
@@ -171,6 +189,11 @@ static int parse_long(struct app *app, int c, struct perf_options *opts)
 		return parse_cmb(app, optarg, opts);
 	case OPT_PI:
 		return parse_pi(app, optarg, opts);
+	case OPT_RATE:
+		if (bh_parse_u64(optarg, 1, 1000000000, &opts->rate) != 0)
+			return app_usage(app, "--rate %s: expected a number from 1 to 1000000000",
+					 optarg);
+		break;
 	case OPT_CMB_LISTS:
 		opts->cmb_lists = true;
 		break;
@@ -199,7 +222,9 @@ static int parse_one(struct app *app, int c, char **argv, struct perf_options *o
 		pending->mix = (int)mix;
 		return code;
 	case 't':
-		return parse_number(app, c, optarg, 1, 86400 * 7, &opts->seconds);
+		return parse_seconds(app, c, optarg, &opts->run_ns);
+	case 'a':
+		return parse_seconds(app, c, optarg, &opts->warm_ns);
 	case 'P':
 		return parse_number(app, c, optarg, 1, 1024, &opts->queues);
 	case 'c':
@@ -267,9 +292,11 @@ int perf_options_parse(struct app *app, int argc, char **argv, struct perf_optio
 	struct pending pending = { .workload = 3, .mix = -1 };
 	int c, code;
 
-	*opts = (struct perf_options){ .depth = 128, .bytes = 4096, .seconds = 5, .queues = 1 };
+	*opts = (struct perf_options){
+		.depth = 128, .bytes = 4096, .run_ns = 5000000000u, .queues = 1
+	};
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":q:o:w:M:t:c:P:v", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":q:o:w:M:t:a:c:P:v", options, NULL)) != -1) {
 		code = parse_one(app, c, argv, opts, &pending);
 		if (code >= 0)
 			return code;

@@ -202,14 +202,17 @@ void perf_report(const struct perf *perf)
 
 void perf_progress(const struct perf *perf, unsigned int second, uint64_t *last_ios)
 {
+	const uint64_t whole = perf->opts->warm_ns + perf->opts->run_ns + 999999999;
 	uint64_t ios = 0, errors = 0;
 
 	for (unsigned int i = 0; i < perf->num_lanes; i++) {
 		ios += __atomic_load_n(&perf->lanes[i].ios, __ATOMIC_RELAXED);
 		errors += __atomic_load_n(&perf->lanes[i].errors, __ATOMIC_RELAXED);
 	}
+	if (ios < *last_ios)
+		*last_ios = 0; /* warming up is over */
 	printf("\r%4u/%u s %12" PRIu64 " IOPS %10.1f MiB/s %8" PRIu64 " errors", second,
-	       perf->opts->seconds, ios - *last_ios,
+	       (unsigned int)(whole / 1000000000), ios - *last_ios,
 	       (double)(ios - *last_ios) * perf->opts->bytes / (1 << 20), errors);
 	fflush(stdout);
 	*last_ios = ios;

@@ -148,16 +148,22 @@ static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme 
 	lane->cpu = worker->cpu;
 	perf_lane_format(lane, opts);
 	lane->slots = bh_nvme_ns_blocks(ns) / lane->blocks;
-	lane->random = 0x9e3779b97f4a7c15ull * ((uint64_t)(lane - perf->lanes) + 1);
-	lane->next = lane->slots / perf->num_lanes * (uint64_t)(lane - perf->lanes);
-	lane->read_below = ((uint64_t)opts->read_percent << 32) / 100;
+	lane->aim.random = 0x9e3779b97f4a7c15ull * ((uint64_t)(lane - perf->lanes) + 1);
+	lane->aim.next = lane->slots / perf->num_lanes * (uint64_t)(lane - perf->lanes);
+	lane->read_below = (uint64_t)(((unsigned __int128)opts->read_percent << 63) / 100);
+	lane->mixed = opts->read_percent > 0 && opts->read_percent < 100;
+	for (unsigned int i = 0; i < PERF_REAP; i++)
+		lane->next[i] = (struct bh_nvme_rw){
+			.blocks = lane->blocks,
+			.flags = opts->read_percent == 0 ? BH_NVME_RW_WRITE : 0,
+		};
 	bh_histogram_init(&lane->latency);
 	lane->started = calloc(opts->depth, sizeof(*lane->started));
 	lane->data = bh_pool_alloc(n->data, lane->stride * opts->depth, 4096);
 	if (!lane->started || !lane->data)
 		return app_fail(perf->app, 1, "out of memory for %u buffers of %u bytes",
 				opts->depth, opts->bytes);
-	fill(lane->data, lane->stride * opts->depth, lane->random);
+	fill(lane->data, lane->stride * opts->depth, lane->aim.random);
 	int error = bh_nvme_queue_create(n->nvme, &queue_opts, &lane->q);
 	if (error)
 		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text,
@@ -180,6 +186,8 @@ static int open_namespace(struct perf *perf, struct perf_lane **lane, struct app
 		code = open_lane(perf, *lane, n, ns, &perf->workers[i / perf->opts->queues]);
 		if (!code && zoned)
 			code = perf_zoned_open(perf, *lane, i, lanes);
+		else if (!code && perf->opts->rate)
+			code = perf_rate_open(perf, *lane);
 		++*lane;
 	}
 	return code;
@@ -250,6 +258,7 @@ void perf_close(struct perf *perf)
 		bh_nvme_queue_destroy(perf->lanes[i].q);
 		free(perf->lanes[i].started);
 		perf_zoned_close(&perf->lanes[i]);
+		perf_rate_close(&perf->lanes[i]);
 	}
 	for (unsigned int i = perf->num_devices; i-- > 0;) {
 		bh_device_event_unlisten(perf->device[i].dev, &perf->removal[i].listener);

@@ -18,37 +18,85 @@
 #define DRAIN_NS (30ull * 1000 * 1000 * 1000)
 #define CLOCK_EVERY 256 /* passes between looks at the stop flag */
 
-/* One request in slot `slot`. False: the queue refused it (a reset is under way, or the device is
- * gone). */
-static inline bool submit(struct perf_lane *lane, const struct perf_options *opts, uintptr_t slot,
-			  uint64_t now)
-{
-	uint64_t number = perf_random(lane);
-	uint64_t lba = perf_slot(lane, opts->random, number) * lane->blocks;
-	void *buf = lane->data + slot * lane->stride;
-	bool read = (uint32_t)(number * 0x9e3779b1u) < lane->read_below;
-	int error;
-
-	if (__builtin_expect(lane->options, 0))
-		error = perf_submit_options(lane, read, lba, buf, (void *)slot);
-	else if (read)
-		error = bh_nvme_read(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL,
-				     (void *)slot);
-	else
-		error = bh_nvme_write(lane->q, lane->ns, buf, lba, lane->blocks, 0, NULL,
-				      (void *)slot);
-	if (__builtin_expect(error != 0, 0))
-		return false;
-	lane->started[slot] = now;
-	lane->in_flight++;
-	return true;
-}
-
 __attribute__((noinline)) void perf_count_error(struct perf_lane *lane, uint16_t status)
 {
 	if (lane->errors == 0)
 		lane->first_error = status;
 	__atomic_store_n(&lane->errors, lane->errors + 1, __ATOMIC_RELAXED);
+}
+
+/* The next request of a slot. rw: all but where, of which buffer, and which way if it is mixed. */
+static inline __attribute__((always_inline)) void aim_at(const struct perf_lane *lane,
+							 struct perf_aim *aim, uintptr_t slot,
+							 struct bh_nvme_rw *rw, const bool random,
+							 const bool mixed)
+{
+	bool read;
+
+	rw->lba = perf_slot(lane, random, aim, &read) * lane->blocks;
+	rw->buf = lane->data + slot * lane->stride;
+	rw->arg = (void *)slot;
+	if (mixed)
+		rw->flags = read ? 0 : BH_NVME_RW_WRITE;
+}
+
+/* Those that the queue refuses (a reset is under way, or the device is gone) are errors. */
+static inline void submit(struct perf_lane *lane, const struct bh_nvme_rw *rw, unsigned int n)
+{
+	int taken = 0;
+
+	if (__builtin_expect(!lane->options, 1)) {
+		taken = bh_nvme_rw_burst(lane->q, lane->ns, rw, n, NULL);
+	} else {
+		while ((unsigned int)taken < n && perf_submit_options(lane, &rw[taken]) == 0)
+			taken++;
+	}
+	taken = taken < 0 ? 0 : taken;
+	lane->in_flight += (uint32_t)taken;
+	for (; __builtin_expect((unsigned int)taken < n, 0); taken++)
+		perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
+}
+
+/*
+ * Requests that were submitted together and are reaped together took equally long: they are entered
+ * as one, so that exact latencies cost little at depth.
+ */
+struct batch {
+	uint64_t started;
+	unsigned int n;
+};
+
+static inline void batch_enter(struct perf_lane *lane, const struct perf *perf, uint64_t now,
+			       const struct batch *batch)
+{
+	bh_histogram_add(&lane->latency, bh_clock_ns(&perf->clock, now - batch->started), batch->n);
+}
+
+/* Looks at n results; makes the requests in their place. */
+static inline __attribute__((always_inline)) void
+turn_round(struct perf_lane *lane, const struct perf *perf, const struct bh_nvme_result *done,
+	   unsigned int n, const bool random, const bool mixed)
+{
+	uint64_t now = bh_nvme_queue_ticks(lane->q), *started = lane->started;
+	struct batch batch = { started[(uintptr_t)done[0].arg], 0 };
+	struct perf_aim aim = lane->aim;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		uintptr_t slot = (uintptr_t)done[i].arg;
+
+		if (__builtin_expect(done[i].status != BH_NVME_SC_SUCCESS, 0))
+			perf_count_error(lane, done[i].status);
+		if (__builtin_expect(started[slot] != batch.started, 0)) {
+			batch_enter(lane, perf, now, &batch);
+			batch = (struct batch){ started[slot], 0 };
+		}
+		batch.n++;
+		started[slot] = now;
+		aim_at(lane, &aim, slot, &lane->next[i], random, mixed);
+	}
+	batch_enter(lane, perf, now, &batch);
+	lane->aim = aim;
 }
 
 void perf_step(struct perf_lane *lane, const struct perf *perf, bool go)
@@ -60,31 +108,34 @@ void perf_step(struct perf_lane *lane, const struct perf *perf, bool go)
 		if (!lane->lost)
 			perf_count_error(lane, BH_NVME_SC_INTERNAL_PATH_ERROR);
 		lane->lost = true;
+	}
+	if (n <= 0)
 		return;
-	}
-	uint64_t now = bh_nvme_queue_ticks(lane->q);
-	for (int i = 0; i < n; i++) {
-		uintptr_t slot = (uintptr_t)done[i].arg;
+	if (perf->opts->random && !lane->mixed)
+		turn_round(lane, perf, done, (unsigned int)n, true, false);
+	else if (perf->opts->random)
+		turn_round(lane, perf, done, (unsigned int)n, true, true);
+	else
+		turn_round(lane, perf, done, (unsigned int)n, false, true);
+	lane->in_flight -= (uint32_t)n;
+	__atomic_store_n(&lane->ios, lane->ios + (uint64_t)n, __ATOMIC_RELAXED);
+	if (!go)
+		return;
+	submit(lane, lane->next, (unsigned int)n);
+	bh_nvme_queue_flush(lane->q);
+}
 
-		lane->in_flight--;
-		if (__builtin_expect(done[i].status != BH_NVME_SC_SUCCESS, 0))
-			perf_count_error(lane, done[i].status);
-		bh_histogram_add(&lane->latency,
-				 bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
-		if (go && !submit(lane, perf->opts, slot, now))
-			perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
-	}
-	if (n > 0) {
-		__atomic_store_n(&lane->ios, lane->ios + (uint64_t)n, __ATOMIC_RELAXED);
-		bh_nvme_queue_flush(lane->q);
-	}
+void perf_submit(struct perf_lane *lane, const struct perf *perf, uintptr_t slot)
+{
+	aim_at(lane, &lane->aim, slot, &lane->next[0], perf->opts->random, lane->mixed);
+	submit(lane, lane->next, 1);
 }
 
 void perf_start(struct perf_lane *lane, const struct perf *perf)
 {
 	for (uintptr_t slot = 0; slot < perf->opts->depth; slot++) {
-		if (!submit(lane, perf->opts, slot, bh_ticks()))
-			perf_count_error(lane, BH_NVME_SC_ABORTED_BY_REQUEST);
+		lane->started[slot] = bh_ticks();
+		perf_submit(lane, perf, slot);
 	}
 	bh_nvme_queue_flush(lane->q);
 }
@@ -111,18 +162,50 @@ static bool any_alive(const struct perf_worker *worker)
 	return false;
 }
 
+static inline void lane_step(struct perf_lane *lane, const struct perf *perf, bool go)
+{
+	if (__builtin_expect(!lane->zones && !lane->rate, 1))
+		perf_step(lane, perf, go);
+	else if (lane->zones)
+		perf_zoned_step(lane, perf, lane->stride, go);
+	else
+		perf_rate_step(lane, perf, go);
+}
+
+static void lane_start(struct perf_lane *lane, const struct perf *perf)
+{
+	if (lane->zones)
+		perf_zoned_start(lane, perf, lane->stride);
+	else if (lane->rate)
+		perf_rate_start(lane, perf);
+	else
+		perf_start(lane, perf);
+	bh_nvme_queue_flush(lane->q);
+}
+
+/* What was measured so far was warming up. */
+static void forget(struct perf_worker *worker)
+{
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
+		bh_histogram_init(&l->latency);
+		__atomic_store_n(&l->ios, 0, __ATOMIC_RELAXED);
+	}
+	worker->begin_ns = bh_now_ns();
+}
+
 static void run(struct perf_worker *worker)
 {
 	const struct perf *perf = worker->perf;
+	bool is_warm = perf->opts->warm_ns == 0;
 
 	while (!__atomic_load_n(&perf->stop, __ATOMIC_RELAXED) && any_alive(worker)) {
+		if (!is_warm && __atomic_load_n(&perf->warm, __ATOMIC_RELAXED)) {
+			forget(worker);
+			is_warm = true;
+		}
 		for (unsigned int pass = 0; pass < CLOCK_EVERY; pass++) {
-			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-				if (__builtin_expect(l->zones != NULL, 0))
-					perf_zoned_step(l, perf, l->stride, true);
-				else
-					perf_step(l, perf, true);
-			}
+			for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+				lane_step(l, perf, true);
 		}
 	}
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
@@ -136,10 +219,7 @@ static void drain(struct perf_worker *worker)
 
 	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
 		while (l->in_flight > 0 && !l->lost && bh_now_ns() < deadline) {
-			if (l->zones)
-				perf_zoned_step(l, worker->perf, l->stride, false);
-			else
-				perf_step(l, worker->perf, false);
+			lane_step(l, worker->perf, false);
 		}
 		if (l->zones)
 			perf_zoned_end(l, worker->perf, l->stride);
@@ -158,17 +238,11 @@ void *perf_worker_run(void *arg)
 	pthread_mutex_unlock((pthread_mutex_t *)&perf->start);
 	if (__atomic_load_n(&perf->stop, __ATOMIC_RELAXED))
 		return NULL; /* not all workers could be started */
-	uint64_t begin = bh_now_ns();
-	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker) {
-		if (!l->zones) {
-			perf_start(l, perf);
-			continue;
-		}
-		perf_zoned_start(l, perf, l->stride);
-		bh_nvme_queue_flush(l->q);
-	}
+	worker->begin_ns = bh_now_ns();
+	for (struct perf_lane *l = worker->lanes; l; l = l->next_of_worker)
+		lane_start(l, perf);
 	run(worker);
-	worker->elapsed_ns = bh_now_ns() - begin;
+	worker->elapsed_ns = bh_now_ns() - worker->begin_ns;
 	drain(worker);
 	return NULL;
 }

@@ -160,14 +160,18 @@ static bool append(struct perf_lane *lane, size_t stride, uint32_t slot)
 static bool submit(struct perf_lane *lane, const struct perf *perf, size_t stride, uint32_t slot,
 		   uint64_t now)
 {
-	uint64_t number = perf_random(lane);
-	bool done;
+	struct perf_aim aim = lane->aim;
+	bool done, read;
+	uint64_t at = perf_slot(lane, perf->opts->random, &aim, &read);
 
-	if ((uint32_t)(number * 0x9e3779b1u) < lane->read_below)
+	lane->aim.random = aim.random;
+	if (read) {
+		lane->aim.next = aim.next;
 		done = !bh_nvme_read(lane->q, lane->ns, lane->data + slot * stride,
-				     perf_slot(lane, perf->opts->random, number) * lane->blocks,
-				     lane->blocks, 0, NULL, (void *)(uintptr_t)slot);
-	else
+				     at * lane->blocks, lane->blocks, 0, NULL,
+				     (void *)(uintptr_t)slot);
+	}
+	if (!read)
 		done = append(lane, stride, slot);
 	if (!done)
 		return false;

@@ -51,9 +51,10 @@
 struct bh__slot {
 	bh_nvme_done done;
 	void *arg;
-	uint32_t stamp; /* coarse ticks when a scan first saw it, 0: not yet */
+	/* Together a constant that fits into a store. */
 	uint16_t flags;
 	uint16_t parent;
+	uint32_t stamp; /* coarse ticks when a scan first saw it, 0: not yet */
 	uint64_t reserved;
 };
 static_assert(sizeof(struct bh__slot) == 32, "two slots per cache line");

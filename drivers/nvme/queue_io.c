@@ -125,6 +125,115 @@ int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *bu
 	return rw(q, ns, buf, lba, blocks, flags, done, arg, BH_NVME_CMD_WRITE);
 }
 
+/*
+ * The beginning of a burst, as far as it goes straight: one or two pages each, in the pool last
+ * used. As rw() and bh__submit() do it, but that the rings are walked by pointer, and the queue is
+ * brought up to date once. How many of the n, which are no more than free slots.
+ */
+static __attribute__((noinline)) unsigned int burst_straight(struct bh_nvme_queue *q, uint64_t geom,
+							     uint64_t w0,
+							     const struct bh_nvme_rw *io,
+							     unsigned int n, bh_nvme_done done)
+{
+	const struct bh_nvme_rw *first = io, *end = io + n;
+	uint8_t *sqe = q->sq + (size_t)q->sq_tail * 64;
+	uint8_t *const last = q->sq + (size_t)q->last * 64;
+	const uint16_t *free = q->free + q->nfree;
+	uint32_t max = bh__geom_max(geom);
+
+	for (; io != end; io++) {
+		uint64_t *w = (uint64_t *)__builtin_assume_aligned(sqe, 64);
+		uint32_t blocks = io->blocks, flags = io->flags, page = q->page_size;
+		uint64_t len = (uint64_t)blocks << bh__geom_shift(geom);
+		uint64_t iova = (uintptr_t)io->buf + q->iova_cache.delta, prp2 = 0, off;
+		uint64_t cid;
+
+		if (bh__unlikely(blocks - 1 >= max) ||
+		    bh__unlikely(__builtin_add_overflow((uintptr_t)io->buf - q->iova_cache.va, len,
+							&off)) ||
+		    bh__unlikely(off > q->iova_cache.len) || bh__unlikely(iova & 3))
+			break;
+		/* Do its ends differ above the page offset? len is not 0. */
+		if (bh__unlikely(((iova + len - 1) ^ iova) >= page)) {
+			off = iova & (page - 1);
+			prp2 = iova - off + page;
+			if (off + len > 2ull * page)
+				break;
+		}
+		cid = *--free;
+		bh__slot_fill(&q->slots[cid], done, io->arg, BH__SLOT_BUSY, 0);
+		static_assert(BH_NVME_CMD_READ - BH_NVME_RW_WRITE == BH_NVME_CMD_WRITE, "flag");
+		bh_store_u64(w + 0, w0 - (flags & BH_NVME_RW_WRITE) + (cid << 16));
+		bh_store_u64(w + 1, 0);
+		bh_store_u64(w + 2, 0);
+		bh_store_u64(w + 3, iova);
+		bh_store_u64(w + 4, prp2);
+		bh_store_u64(w + 5, io->lba);
+		bh_store_u64(w + 6, (blocks - 1) | (flags & 0xffff0000u));
+		bh_store_u64(w + 7, 0);
+		sqe = bh__unlikely(sqe == last) ? q->sq : sqe + 64;
+	}
+	q->sq_tail = (uint32_t)((size_t)(sqe - q->sq) / 64);
+	q->nfree = (uint32_t)(free - q->free);
+	return (unsigned int)(io - first);
+}
+
+static inline int rw_one(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+			 const struct bh_nvme_rw *io, bh_nvme_done done)
+{
+	if (io->flags & BH_NVME_RW_WRITE)
+		return bh_nvme_write(q, ns, io->buf, io->lba, io->blocks, io->flags, done, io->arg);
+	return bh_nvme_read(q, ns, io->buf, io->lba, io->blocks, io->flags, done, io->arg);
+}
+
+/* May burst_straight() be tried? Boundaries are looked at one by one. */
+static inline bool is_straight(const struct bh_nvme_queue *q, uint64_t geom)
+{
+	return bh__likely(!(geom >> 32) && !(bh__queue_slow(q) & BH__Q_STOP) &&
+			  __atomic_load_n(&q->iova_map->table, __ATOMIC_ACQUIRE) ==
+				  q->iova_cache.table);
+}
+
+static __attribute__((noinline)) int rw_many(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+					     const struct bh_nvme_rw *io, unsigned int n,
+					     bh_nvme_done done)
+{
+	uint64_t geom = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED);
+	bool was_idle = q->nfree == q->depth;
+	unsigned int i = 0, some = 1;
+	int rc = 0;
+
+	while (i < n) {
+		/* Not behind one that it was of no use for: those are alike. */
+		if (some && is_straight(q, geom)) {
+			some = burst_straight(q, geom, (uint64_t)ns->nsid << 32 | BH_NVME_CMD_READ,
+					      io + i, n - i < q->nfree ? n - i : q->nfree, done);
+			i += some;
+			if (bh__likely(i == n))
+				break;
+		}
+		rc = rw_one(q, ns, &io[i], done);
+		if (rc)
+			break;
+		i++;
+	}
+	/* As in bh__sq_advance(). */
+	if (was_idle && q->sq_tail != q->sq_rung && !(bh__queue_slow(q) & BH__Q_STOP))
+		bh__ring_sq(q);
+	return i ? (int)i : rc;
+}
+
+int bh_nvme_rw_burst(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct bh_nvme_rw *io,
+		     unsigned int n, bh_nvme_done done)
+{
+	int rc;
+
+	if (n != 1)
+		return rw_many(q, ns, io, n, done);
+	rc = rw_one(q, ns, io, done);
+	return rc ? rc : 1;
+}
+
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
 			void *arg, uint16_t flags, uint16_t parent)
 {
@@ -153,6 +262,37 @@ static inline void entry(const uint8_t *cqe, uint32_t dw3, struct bh_nvme_cpl *c
 }
 
 /*
+ * Up to `stop`, as far as it goes straight: completions of whole requests that are reaped. Those
+ * that are not, and where the phase changes, are left to take(). The end of what was taken; results
+ * of as many.
+ */
+static inline __attribute__((always_inline)) const uint8_t *
+take_straight(struct bh_nvme_queue *q, const uint8_t *cqe, const uint8_t *stop, uint32_t phase,
+	      struct bh_nvme_result *to)
+{
+	uint16_t *free = q->free + q->nfree;
+
+	for (; cqe != stop; cqe += 16, to++) {
+		/* The rest of the entry is read after the phase that says that it is there. */
+		uint32_t dw3 = bh_load_acquire_u32(cqe + 12), cid = dw3 & 0xffff;
+		struct bh__slot *slot = &q->slots[cid];
+
+		if (bh__unlikely((dw3 & 1u << 16) != phase) || bh__unlikely(cid >= q->depth) ||
+		    bh__unlikely(slot->flags != BH__SLOT_BUSY) || bh__unlikely(slot->done != NULL))
+			break;
+		slot->flags = 0;
+		slot->parent = 0; /* one store with flags */
+		*free++ = (uint16_t)cid;
+		to->arg = slot->arg;
+		to->status = (uint16_t)(dw3 >> 17);
+		to->cid = (uint16_t)cid;
+		to->cdw0 = bh_load_u32(cqe);
+	}
+	q->nfree = (uint32_t)(free - q->free);
+	return cqe;
+}
+
+/*
  * Takes at most max entries of the completion queue: a controller that posts as fast as callbacks
  * submit does not keep us here. The number delivered of the kind asked for: callbacks, or entries
  * of out (`batch`, a constant). *found: entries consumed, parts of split requests included.
@@ -171,12 +311,25 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 	q->ticks = bh_ticks();
 	while (consumed < max) {
 		const uint8_t *at = cqe;
-		/* The rest of the entry is read after the phase that says that it is there. */
-		uint32_t dw3 = bh_load_acquire_u32(at + 12);
 		struct bh__slot *slot;
+		uint32_t dw3, left;
 		struct bh_nvme_cpl cpl;
 		uint16_t cid;
 
+		if (batch) {
+			/* All but the ring's last entry, behind which the phase changes. */
+			left = (uint32_t)(last - cqe) / 16;
+			left = left < max - consumed ? left : max - consumed;
+			at = take_straight(q, cqe, cqe + (size_t)left * 16, phase, to);
+			left = (uint32_t)(at - cqe) / 16;
+			consumed += left;
+			to += left;
+			cqe = at;
+			if (consumed == max)
+				break;
+		}
+		/* As above. */
+		dw3 = bh_load_acquire_u32(at + 12);
 		if ((dw3 & 1u << 16) != phase)
 			break;
 		consumed++;

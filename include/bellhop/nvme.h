@@ -287,6 +287,27 @@ int bh_nvme_read(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, void *buf, uint
 		 uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
 int bh_nvme_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
 		  uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
+
+#define BH_NVME_RW_WRITE 1u
+
+/* One request of a burst. */
+struct bh_nvme_rw {
+	void *buf; /* as of bh_nvme_read() */
+	void *arg;
+	uint64_t lba;
+	uint32_t blocks;
+	uint32_t flags; /* CDW12 bits above; with BH_NVME_RW_WRITE a write, else a read */
+};
+
+/*
+ * Reads and writes at once: as many calls of bh_nvme_read() and bh_nvme_write() in this order with
+ * the same `done`, for about half the work, and with one doorbell. How many of the n were submitted;
+ * it stops at the first that cannot be, and if that is the very first, its error is returned. io is
+ * not needed after the call. Queue owner.
+ */
+int bh_nvme_rw_burst(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct bh_nvme_rw *io,
+		     unsigned int n, bh_nvme_done done);
+
 int bh_nvme_readv(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct iovec *iov,
 		  unsigned int iovcnt, uint64_t lba, uint32_t blocks, uint32_t flags,
 		  bh_nvme_done done, void *arg);

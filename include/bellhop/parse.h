@@ -31,6 +31,12 @@ int bh_parse_size(const char *text, uint64_t *value);
 int bh_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
 
 /*
+ * Seconds, "3" or "0.25", as nanoseconds. -EINVAL: not that, or more than nine places; -ERANGE: over
+ * 2^64 - 1 ns.
+ */
+int bh_parse_seconds(const char *text, uint64_t *ns);
+
+/*
  * A list "0,2-3" (items separated by `sep`, ',' or '+') or a mask "0x...". -EINVAL: neither;
  * -ERANGE: a CPU at or above BH_CPU_MAX, or a range that runs backwards; an empty set is -EINVAL.
  */

@@ -68,6 +68,30 @@ int bh_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value)
 	return 0;
 }
 
+int bh_parse_seconds(const char *text, uint64_t *ns)
+{
+	uint64_t whole, part = 0, unit = 1000000000u;
+	int rc = digits_take(&text, 10, &whole);
+
+	if (rc < 0)
+		return rc;
+	if (*text == '.') {
+		if (!isdigit((unsigned char)*++text))
+			return -EINVAL;
+		for (; isdigit((unsigned char)*text) && unit > 1; text++) {
+			unit /= 10;
+			part += (uint64_t)(*text - '0') * unit;
+		}
+	}
+	if (*text != '\0')
+		return -EINVAL;
+	if (__builtin_mul_overflow(whole, 1000000000u, &whole) ||
+	    __builtin_add_overflow(whole, part, &whole))
+		return -ERANGE;
+	*ns = whole;
+	return 0;
+}
+
 static int hex_value(char c)
 {
 	if (!isxdigit((unsigned char)c))

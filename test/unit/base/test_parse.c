@@ -201,7 +201,31 @@ static void sizes_for_people(void)
 	CU_ASSERT_STRING_EQUAL(text, "1.5");
 }
 
-BH_SUITE("parse", { "sizes_are_digits_and_a_unit", sizes_are_digits_and_a_unit },
+static void seconds_have_nine_places(void)
+{
+	uint64_t ns = 7;
+
+	CU_ASSERT_EQUAL(bh_parse_seconds("3", &ns), 0);
+	CU_ASSERT_EQUAL(ns, 3000000000u);
+	CU_ASSERT_EQUAL(bh_parse_seconds("0.25", &ns), 0);
+	CU_ASSERT_EQUAL(ns, 250000000u);
+	CU_ASSERT_EQUAL(bh_parse_seconds("1.000000001", &ns), 0);
+	CU_ASSERT_EQUAL(ns, 1000000001u);
+	CU_ASSERT_EQUAL(bh_parse_seconds("18446744073.709551615", &ns), 0);
+	CU_ASSERT_EQUAL(ns, UINT64_MAX);
+	CU_ASSERT_EQUAL(bh_parse_seconds("18446744073.709551616", &ns), -ERANGE);
+	CU_ASSERT_EQUAL(bh_parse_seconds("18446744074", &ns), -ERANGE);
+	CU_ASSERT_EQUAL(bh_parse_seconds("0.0000000001", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(bh_parse_seconds("1.", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(bh_parse_seconds(".5", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(bh_parse_seconds("1s", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(bh_parse_seconds("-1", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(bh_parse_seconds("", &ns), -EINVAL);
+	CU_ASSERT_EQUAL(ns, UINT64_MAX);
+}
+
+BH_SUITE("parse", { "seconds_have_nine_places", seconds_have_nine_places },
+	 { "sizes_are_digits_and_a_unit", sizes_are_digits_and_a_unit },
 	 { "numbers_have_bounds", numbers_have_bounds },
 	 { "cpus_are_lists_or_masks", cpus_are_lists_or_masks },
 	 { "long_masks_are_erange", long_masks_are_erange },

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nvme/queue.h"
 #include "rig.h"
 
 static void fill(uint8_t *p, size_t len, unsigned int seed)
@@ -359,6 +360,105 @@ static void reap_returns_results_in_batches(void)
 	rig_close(&r);
 }
 
+/* Odd sizes and offsets, one too large, one that is split: all of it in order, nothing twice. */
+static void a_burst_is_as_many_calls(void)
+{
+	enum { N = 12 };
+	static const struct {
+		uint32_t off, blocks;
+	} shape[N] = { { 0, 8 },   { 512, 1 },	{ 3584, 2 },  { 4092, 8 },  { 0, 8 },	{ 4, 16 },
+		       { 0, 300 }, { 512, 15 }, { 4096, 16 }, { 4608, 16 }, { 100, 1 }, { 0, 1 } };
+	struct bh_nvme_result out[N];
+	struct bh_nvme_rw rw[N];
+	struct rig r;
+	int n;
+
+	rig_start(&r, NULL, 31);
+	for (unsigned int round = 0; round < 40; round++) {
+		uint32_t write = round % 2 ? 0 : BH_NVME_RW_WRITE, lba = 0;
+		unsigned int got = 0, seen = 0;
+
+		for (unsigned int i = 0; i < N; i++) {
+			uint8_t *buf = r.buf + i * (256u << 10) + shape[i].off;
+
+			rw[i] = (struct bh_nvme_rw){ buf, (void *)(uintptr_t)i, lba,
+						     shape[i].blocks, write };
+			memset(buf, write ? (int)(round + i) : 0, shape[i].blocks * 512);
+			lba += shape[i].blocks;
+		}
+		CU_ASSERT_EQUAL_FATAL(bh_nvme_rw_burst(r.q, r.ns, rw, N, NULL), N);
+		CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q) > 0, true);
+		for (unsigned int i = 0; i < 100000000 && got < N; i++) {
+			n = bh_nvme_queue_reap(r.q, out, N);
+			CU_ASSERT_FATAL(n >= 0);
+			for (got += (unsigned int)n; n > 0; n--) {
+				CU_ASSERT_EQUAL(out[n - 1].status, 0);
+				seen ^= 1u << (uintptr_t)out[n - 1].arg;
+			}
+		}
+		CU_ASSERT_EQUAL(seen, (1u << N) - 1);
+		for (unsigned int i = 0; !write && i < N; i++) {
+			const uint8_t *buf = rw[i].buf;
+			size_t end = rw[i].blocks * 512;
+
+			CU_ASSERT_EQUAL(buf[0], (uint8_t)(round - 1 + i));
+			CU_ASSERT_EQUAL(memcmp(buf, buf + 1, end - 1), 0);
+		}
+	}
+	rig_close(&r);
+}
+
+static void a_burst_stops_where_a_call_would_fail(void)
+{
+	struct bh_nvme_rw rw[40];
+	struct tally t = { 0 };
+	struct rig r;
+	int local;
+
+	rig_start(&r, NULL, 31);
+	for (unsigned int i = 0; i < 40; i++)
+		rw[i] = (struct bh_nvme_rw){ r.buf, &t, 0, 1, 0 };
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw, 0, tally_done), 0);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw, 40, tally_done), 31);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw, 9, tally_done), -EAGAIN);
+	CU_ASSERT_EQUAL(bh_nvme_queue_outstanding(r.q), 31);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 31));
+	rw[3].buf = r.buf + 2;
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw, 9, tally_done), 3);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 3, 6, tally_done), -EFAULT);
+	rw[3].buf = &local;
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 3, 6, tally_done), -EFAULT);
+	/* Its end would be beyond the last address. */
+	rw[3].buf = (void *)(UINTPTR_MAX - 3);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 3, 6, tally_done), -EFAULT);
+	rw[3].buf = r.buf;
+	rw[4].blocks = 0;
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 3, 6, tally_done), 1);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 4, 6, tally_done), -EINVAL);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 35));
+	CU_ASSERT_EQUAL(t.errors, 0);
+	rig_close(&r);
+}
+
+/* Past a pool's end nothing is reached, up to it everything is. */
+static void a_burst_stays_in_its_pool(void)
+{
+	struct bh_nvme_rw rw[2];
+	struct tally t = { 0 };
+	struct rig r;
+	uint8_t *end;
+
+	rig_start(&r, NULL, 31);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
+	end = (uint8_t *)(r.q->iova_cache.va + r.q->iova_cache.len);
+	rw[0] = (struct bh_nvme_rw){ end - 4096, &t, 0, 8, 0 };
+	rw[1] = (struct bh_nvme_rw){ end - 4096 + 512, &t, 0, 8, 0 };
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw, 2, tally_done), 1);
+	CU_ASSERT_EQUAL(bh_nvme_rw_burst(r.q, r.ns, rw + 1, 1, tally_done), -EFAULT);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 2));
+	rig_close(&r);
+}
+
 /* The part after the last address would be at 0. */
 static void addresses_do_not_wrap(void)
 {
@@ -457,6 +557,9 @@ BH_SUITE("nvme_rw", { "offsets_and_sizes_by_prp", offsets_and_sizes_by_prp },
 	 { "vectors_by_sgl", vectors_by_sgl }, { "other_commands", other_commands },
 	 { "a_failing_part_fails_the_request_once", a_failing_part_fails_the_request_once },
 	 { "reap_returns_results_in_batches", reap_returns_results_in_batches },
+	 { "a_burst_is_as_many_calls", a_burst_is_as_many_calls },
+	 { "a_burst_stops_where_a_call_would_fail", a_burst_stops_where_a_call_would_fail },
+	 { "a_burst_stays_in_its_pool", a_burst_stays_in_its_pool },
 	 { "callbacks_keep_the_queue_busy", callbacks_keep_the_queue_busy },
 	 { "addresses_do_not_wrap", addresses_do_not_wrap },
 	 { "destroy_completes_what_is_out", destroy_completes_what_is_out }, )

@@ -198,6 +198,73 @@ static void msix_bar_is_the_servers(void)
 	CU_ASSERT_EQUAL(more[12], 1);
 }
 
+/* ---- capabilities of the device's own ---- */
+
+static struct {
+	unsigned int reads, writes, cap, offset;
+	size_t len;
+} told;
+
+static void on_capability(void *ctx, unsigned int cap, uint8_t *bytes, unsigned int offset,
+			  size_t len, bool write)
+{
+	(void)ctx;
+	told.cap = cap;
+	told.offset = offset;
+	told.len = len;
+	if (write)
+		told.writes++;
+	else
+		told.reads++;
+	if (cap == 1)
+		bytes[5]++;
+}
+
+static void device_adds_capabilities(void)
+{
+	static const uint8_t first[6] = { 9, 0xff, 6, 1, 2, 3 }, second[8] = { 9, 0, 8 };
+	static const uint8_t mask[8] = { 0xff, 0xff, 0, 0, 0xf0, 0, 0, 0 };
+	struct bh_vfu_pci_cap caps[2] = { { first, NULL, 6 }, { second, mask, 8 } };
+	static struct bh_vfu_ops ops; /* until teardown */
+	struct bh_vfu_server *none;
+	uint8_t all[256], byte = 0x5a;
+
+	ops = *rig.opts.ops;
+	ops.capability = on_capability;
+	rig_disconnect();
+	rig_stop();
+	rig.opts.ops = &ops;
+	rig.opts.caps = caps;
+	rig.opts.num_caps = 2;
+	rig_start();
+	rig_connect();
+	rig_negotiate();
+	CU_ASSERT_EQUAL(rig_read(BH_PCI_CONFIG, 0, all, sizeof(all)), 0);
+	CU_ASSERT_EQUAL(all[0x91], 0xa0);
+	CU_ASSERT_EQUAL(memcmp(all + 0xa2, first + 2, 4), 0);
+	CU_ASSERT_EQUAL(all[0xa1], 0xa8);
+	CU_ASSERT_EQUAL(all[0xa8], 9);
+	CU_ASSERT_EQUAL(all[0xa9], 0);
+	CU_ASSERT_EQUAL(all[0xad], 1); /* told before it is read */
+	CU_ASSERT_EQUAL(told.reads, 2);
+	CU_ASSERT_EQUAL(told.len, 8);
+	CU_ASSERT_EQUAL(rig_write(BH_PCI_CONFIG, 0xac, &byte, 1), 0);
+	CU_ASSERT_EQUAL(told.writes, 1);
+	CU_ASSERT_EQUAL(told.offset, 4);
+	CU_ASSERT_EQUAL(told.len, 1);
+	CU_ASSERT_EQUAL(rig_read(BH_PCI_CONFIG, 0xac, &byte, 1), 0);
+	CU_ASSERT_EQUAL(byte, 0x50);
+	CU_ASSERT_EQUAL(rig_write(BH_PCI_CONFIG, 0xa8, mask, 8), 0);
+	CU_ASSERT_EQUAL(rig_read(BH_PCI_CONFIG, 0, all, sizeof(all)), 0);
+	CU_ASSERT_EQUAL(all[0xa8] | all[0xa9] << 8, 9); /* id and link are nobody's to write */
+	CU_ASSERT_EQUAL(rig_write(BH_PCI_CONFIG, 0xb0, &byte, 1), 0);
+	CU_ASSERT_EQUAL(told.writes, 2);
+	caps[0].len = 65;
+	CU_ASSERT_EQUAL(bh_vfu_server_create(&rig.opts, &none), -EINVAL);
+	caps[0].len = caps[1].len = 52; /* 104 of 96 bytes */
+	CU_ASSERT_EQUAL(bh_vfu_server_create(&rig.opts, &none), -EINVAL);
+}
+
 BH_SUITE_FIXTURE("vfu_server_config", rig_setup, rig_teardown,
 		 { "header_names_the_device", header_names_the_device },
 		 { "capabilities_form_a_chain", capabilities_form_a_chain },
@@ -209,4 +276,5 @@ BH_SUITE_FIXTURE("vfu_server_config", rig_setup, rig_teardown,
 		 { "flr_in_write_multi", flr_in_write_multi },
 		 { "device_reset_restores_defaults", device_reset_restores_defaults },
 		 { "next_client_finds_defaults", next_client_finds_defaults },
-		 { "msix_bar_is_the_servers", msix_bar_is_the_servers }, )
+		 { "msix_bar_is_the_servers", msix_bar_is_the_servers },
+		 { "device_adds_capabilities", device_adds_capabilities }, )
