@@ -76,6 +76,17 @@ static void write_ip(uint8_t *ip, const struct packet_flow *flow, uint32_t bytes
 	memcpy(ip + 10, &sum, sizeof(sum));
 }
 
+/* The sum of a template that has everything but number, stamp and UDP checksum. */
+static void add_up(struct packet_template *t)
+{
+	uint64_t sum = packet_sum(t->data + PACKET_UDP, t->bytes - PACKET_UDP,
+				  sum_of_pseudo_header(t->data + PACKET_IP));
+
+	sum = (sum >> 32) + (uint32_t)sum;
+	t->sum = (uint32_t)((sum >> 16) + (sum & 0xffff));
+	packet_restamp(t, t->data, 0, 0);
+}
+
 void packet_template_init(struct packet_template *t, const struct packet_flow *flow, uint32_t bytes)
 {
 	uint8_t *p = t->data;
@@ -177,6 +188,25 @@ void packet_mix_init(struct packet_mix *mix, const struct packet_flow *flow, uin
 	for (unsigned int i = 0; i < PACKET_MIX_LEN; i++)
 		total += sizes[order[i]];
 	mix->average = (total + PACKET_MIX_LEN / 2) / PACKET_MIX_LEN;
+}
+
+void packet_mix_adopt(struct packet_mix *mix, const uint8_t *packet, uint32_t bytes)
+{
+	const unsigned int room = sizeof(mix->t) / sizeof(*mix->t);
+	unsigned int i = 0;
+
+	while (i < mix->count && mix->t[i].bytes != bytes)
+		i++;
+	if (i == room)
+		i = bytes % room;
+	else if (i == mix->count)
+		mix->count++;
+	struct packet_template *t = &mix->t[i];
+	memcpy(t->data, packet, bytes);
+	t->bytes = bytes;
+	memset(t->data + PACKET_UDP + 6, 0, 2);
+	memset(t->data + PACKET_NUMBER_AT, 0, PACKET_FILL_AT - PACKET_NUMBER_AT);
+	add_up(t);
 }
 
 /* ---- order ---- */

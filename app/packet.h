@@ -55,12 +55,14 @@ uint64_t packet_sum(const void *data, size_t bytes, uint64_t sum);
 /* The checksum a sum makes: folded to 16 bits and complemented, as to be stored. */
 static inline uint16_t packet_checksum(uint64_t sum)
 {
-	sum = (sum >> 32) + (uint32_t)sum;
-	sum = (sum >> 16) + (sum & 0xffff); /* up to 18 bits */
-	sum = (sum >> 16) + (sum & 0xffff);
-	sum = (sum >> 16) + (sum & 0xffff);
-	return (uint16_t)~sum;
+	/* Adding the sum to itself turned around folds it: the carry out goes in again. */
+	sum += sum >> 32 | sum << 32;
+	uint32_t half = (uint32_t)(sum >> 32);
+	half += half >> 16 | half << 16;
+	return (uint16_t) ~(half >> 16);
 }
+
+typedef uint64_t packet_vec __attribute__((vector_size(16)));
 
 static inline uint64_t packet_load64(const uint8_t *at)
 {
@@ -128,14 +130,19 @@ static inline uint64_t packet_stamp(const uint8_t *from)
  */
 static inline bool packet_is(const struct packet_template *t, const uint8_t *from)
 {
-	uint64_t differs = 0, last = packet_load64(t->data + 40);
 	uint16_t sum = packet_udp_checksum(t, packet_load32(from + PACKET_NUMBER_AT),
 					   packet_load64(from + PACKET_STAMP_AT));
+	uint64_t last = packet_load64(t->data + 40);
+	packet_vec a, b, c, d;
 
-	for (int i = 0; i < 40; i += 8)
-		differs |= packet_load64(from + i) ^ packet_load64(t->data + i);
+	memcpy(&a, from, 16);
+	memcpy(&b, from + 16, 16);
+	memcpy(&c, t->data, 16);
+	memcpy(&d, t->data + 16, 16);
+	a = (a ^ c) | (b ^ d);
 	memcpy(&last, &sum, sizeof(sum));
-	return (differs | (packet_load64(from + 40) ^ last)) == 0;
+	return (a[0] | a[1] | (packet_load64(from + 32) ^ packet_load64(t->data + 32)) |
+		(packet_load64(from + 40) ^ last)) == 0;
 }
 
 /* The rest of it. */
@@ -181,18 +188,28 @@ void packet_mix_init(struct packet_mix *mix, const struct packet_flow *flow, uin
 static inline const struct packet_template *packet_mix_next(const struct packet_mix *mix,
 							    uint32_t number)
 {
-	return mix->count == 1 ? &mix->t[0] : &mix->t[mix->order[number % PACKET_MIX_LEN]];
+	if (__builtin_expect(mix->count == 1, 1))
+		return &mix->t[0];
+	return &mix->t[mix->order[number % PACKET_MIX_LEN]];
 }
 
 /* The template of that size, or NULL. */
 static inline const struct packet_template *packet_mix_find(const struct packet_mix *mix,
 							    uint32_t bytes)
 {
-	for (unsigned int i = 0; i < mix->count; i++)
+	if (__builtin_expect(mix->t[0].bytes == bytes, 1))
+		return &mix->t[0];
+	for (unsigned int i = 1; i < mix->count; i++)
 		if (mix->t[i].bytes == bytes)
 			return &mix->t[i];
 	return NULL;
 }
+
+/*
+ * Makes a packet that packet_look() found right a template of the mix, in place of the one of its
+ * size; if there are three of other sizes, in place of one of them.
+ */
+void packet_mix_adopt(struct packet_mix *mix, const uint8_t *packet, uint32_t bytes);
 
 /* ---- order ---- */
 

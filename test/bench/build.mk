@@ -8,3 +8,6 @@ bench-ring_QUICK_ARGS := -q 1,128 -t 1
 bench-packets_SRCS := bench-packets.c bench.c
 bench-packets_ARGS := -t 3
 bench-packets_QUICK_ARGS := -q 1,512 -t 1
+
+# Packets, beside the ceiling and DPDK's own pair.
+BENCH_SCRIPTS += bench-net

@@ -66,3 +66,7 @@ FUNCTIONAL_SCRIPTS += ft_guest
 # The control plane.
 FUNCTIONAL_SCRIPTS += ft_rpc
 ft_rpc_DEADLINE := 300
+
+# Packets through controllers of the target's, by the programs for packets.
+FUNCTIONAL_SCRIPTS += ft_pktgen
+ft_pktgen_DEADLINE := 300

@@ -245,6 +245,30 @@ static void imix_is_seven_four_one(void)
 	free(mix);
 }
 
+/* Of a sender whose addresses are not known, by packets of four sizes. */
+static void strangers_packets_become_templates(void)
+{
+	struct packet_mix *mix = calloc(1, sizeof(*mix));
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mix);
+	for (uint32_t bytes = 60; bytes < 64; bytes++) {
+		packet_template_init(&template, &flow, bytes);
+		packet_write(&template, packet, bytes, 77);
+		CU_ASSERT_PTR_NULL(packet_mix_find(mix, bytes));
+		packet_mix_adopt(mix, packet, bytes);
+		const struct packet_template *t = packet_mix_find(mix, bytes);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+		packet_write(&template, packet, 123456, 789);
+		CU_ASSERT_TRUE(packet_is(t, packet));
+		packet[0] ^= 2; /* another receiver: adopted in its place */
+		CU_ASSERT_FALSE(packet_is(t, packet));
+		packet_mix_adopt(mix, packet, bytes);
+		CU_ASSERT_TRUE(packet_is(packet_mix_find(mix, bytes), packet));
+	}
+	CU_ASSERT_EQUAL(mix->count, 3);
+	free(mix);
+}
+
 static struct packet_order order;
 
 static void add_all(uint32_t first, uint32_t count)
@@ -351,6 +375,7 @@ BH_SUITE("packet", { "sum_is_that_of_rfc_1071", sum_is_that_of_rfc_1071 },
 	 { "udp_checksum_is_never_zero", udp_checksum_is_never_zero },
 	 { "turned_around_is_right_and_goes_back", turned_around_is_right_and_goes_back },
 	 { "imix_is_seven_four_one", imix_is_seven_four_one },
+	 { "strangers_packets_become_templates", strangers_packets_become_templates },
 	 { "in_order_nothing_is_counted", in_order_nothing_is_counted },
 	 { "gaps_are_lost_until_they_arrive", gaps_are_lost_until_they_arrive },
 	 { "first_of_a_stranger_is_its_start", first_of_a_stranger_is_its_start },
