@@ -48,6 +48,13 @@ static int write_cc(struct bh_nvme *nvme, uint32_t cc)
 	return write_reg(nvme, BH_NVME_REG_CC, &cc, sizeof(cc));
 }
 
+int bh__ctrl_bus_on(struct bh_nvme *nvme)
+{
+	int rc = bh_device_bus_master(nvme->dev, true);
+
+	return rc ? rc : bh_device_pin_off(nvme->dev);
+}
+
 int bh__ctrl_read_caps(struct bh_nvme *nvme)
 {
 	uint32_t css, mpsmin;

@@ -130,7 +130,7 @@ static void turn_off(struct bh_nvme *nvme)
 
 static int set_up(struct bh_nvme *nvme)
 {
-	int rc = bh_device_bus_master(nvme->dev, true);
+	int rc = bh__ctrl_bus_on(nvme);
 
 	rc = rc ? rc : bh__ctrl_read_caps(nvme);
 	rc = rc ? rc : bh__bells_setup(nvme);

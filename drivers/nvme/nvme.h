@@ -128,6 +128,8 @@ int bh__dma_place(struct bh_nvme *nvme, struct bh_nvme_queue *q);
 
 /* ctrl.c */
 int bh__ctrl_read_caps(struct bh_nvme *nvme);
+/* Bus mastering on, the interrupt pin off: admin completions would assert it without MSI-X. */
+int bh__ctrl_bus_on(struct bh_nvme *nvme);
 int bh__ctrl_disable(struct bh_nvme *nvme);
 int bh__ctrl_enable(struct bh_nvme *nvme, uint64_t asq, uint64_t acq);
 void bh__ctrl_shutdown(struct bh_nvme *nvme);

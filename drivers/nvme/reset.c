@@ -158,7 +158,7 @@ static int disable(struct bh_nvme *nvme)
 	if (rc && rc != -ENODEV && (bh_device_caps(nvme->dev) & BH_CAP_RESET)) {
 		bh__log(nvme, BH_LOG_WARN, "it cannot be disabled: resetting the function");
 		rc = bh_device_reset(nvme->dev);
-		rc = rc ? rc : bh_device_bus_master(nvme->dev, true);
+		rc = rc ? rc : bh__ctrl_bus_on(nvme);
 		rc = rc ? rc : bh__ctrl_disable(nvme);
 	}
 	if (rc)
@@ -276,7 +276,7 @@ int bh_nvme_reopen(struct bh_nvme *nvme)
 		bh__nvme_halt_all(nvme, BH__Q_GONE);
 	nvme->told_failed = false;
 	nvme->state = BH__STATE_RESETTING;
-	rc = bh_device_bus_master(nvme->dev, true);
+	rc = bh__ctrl_bus_on(nvme);
 	rc = rc ? rc : bh__ctrl_read_caps(nvme);
 	rc = rc ? rc : bh__bells_setup(nvme);
 	nvme->starting = false;

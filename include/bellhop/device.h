@@ -226,6 +226,12 @@ int bh_device_config_write(struct bh_device *dev, uint64_t offset, const void *b
  * Space stays, so that the registers can still be reached. Errors of config_write.
  */
 int bh_device_bus_master(struct bh_device *dev, bool on);
+/*
+ * Sets Interrupt Disable in the command register, until the next reset: for who polls or uses
+ * MSI-X, since a device otherwise asserts its pin, which may be others' too, or a peer says that
+ * nobody takes its interrupts. Errors of config_write.
+ */
+int bh_device_pin_off(struct bh_device *dev);
 
 /*
  * The bus address of a memory BAR (0..5), as configuration space has it. -ENXIO: no such BAR, or

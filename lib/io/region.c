@@ -11,6 +11,7 @@
 #define PCI_COMMAND 0x04
 #define PCI_COMMAND_MEMORY 0x2u
 #define PCI_COMMAND_MASTER 0x4u
+#define PCI_COMMAND_INTX_OFF 0x400u
 #define PCI_HEADER_BYTES 64
 #define PCI_BAR 0x10
 #define PCI_BAR_IO 0x1u
@@ -98,7 +99,7 @@ int bh_device_config_write(struct bh_device *dev, uint64_t offset, const void *b
 	return bh_device_region_write(dev, BH__PCI_CONFIG_REGION, offset, buf, count);
 }
 
-int bh_device_bus_master(struct bh_device *dev, bool on)
+static int command_change(struct bh_device *dev, uint16_t set, uint16_t clear)
 {
 	uint8_t raw[2];
 	uint16_t command;
@@ -107,17 +108,24 @@ int bh_device_bus_master(struct bh_device *dev, bool on)
 	pthread_mutex_lock(&dev->config_lock);
 	rc = bh_device_config_read(dev, PCI_COMMAND, raw, sizeof(raw));
 	if (rc == 0) {
-		command = le16(raw);
-		if (on)
-			command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-		else
-			command &= (uint16_t)~PCI_COMMAND_MASTER;
+		command = (uint16_t)((le16(raw) & ~clear) | set);
 		raw[0] = (uint8_t)command;
 		raw[1] = (uint8_t)(command >> 8);
 		rc = bh_device_config_write(dev, PCI_COMMAND, raw, sizeof(raw));
 	}
 	pthread_mutex_unlock(&dev->config_lock);
 	return rc;
+}
+
+int bh_device_bus_master(struct bh_device *dev, bool on)
+{
+	return on ? command_change(dev, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0)
+		  : command_change(dev, 0, PCI_COMMAND_MASTER);
+}
+
+int bh_device_pin_off(struct bh_device *dev)
+{
+	return command_change(dev, PCI_COMMAND_INTX_OFF, 0);
 }
 
 static bool is_64_bit(uint32_t low)

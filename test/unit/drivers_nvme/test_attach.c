@@ -25,6 +25,8 @@ static void attach_and_describe(void)
 	CU_ASSERT_EQUAL(bh_nvme_reg_cap(r.nvme) & 0xffff, 255);
 	CU_ASSERT_EQUAL(memcmp(bh_nvme_ctrl_data(r.nvme)->mn, "Fake", 4), 0);
 	CU_ASSERT_STRING_EQUAL(bh_nvme_doorbell_path(r.nvme), "mapped");
+	/* Bus master and memory on, the interrupt pin off. */
+	CU_ASSERT_EQUAL(r.fake->config[4] | r.fake->config[5] << 8, 0x406);
 	ns = bh_nvme_ns_first(r.nvme);
 	CU_ASSERT_EQUAL(bh_nvme_ns_id(ns), 1);
 	ns = bh_nvme_ns_next(ns);

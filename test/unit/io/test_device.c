@@ -327,6 +327,15 @@ static void bus_master_changes_two_bits(void)
 	CU_ASSERT_EQUAL(fake.config[5], 0x04);
 }
 
+static void pin_off_changes_one_bit(void)
+{
+	fake.config[4] = 0x06;
+	fake.config[5] = 0x01;
+	CU_ASSERT_EQUAL(bh_device_pin_off(dev), 0);
+	CU_ASSERT_EQUAL(fake.config[4], 0x06);
+	CU_ASSERT_EQUAL(fake.config[5], 0x05);
+}
+
 static void identity_is_read(void)
 {
 	static const uint8_t header[] = {
@@ -564,6 +573,7 @@ BH_SUITE_FIXTURE("io", setup, teardown, { "options_have_defaults", options_have_
 		 { "clear_capability_is_eopnotsupp", clear_capability_is_eopnotsupp },
 		 { "region_accesses_are_checked", region_accesses_are_checked },
 		 { "bus_master_changes_two_bits", bus_master_changes_two_bits },
+		 { "pin_off_changes_one_bit", pin_off_changes_one_bit },
 		 { "identity_is_read", identity_is_read },
 		 { "map_bar_is_checked", map_bar_is_checked },
 		 { "vectors_are_checked", vectors_are_checked },
