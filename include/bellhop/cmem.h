@@ -83,6 +83,11 @@ struct bh_cmem_ops {
 	 */
 	void (*message)(void *ctx, bool write, uint64_t iova, void *buf, size_t len,
 			bh_cmem_done done, void *arg);
+	/*
+	 * Closes an fd that bh_cmem_add() did not take, which may be of any file; must not wait for
+	 * it. NULL: close(2).
+	 */
+	void (*close)(void *ctx, int fd);
 	/* The client's memory was written: where dirty logging attaches. May be NULL. */
 	void (*dirty)(void *ctx, uint64_t iova, uint64_t len);
 };

@@ -164,7 +164,9 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
 	if (rc == 0)
 		rc = region_new(cm, &wanted, &r);
 	if (rc < 0) {
-		if (fd >= 0)
+		if (fd >= 0 && cm->ops && cm->ops->close)
+			cm->ops->close(cm->ops_ctx, fd);
+		else if (fd >= 0)
 			close(fd);
 		return rc;
 	}

@@ -42,19 +42,27 @@ union fd_control {
 	char buf[CMSG_SPACE(VFU_MAX_FDS * sizeof(int))];
 };
 
-static void close_fds(int *fds, unsigned int *nfds)
+static void close_fd(const struct vfu_closing *closing, int fd)
+{
+	if (closing)
+		closing->fn(closing->ctx, fd);
+	else
+		close(fd);
+}
+
+static void close_fds(const struct vfu_closing *closing, int *fds, unsigned int *nfds)
 {
 	unsigned int i;
 
 	for (i = 0; i < *nfds; i++)
 		if (fds[i] >= 0)
-			close(fds[i]);
+			close_fd(closing, fds[i]);
 	*nfds = 0;
 }
 
 void vfu_msg_fini(struct vfu_msg *msg)
 {
-	close_fds(msg->fds, &msg->nfds);
+	close_fds(msg->closing, msg->fds, &msg->nfds);
 	free(msg->body);
 	memset(msg, 0, sizeof(*msg));
 }
@@ -80,7 +88,7 @@ static void drop_head(struct vfu_conn *conn)
 		conn->out_tail = NULL;
 	conn->out_bytes -= sizeof(*out) + out->len;
 	conn->out_fds -= out->nfds;
-	close_fds(out->fds, &out->nfds);
+	close_fds(NULL, out->fds, &out->nfds);
 	free(out);
 }
 
@@ -88,6 +96,7 @@ void vfu_conn_fini(struct vfu_conn *conn)
 {
 	while (conn->out_head)
 		drop_head(conn);
+	conn->in.closing = conn->closing;
 	vfu_msg_fini(&conn->in);
 	conn->in_have = 0;
 	if (conn->fd >= 0)
@@ -96,7 +105,8 @@ void vfu_conn_fini(struct vfu_conn *conn)
 }
 
 /* Adds the descriptors of one control message to the message; those beyond its room are closed. */
-static bool take_fds(struct vfu_msg *msg, const struct cmsghdr *cmsg)
+static bool take_fds(const struct vfu_closing *closing, struct vfu_msg *msg,
+		     const struct cmsghdr *cmsg)
 {
 	const unsigned char *data = CMSG_DATA(cmsg);
 	size_t i, n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -108,7 +118,7 @@ static bool take_fds(struct vfu_msg *msg, const struct cmsghdr *cmsg)
 		if (msg->nfds < VFU_MAX_FDS) {
 			msg->fds[msg->nfds++] = fd;
 		} else {
-			close(fd);
+			close_fd(closing, fd);
 			fit = false;
 		}
 	}
@@ -137,9 +147,9 @@ static ssize_t receive(struct vfu_conn *conn, void *buf, size_t len)
 		return -errno;
 	for (cmsg = CMSG_FIRSTHDR(&mh); cmsg; cmsg = CMSG_NXTHDR(&mh, cmsg))
 		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-			fit = take_fds(&conn->in, cmsg) && fit;
+			fit = take_fds(conn->closing, &conn->in, cmsg) && fit;
 	if (!fit || (mh.msg_flags & MSG_CTRUNC)) {
-		close_fds(conn->in.fds, &conn->in.nfds);
+		close_fds(conn->closing, conn->in.fds, &conn->in.nfds);
 		return -EMFILE;
 	}
 	return n;
@@ -163,6 +173,7 @@ static int begin_body(struct vfu_conn *conn)
 static void hand_over(struct vfu_conn *conn, struct vfu_msg *msg)
 {
 	*msg = conn->in;
+	msg->closing = conn->closing;
 	memset(&conn->in, 0, sizeof(conn->in));
 	conn->in_have = 0;
 }
@@ -196,7 +207,7 @@ int vfu_conn_recv(struct vfu_conn *conn, struct vfu_msg *msg)
 			continue;
 		rc = begin_body(conn);
 		if (rc == -EPROTO) {
-			close_fds(in->fds, &in->nfds);
+			close_fds(conn->closing, in->fds, &in->nfds);
 			hand_over(conn, msg);
 		}
 		if (rc != 0)
@@ -256,7 +267,7 @@ static int enqueue(struct vfu_conn *conn, const struct iovec *iov, size_t iovlen
 		if (copy < 0) {
 			int rc = -errno;
 
-			close_fds(out->fds, &out->nfds);
+			close_fds(NULL, out->fds, &out->nfds);
 			free(out);
 			return rc;
 		}
@@ -311,7 +322,7 @@ int vfu_conn_flush(struct vfu_conn *conn)
 		if (n == 0)
 			return 0;
 		conn->out_fds -= out->nfds;
-		close_fds(out->fds, &out->nfds);
+		close_fds(NULL, out->fds, &out->nfds);
 		out->sent += (size_t)n;
 		if (out->sent == out->len)
 			drop_head(conn);

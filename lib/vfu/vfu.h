@@ -277,7 +277,14 @@ const char *vfu_command_str(uint16_t command);
 
 /* ---- connection (conn.c) ---- */
 
+/* How descriptors that a peer sent are closed, where that is not simply by close(2). */
+struct vfu_closing {
+	void (*fn)(void *ctx, int fd);
+	void *ctx;
+};
+
 struct vfu_msg {
+	const struct vfu_closing *closing; /* NULL: close(2) */
 	struct vfu_header header;
 	uint8_t *body; /* header.size - 16 bytes, 8-byte aligned */
 	size_t body_len;
@@ -291,6 +298,7 @@ void vfu_msg_fini(struct vfu_msg *msg);
 struct vfu_conn {
 	int fd;
 	const struct bh_log *log;
+	const struct vfu_closing *closing; /* set by those who need it; stays theirs */
 	/* receive state */
 	struct vfu_msg in;
 	size_t in_have; /* bytes of header, then of header + body */

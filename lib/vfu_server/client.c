@@ -20,18 +20,20 @@
 
 #include "vfu_server/server.h"
 
+#define CLOG_PAUSE_NS 20000000ull    /* while descriptors wait to be closed */
 #define ACCEPT_PAUSE_NS 100000000ull /* when out of descriptors */
 
 static bool may_read(const struct bh_vfu_server *s)
 {
-	return vfus_may_answer(s) && s->def_count < VFUS_MAX_DEFERRED &&
+	return vfus_may_answer(s) && !vfus_closer_is_full(s) && s->def_count < VFUS_MAX_DEFERRED &&
 	       s->def_bytes < VFUS_MAX_DEFERRED_BYTES && s->def_fds < VFUS_MAX_WAITING_FDS;
 }
 
 /* What does not belong there is refused there, or on the main connection. */
 static bool may_read_twin(const struct bh_vfu_server *s)
 {
-	return s->twin.out_bytes <= VFUS_MAX_BACKLOG && vfus_may_answer(s);
+	return s->twin.out_bytes <= VFUS_MAX_BACKLOG && !vfus_closer_is_full(s) &&
+	       vfus_may_answer(s);
 }
 
 static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uint32_t *now,
@@ -46,6 +48,8 @@ static void set_events(struct bh_vfu_server *s, struct bh_fd_source *source, uin
 
 void vfus_update_events(struct bh_vfu_server *s)
 {
+	if (vfus_closer_is_full(s) && !s->multi_later)
+		bh_timer_set(s->kick, CLOG_PAUSE_NS);
 	set_events(s, s->conn_source, &s->conn_events,
 		   EPOLLRDHUP | (may_read(s) ? (uint32_t)EPOLLIN : 0) |
 			   (vfu_conn_wants_out(&s->conn) ? (uint32_t)EPOLLOUT : 0));
@@ -137,6 +141,7 @@ int vfus_twin_start(struct bh_vfu_server *s, int *peer_fd)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) != 0)
 		return -errno;
 	vfu_conn_init(&s->twin, sv[0], s->log);
+	s->twin.closing = &s->closing;
 	rc = bh_fd_source_add(s->control, sv[0], EPOLLIN | EPOLLRDHUP, on_twin, s, &s->twin_source);
 	if (rc != 0) {
 		vfu_conn_fini(&s->twin);
@@ -171,6 +176,7 @@ static bool is_allowed(const struct bh_vfu_server *s, int fd)
 static void attach(struct bh_vfu_server *s, int fd)
 {
 	vfu_conn_init(&s->conn, fd, s->log);
+	s->conn.closing = &s->closing;
 	if (bh_fd_source_add(s->control, fd, EPOLLIN | EPOLLRDHUP, on_conn, s, &s->conn_source) !=
 	    0) {
 		vfu_conn_fini(&s->conn);

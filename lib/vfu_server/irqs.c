@@ -150,7 +150,7 @@ static int mask_fd_add(struct bh_vfu_server *s, uint32_t irq, unsigned int vecto
 	}
 	if (rc != 0) {
 		free(m);
-		close(fd);
+		vfus_close(s, fd);
 		return rc == -EPERM ? -EINVAL : rc;
 	}
 	mask_fds_drop(s, irq, vector, 1, unmask);
@@ -361,6 +361,8 @@ static int bind_fds(struct bh_vfu_server *s, const struct vfu_irq_set *set, stru
 	for (i = 0; i < set->count; i++) {
 		fd = -1;
 		if (msg->nfds > 0) {
+			if (!vfus_is_eventfd(&s->irqs.signaller, msg->fds[i]))
+				return -EINVAL;
 			fd = msg->fds[i];
 			msg->fds[i] = -1;
 		}

@@ -275,10 +275,14 @@ static int start_listening(struct bh_vfu_server *s, mode_t mode)
 
 static int build(struct bh_vfu_server *s, const struct bh_vfu_server_opts *opts)
 {
-	static const struct bh_cmem_ops cmem_ops = { .message = vfus_dma_message };
+	static const struct bh_cmem_ops cmem_ops = { .message = vfus_dma_message,
+						     .close = vfus_close };
 	int rc;
 
+	s->closing = (struct vfu_closing){ vfus_close, s };
 	rc = copy_opts(s, opts);
+	if (rc == 0)
+		rc = vfus_closer_create(&s->closer);
 	if (rc == 0)
 		rc = vfus_irqs_init(s, opts->msix_vectors);
 	if (rc == 0)
@@ -347,6 +351,7 @@ void bh_vfu_server_destroy(struct bh_vfu_server *s)
 	bh_timer_destroy(s->dma.timer);
 	vfus_irqs_fini(s);
 	bh_cmem_fini(&s->cmem);
+	vfus_closer_destroy(s->closer);
 	for (i = 0; i < 6; i++)
 		free(s->bar[i].areas);
 	free(s->msix_table);

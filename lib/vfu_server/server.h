@@ -205,6 +205,10 @@ enum vfus_state {
 	VFUS_STOPPED,
 };
 
+struct vfus_closer;
+
+struct vfus_closer;
+
 struct vfus_deferred {
 	struct vfus_deferred *next;
 	struct vfu_msg msg;
@@ -246,6 +250,8 @@ struct bh_vfu_server {
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 
+	struct vfus_closer *closer;
+	struct vfu_closing closing; /* of descriptors that came with messages */
 	struct vfu_conn conn, twin;
 	struct bh_fd_source *conn_source, *twin_source;
 	uint32_t conn_events, twin_events;
@@ -299,6 +305,15 @@ static inline bool vfus_has_client(const struct bh_vfu_server *s)
 {
 	return s->state == VFUS_ATTACHED || s->state == VFUS_NEGOTIATED;
 }
+
+/* closer.c */
+int vfus_closer_create(struct vfus_closer **out);
+/* What is still waiting is closed all the same. NULL is accepted. */
+void vfus_closer_destroy(struct vfus_closer *closer);
+/* Closes a client's descriptor, soon at the latest; never waits. ctx: the server. */
+void vfus_close(void *ctx, int fd);
+/* Descriptors wait that do not get closed: no more are taken. */
+bool vfus_closer_is_full(const struct bh_vfu_server *s);
 
 /* dispatch.c */
 void vfus_take(struct bh_vfu_server *s, struct vfu_msg *msg);
