@@ -4,7 +4,9 @@
 #define NET_IGB_NET_IGB_H
 
 #include <bellhop/device.h>
-#include <bellhop/net.h>
+
+struct bh_net; /* <bellhop/net.h>, which whoever only opens by address does not need */
+struct bh_net_opts;
 
 /* Whether the driver knows a device of these ids. */
 bool bh_net_igb_matches(uint16_t vendor, uint16_t device);

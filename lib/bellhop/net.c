@@ -10,9 +10,16 @@
 #include <bellhop/net_virtio.h>
 
 #include "net/own.h"
+#include "net_igb/net_igb.h"
+
+static bool igb_match(const struct bh_device_info *info)
+{
+	return bh_net_igb_matches(info->vendor, info->device);
+}
 
 const struct bh_net_driver bh_net_drivers[] = {
 	{ "virtio", bh_net_virtio_match, bh_net_virtio_open },
+	{ "igb", igb_match, bh_net_igb_open },
 	{ NULL, NULL, NULL },
 };
 

@@ -25,6 +25,12 @@ ft_env_SRCS := ft_env.c
 FUNCTIONAL += ft_foreign
 ft_foreign_SRCS := ft_foreign.c foreign.c
 
+# The network driver and the network controller.
+FUNCTIONAL += ft_net
+ft_net_SRCS := ft_net.c
+ft_net_DPDK := 1
+ft_net_DEADLINE := 300
+
 # One client and another one's controller.
 FUNCTIONAL += ft_neighbours
 ft_neighbours_SRCS := ft_neighbours.c foreign.c
