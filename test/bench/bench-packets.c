@@ -275,7 +275,7 @@ static int measure(const struct bench_options *opts, unsigned int depth, double 
 	error = -make_rings(depth, opts->bytes, &run->rings);
 	if (!error) {
 		pthread_barrier_init(&run->start, NULL, 2);
-		error = bench_run_two(host, device, run, &run->stop, opts->seconds);
+		error = bench_run_two(host, device, run, &run->stop, opts->run_ns);
 		pthread_barrier_destroy(&run->start);
 		munmap(run->rings.memory, run->rings.size);
 	}
@@ -315,7 +315,7 @@ int main(int argc, char **argv)
 				      .help = help,
 				      .depth = { 1, 32, 128, 512 },
 				      .num_depths = 4,
-				      .seconds = 1,
+				      .run_ns = 1000000000,
 				      .bytes = 64,
 				      .min_bytes = 16,
 				      .max_bytes = MAX_BYTES };

@@ -218,11 +218,11 @@ static int make_rings(unsigned int depth, struct rings *r)
 	return 0;
 }
 
-/* Both threads from a common start, for `seconds`. 0 or an errno. */
-static int go(struct run *run, unsigned int seconds)
+/* Both threads from a common start, for so long. 0 or an errno. */
+static int go(struct run *run, uint64_t ns)
 {
 	pthread_barrier_init(&run->start, NULL, 2);
-	int error = bench_run_two(host, device, run, &run->stop, seconds);
+	int error = bench_run_two(host, device, run, &run->stop, ns);
 	pthread_barrier_destroy(&run->start);
 	if (error)
 		return error;
@@ -245,7 +245,7 @@ static int measure(const struct bench_options *opts, unsigned int depth, double 
 	run->cpu[1] = bh_cpuset_last(&opts->cpus);
 	error = -make_rings(depth, &run->rings);
 	if (!error) {
-		error = go(run, opts->seconds);
+		error = go(run, opts->run_ns);
 		munmap(run->rings.memory, run->rings.bytes);
 	}
 	if (error)
@@ -281,7 +281,7 @@ int main(int argc, char **argv)
 				      .help = help,
 				      .depth = { 1, 32, 128, 512 },
 				      .num_depths = 4,
-				      .seconds = 1 };
+				      .run_ns = 1000000000 };
 	int code = bench_options_parse(argc, argv, &opts);
 
 	if (code >= 0)

@@ -27,9 +27,10 @@ int bench_pin(int cpu)
 }
 
 int bench_run_two(void *(*first)(void *), void *(*second)(void *), void *arg, uint32_t *stop,
-		  unsigned int seconds)
+		  uint64_t ns)
 {
-	const struct timespec nap = { .tv_sec = seconds };
+	const struct timespec nap = { .tv_sec = (time_t)(ns / 1000000000),
+				      .tv_nsec = (long)(ns % 1000000000) };
 	pthread_t threads[2];
 
 	int error = pthread_create(&threads[0], NULL, first, arg);
@@ -138,8 +139,6 @@ static int check_cpus(struct bench_options *opts)
 
 static int parse_one(int c, char **argv, struct bench_options *opts)
 {
-	uint64_t seconds = 0;
-
 	switch (c) {
 	case 'q':
 		return parse_depths(optarg, opts) == 0
@@ -147,9 +146,9 @@ static int parse_one(int c, char **argv, struct bench_options *opts)
 			       : usage(opts, "-q: expected up to 16 numbers from 1 to 65535, not ",
 				       optarg);
 	case 't':
-		if (bh_parse_u64(optarg, 1, 3600, &seconds) != 0)
-			return usage(opts, "-t: expected a number from 1 to 3600, not ", optarg);
-		opts->seconds = (unsigned int)seconds;
+		if (bh_parse_seconds(optarg, &opts->run_ns) != 0 || opts->run_ns < 1000000 ||
+		    opts->run_ns > 3600000000000u)
+			return usage(opts, "-t: expected seconds from 0.001 to 3600, not ", optarg);
 		return -1;
 	case 'c':
 		if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)

@@ -16,7 +16,7 @@ struct bench_options {
 	const char *name, *help;
 	unsigned int depth[BENCH_MAX_DEPTHS];
 	unsigned int num_depths;
-	unsigned int seconds;
+	uint64_t run_ns;
 	struct bh_cpuset cpus; /* two */
 	bool json;
 	unsigned int bytes; /* -s; 0: there is no such option */
@@ -30,11 +30,11 @@ int bench_options_parse(int argc, char **argv, struct bench_options *opts);
 int bench_pin(int cpu);
 
 /*
- * Runs both functions with `arg` on threads of their own, sets *stop after so many seconds, and
+ * Runs both functions with `arg` on threads of their own, sets *stop after so long, and
  * waits for them to end. 0 or an errno.
  */
 int bench_run_two(void *(*first)(void *), void *(*second)(void *), void *arg, uint32_t *stop,
-		  unsigned int seconds);
+		  uint64_t ns);
 
 /* Zeroed memory of both threads, mapped and touched. NULL and errno. */
 void *bench_map(size_t bytes);

@@ -76,3 +76,8 @@ ft_rpc_DEADLINE := 300
 # Packets through controllers of the target's, by the programs for packets.
 FUNCTIONAL_SCRIPTS += ft_pktgen
 ft_pktgen_DEADLINE := 300
+
+# The benchmark's script; what it measures is no matter here.
+FUNCTIONAL_SCRIPTS += ft_bench
+FUNCTIONAL_NO_SAN += ft_bench
+ft_bench_DEADLINE := 300
