@@ -241,7 +241,7 @@ void vfus_close_client(struct bh_vfu_server *s)
 	bh_timer_cancel(s->handshake);
 	vfus_drop_deferred(s);
 	s->broken = false;
-	s->write_multiple = false;
+	s->write_multiple = s->told_refusal = false;
 	vfus_dma_forget_wire(s);
 	vfus_dma_fail_all(s, -ENODEV);
 	vfus_irqs_drop(s);

@@ -40,10 +40,40 @@ static int apply_map(struct bh_vfu_server *s)
 	return rc == -ENOSPC ? -EINVAL : rc;
 }
 
+static const char *why_not_map(int error)
+{
+	switch (error) {
+	case -EEXIST:
+		return "it overlaps other memory";
+	case -EACCES:
+		return "its descriptor does not allow that";
+	case -EINVAL: /* DPDK announces pages that are a file each by the first one's */
+		return "its file is shorter than that, or cannot be mapped (a client that uses "
+		       "DPDK needs --single-file-segments, SPDK's programs -g)";
+	}
+	return strerror(-error);
+}
+
+/* Most clients say no more than that their first message about memory failed. */
+static void tell_refusal(struct bh_vfu_server *s, int error)
+{
+	struct vfu_dma_map map;
+
+	if (s->told_refusal)
+		return;
+	s->told_refusal = true;
+	memcpy(&map, s->cur.body, sizeof(map));
+	bh_log(s->log, BH_LOG_WARN, VFUS_LOG, "%s: memory at %#llx, %llu bytes, is refused: %s",
+	       s->path, (unsigned long long)map.address, (unsigned long long)map.size,
+	       why_not_map(error));
+}
+
 static void finish_map(struct bh_vfu_server *s, int rc)
 {
 	if (rc == 0)
 		vfus_reply(s, NULL, 0, NULL, 0, NULL, 0);
+	else if (s->state == VFUS_NEGOTIATED)
+		tell_refusal(s, rc);
 	vfus_finish(s, rc);
 }
 

@@ -257,6 +257,7 @@ struct bh_vfu_server {
 	uint32_t conn_events, twin_events;
 	struct vfu_caps peer;
 	bool write_multiple;
+	bool told_refusal; /* of its memory: once a client */
 
 	struct vfu_msg cur; /* the command being executed */
 	bool cur_active;

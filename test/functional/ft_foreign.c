@@ -521,6 +521,10 @@ static void a_memory_announced_twice(void)
 	FT_EQUAL(foreign_dma_unmap(&r.c, &other, true), -EINVAL);
 	foreign_memory_new(&other, MIB, MIB, 0);
 	FT_EQUAL(foreign_dma_unmap(&r.c, &other, true), -ENOENT);
+	/* Pages that are a file each, announced by the first one's. */
+	other.bytes *= 2;
+	FT_EQUAL(foreign_dma_map(&r.c, &other), -EINVAL);
+	other.bytes /= 2;
 	foreign_info(&r.c);
 	FT_EQUAL(ft_target_files(&r.target), files);
 	use_memory(&r, r.data, MIB);
