@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -262,12 +263,19 @@ static void link_down_and_up(struct vm *vm)
 	struct net n;
 
 	if (net_open(&n, vm, NET_MBUFS, 0) && net_has(&n, BH_NET_CAP_LINK)) {
-		id = strcmp(bh_net_info(n.dev)->driver, "igb") == 0 ? "igb0" : "virtio0";
+		id = getenv("CARD");
 		net_conf(&n, &conf);
-		if (net_start(&n, &conf) && hear(&n, 60, 70, 1)) {
+		if (!id)
+			vm_fail("CARD does not say what QEMU calls it");
+		else if (net_start(&n, &conf) && hear(&n, 60, 70, 1)) {
 			n.link_events = 0;
 			qmp_set_link(id, false);
-			if (net_link_becomes(&n, false) && n.link_events == 0)
+			(void)net_link_becomes(&n, false);
+			for (int i = 0; i < 500 && n.link_events == 0; i++) {
+				(void)bh_net_poll(n.dev);
+				usleep(10000);
+			}
+			if (n.link_events == 0)
 				vm_fail("nobody is told");
 			qmp_set_link(id, true);
 			if (net_link_becomes(&n, true) && hear(&n, 60, 70, 1))
@@ -435,6 +443,7 @@ static const struct vm_case cases[] = {
 	{ "checksums_sent", net_checksums_sent, false },
 	{ "segmentation", net_segmentation, false },
 	{ "vlans", net_vlans, false },
+	{ "vlan_filter", net_vlan_filter, false },
 	{ "filters", filters, false },
 	{ "link_down_and_up", link_down_and_up, false },
 	{ "statistics", statistics, false },

@@ -193,11 +193,16 @@ static void on_event(void *ctx, struct bh_net *dev, enum bh_net_event event)
 static int open_driver(struct net *n)
 {
 	const struct bh_device_info *info = bh_device_info(n->vm->dev);
+	const struct bh_net_driver *driver;
 	struct bh_net_opts opts;
 
 	bh_net_opts_init(&opts);
 	opts.event = on_event;
 	opts.event_ctx = n;
+	for (driver = bh_net_drivers; driver->open; driver++) {
+		if (driver->match(info))
+			return driver->open(n->vm->dev, &opts, &n->dev);
+	}
 	if (bh_net_igb_matches(info->vendor, info->device))
 		return bh_net_igb_open(n->vm->dev, &opts, &n->dev);
 	return -ENOTSUP;

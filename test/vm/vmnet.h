@@ -93,6 +93,7 @@ void net_checksums_received(struct vm *vm);
 void net_checksums_sent(struct vm *vm);
 void net_segmentation(struct vm *vm);
 void net_vlans(struct vm *vm);
+void net_vlan_filter(struct vm *vm);
 
 /* The harness pulls the plug of the card with this id, or puts it back. */
 void qmp_set_link(const char *id, bool up);
