@@ -5,6 +5,7 @@ VM_SCRIPTS := vm-group vm-cdev vm-pair vm-removal vm-memattr vm-setup vm-guest v
 prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900
+vm-nic_DEADLINE := 900
 VM_PROGRAMS := vm-vfio vm-nvme vm-cmb vm-several vm-pair vm-memattr vm-zns vm-pi vm-igb vm-net
 vm-guest_DEADLINE := 1200
 vm-vfio_SRCS := vm-vfio.c vmtest.c
