@@ -45,7 +45,12 @@ static uint64_t wanted(const struct bh__vnet *v)
 		f |= BIT(NET_F_CTRL_VLAN);
 	if (v->net.rss.types)
 		f |= BIT(NET_F_RSS);
-	return f & v->offered & ~v->without;
+	f &= v->offered & ~v->without;
+	/* What takes commands is of no use without the queue for them (5.1.3.1). */
+	if (!(f & BIT(NET_F_CTRL_VQ)))
+		f &= ~(BIT(NET_F_CTRL_RX) | BIT(NET_F_CTRL_MAC_ADDR) | BIT(NET_F_CTRL_VLAN) |
+		       BIT(NET_F_MQ) | BIT(NET_F_RSS));
+	return f;
 }
 
 static int negotiate(struct bh__vnet *v)

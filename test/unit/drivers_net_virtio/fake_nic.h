@@ -37,7 +37,7 @@ struct nic_frame {
 enum nic_lie {
 	NIC_HONEST,
 	NIC_RX_ID,    /* a used id out of range */
-	NIC_RX_TWICE, /* a used id it has not */
+	NIC_RX_TWICE, /* the id before, again */
 	NIC_RX_LONG,  /* a length beyond the buffer */
 	NIC_RX_SHORT, /* a length less than a header */
 	NIC_TX_ID,
@@ -64,6 +64,7 @@ struct nic {
 	bool reverse; /* out of order indeed */
 	bool silent;  /* wants no notifications */
 	enum nic_lie lie;
+	uint16_t last_id[NIC_QUEUES];
 	uint8_t ack;
 
 	struct nic_frame fifo[NIC_FRAMES];

@@ -213,7 +213,10 @@ static uint16_t lie_id(struct nic *n, enum nic_lie range, enum nic_lie twice, ui
 		n->lie = NIC_HONEST;
 	if (lie == range)
 		return (uint16_t)(q->size + 3);
-	return lie == twice ? (uint16_t)((id + q->size / 2) % q->size) : id;
+	if (lie == twice)
+		return n->last_id[q - n->q];
+	n->last_id[q - n->q] = id;
+	return id;
 }
 
 /* Used entries of a batch: one for all in order, else one each, backwards if so wished. */
