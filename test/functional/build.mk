@@ -72,6 +72,9 @@ FUNCTIONAL_SCRIPTS += ft_guest
 # The control plane.
 FUNCTIONAL_SCRIPTS += ft_rpc
 ft_rpc_DEADLINE := 300
+FUNCTIONAL += ft_hot
+ft_hot_SRCS := ft_hot.c
+ft_hot_DEADLINE := 300
 
 # Packets through controllers of the target's, by the programs for packets.
 FUNCTIONAL_SCRIPTS += ft_pktgen

@@ -238,6 +238,11 @@ class Guest:
             return "killed"
         if verb == "target-cpu-ms":
             return "%d" % (self.target.cpu_seconds() * 1000)
+        if verb == "counter":
+            return "%d" % self.target.counter(*words)
+        if verb == "ctl":
+            result, why = self.target.ctl(*words)
+            return why or "done" if not isinstance(result, dict) else json.dumps(result)
         if verb in self.machine.verbs:
             return self.machine.verbs[verb](*words)
         self.results.append(("FAIL", "host: it does not know " + verb))

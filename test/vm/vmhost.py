@@ -35,11 +35,12 @@ class Target:
     """A running bh-tgt."""
 
     def __init__(self, program, base, specs, cpus=None):
-        self.log_path = base + ".target.log"
+        self.log_path, self.rpc, self.base = base + ".target.log", base + ".rpc", base
         self.log = open(self.log_path, "wb")
-        argv = [program] + (["-c", cpus] if cpus else [])
+        argv = [program, "--rpc", self.rpc] + (["-c", cpus] if cpus else [])
         argv += [socket_paths(base, spec) for spec in specs]
         self.killed = False
+        self.ctl_program = os.path.join(os.path.dirname(program), "bh-ctl")
         self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
         try:
             self.wait_ready()
@@ -71,6 +72,24 @@ class Target:
         self.killed = True
         self.proc.send_signal(signal.SIGKILL)
         self.proc.wait()
+
+    def ctl(self, *words):
+        """One call of bh-ctl, in which sockets may be named: its result, or None and why."""
+        words = [socket_paths(self.base, word) for word in words]
+        done = subprocess.run([self.ctl_program, self.rpc] + words, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                              text=True, check=False)
+        if done.returncode != 0:
+            return None, done.stderr.strip()
+        return (json.loads(done.stdout) if done.stdout else True), ""
+
+    def counter(self, serial, name):
+        """A number out of `stats`, of the controller with that serial number."""
+        names = {c.get("serial"): c["name"] for c in self.ctl("controller.list")[0]}
+        for one in self.ctl("stats")[0]["controllers"]:
+            if one["name"] == names.get(serial):
+                return one[name]
+        raise Bad("no controller '%s'" % serial)
 
     def cpu_seconds(self):
         """What it has used so far."""

@@ -189,7 +189,8 @@ check_rtd3r() {
 # The kernel waited for that shutdown as long as RTD3E says, and complains when it is not enough.
 check_rtd3e() { [ $1 -gt 0 ] && ! dmesg | grep -i 'shutdown incomplete'; }
 
-# Namespace Attribute Notices: enabled by the driver itself, and kept.
+# Namespace Attribute Notices: enabled by the driver itself, and kept. What they bring about is seen in
+# machine hot.
 check_oaes_8() { says '0x0*[0-9a-f]*[1-9a-f]?[13579bdf]..$' nvme get-feature $CTRL -f 11; }
 
 # Doorbell Buffer Config without buffers is refused for its fields: the command is there. That it

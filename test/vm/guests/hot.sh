@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=sh disable=SC2046,SC2086,SC2034,SC1091
+#
+# What bh-ctl changes while the guest uses it: namespaces come, grow and go under load, 25 times. `hot`
+# has mapped doorbells and begins with one namespace in memory, `bells` has trapped ones.
+. /bh/guest/lib.sh
+. /bh/guest/nvme.sh
+
+ctl() {
+	answer=$(host ctl "$@")
+	echo "$answer"
+	case $answer in done | '{'*) ;; *) return 1 ;; esac
+}
+gone() { ! has_disk "$@"; }
+size_is() { [ "$(cat /sys/block/$(basename $(disk $1 $2))/size)" = $3 ]; }
+
+firmware=$(host counter hot doorbell_messages)
+load_nvme
+t up up hot bells
+H=$(disk hot) C=/dev/$(ctrl hot)
+
+# ---- namespaces come and grow ----
+
+come() {
+	ctl store.create name=a store=ram:32M && ctl namespace.attach controller=%c0% store=a &&
+		until_true 10 has_disk hot 2
+}
+t attached.is_seen come
+t attached.identity says $(cat /sys/block/$(basename $(disk hot 2))/uuid) nvme ns-descs $(disk hot 2)
+t attached.file_system make_fs $(disk hot 2)
+t attached.remount check_fs $(disk hot 2)
+shared() {
+	ctl namespace.attach controller=%c1% store=a nsid=9 && until_true 10 has_disk bells 9 &&
+		cmp -n 1048576 $(disk hot 2) $(disk bells 9)
+}
+t attached.to_two_controllers shared
+blocks_of_4096() {
+	ctl namespace.attach controller=%c0% store=ram:8M:bs=4096 nsid=200 &&
+		until_true 10 has_disk hot 200 && verify 2M $(disk hot 200)
+}
+t attached.blocks_of_4096 blocks_of_4096
+# The log of changed namespaces is what the driver reads; it has read it, and so it is empty again.
+changed() { nvme changed-ns-list-log $C && ! nvme changed-ns-list-log $C | grep -E '\]:0x0*[1-9a-f]'; }
+t attached.log_is_read changed
+grown() {
+	ctl store.create name=n store=null:16M && ctl namespace.attach controller=%c0% store=n nsid=3 &&
+		until_true 10 has_disk hot 3 && size_is hot 3 32768 && ctl store.resize name=n size=48M &&
+		until_true 10 size_is hot 3 98304 &&
+		dd if=$(disk hot 3) of=/dev/null bs=4k skip=12000 count=8 iflag=direct
+}
+t resized.is_seen grown
+grown_file() {
+	ctl store.create name=f store=file:%file%:24M && ctl namespace.attach controller=%c1% store=f nsid=4 &&
+		until_true 10 has_disk bells 4 && make_fs $(disk bells 4) &&
+		ctl store.resize name=f size=48M && until_true 10 size_is bells 4 98304 &&
+		check_fs $(disk bells 4) && verify 4M $(disk bells 4)
+}
+t resized.file grown_file
+
+# ---- a write cache that the host was not told of ----
+
+feature6() { nvme get-feature $1 -f 6 | sed -n 's/.* value: *\(0x\)*0*//p' | head -n 1; }
+through() {
+	B=/dev/$(ctrl bells)
+	[ -z "$(feature6 $B)" ] || { echo "the cache is on"; return 1; }
+	nvme reset $B && until_true 10 has_disk bells 4 && is_live bells &&
+		[ "$(feature6 $B)" = 1 ] && says '^vwc *: 0x7' nvme id-ctrl $B
+}
+t write_cache.is_off_until_the_reset through
+
+# ---- and go, with I/O in flight, while other namespaces are written and read back ----
+
+LOAD='--allow_file_create=0 --ioengine=libaio --direct=1 --iodepth=16 --rw=randrw --bs=16k
+--offset=16M --size=16M --time_based=1 --runtime=60 --minimal --output=/dev/null'
+writes() { awk '{ print $5 }' /sys/block/$(basename $1)/stat; }
+busy() { [ "$(writes $1)" -gt $2 ]; }
+# Writes to the upper half of a disk until that fails: by dd, which takes a while for 4096 writes, and
+# every fifth time by fio, which takes seconds to begin here.
+load() {
+	if [ $((round % 5)) = 0 ]; then
+		fio --name=load --filename=$1 $LOAD >/dev/null 2>&1
+	else
+		dd if=/dev/zero of=$1 bs=4k seek=4096 count=4096 oflag=direct conv=notrunc 2>/dev/null
+	fi
+}
+cycle() {
+	D=$(disk hot 2)
+	before=$(writes $D)
+	load $D &
+	loads=$!
+	[ $((round % 5)) = 0 ] || { load $D & loads="$loads $!"; }
+	until_true 20 busy $D $((before + 20)) && ctl namespace.detach controller=%c0% nsid=2 &&
+		until_true 20 gone hot 2 || return 1
+	wait $loads && { echo "I/O went on without a namespace"; return 1; }
+	ctl namespace.attach controller=%c0% store=a nsid=2 && until_true 20 has_disk hot 2 &&
+		dd if=$(disk hot 2) bs=64k count=16 iflag=direct | cmp - /tmp/pattern
+}
+others() {
+	bsrange=4k-32k
+	fio_options='rate_iops=100'
+	while [ -f /tmp/go ]; do verify 2M $H $(disk bells) || return 1; done
+}
+cycles() {
+	head -c 1048576 /dev/urandom >/tmp/pattern
+	dd if=/tmp/pattern of=$(disk hot 2) bs=64k oflag=direct && touch /tmp/go || return 1
+	others &
+	others=$!
+	round=0 status=0
+	while [ $round -lt 25 ]; do
+		cycle || { echo "at cycle $round"; status=1; break; }
+		round=$((round + 1))
+	done
+	rm /tmp/go
+	wait $others || { echo "other namespaces suffered"; return 1; }
+	return $status
+}
+t detached.under_load_25_times cycles
+refusals() {
+	ctl namespace.detach controller=%c0% nsid=77 && return 1
+	ctl store.delete name=a && return 1
+	ctl store.resize name=a size=64M && return 1
+	has_disk hot 2 && verify 1M $(disk hot 2)
+}
+t refused.changes_nothing refusals
+
+# ---- doorbells, counted by the target ----
+
+rare() {
+	rings=$(host counter bells doorbell_messages) reads=$(host counter bells reads)
+	fio --name=rare --filename=$(disk bells) --ioengine=libaio --direct=1 --iodepth=32 --rw=randread \
+		--bs=4k --time_based=1 --runtime=4 --minimal --output=/dev/null || return 1
+	rings=$(($(host counter bells doorbell_messages) - rings))
+	reads=$(($(host counter bells reads) - reads))
+	echo "$rings doorbells for $reads reads"
+	echo "@@ NOTE trapped doorbells: $rings for $reads reads" >/dev/console
+	[ $reads -gt 500 ] && [ $rings -lt $reads ]
+}
+t doorbells.trapped_are_rare rare
+# SeaBIOS rings by message, whatever is mapped for the guest; Linux never.
+none() {
+	rings=$(($(host counter hot doorbell_messages) - firmware))
+	writes=$(host counter hot writes)
+	echo "$rings doorbells for $writes writes"
+	[ $writes -gt 500 ] && [ $rings = 0 ]
+}
+t doorbells.mapped_never_exit none
+
+expected='resetting controller|error, dev nvme|I/O Cmd|Buffer I/O error on dev|callbacks suppressed'
+t dmesg_is_clean clean_dmesg
