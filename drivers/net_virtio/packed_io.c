@@ -39,6 +39,14 @@ static inline uint64_t *word_of(struct bh_virtq_packed_desc *d)
 	return (uint64_t *)(void *)&d->len;
 }
 
+/* In the last eight bytes of a descriptor: what says that it is used, and what it is then. */
+#define USED_BITS ((uint64_t)(BH_VIRTQ_DESC_F_AVAIL | BH_VIRTQ_DESC_F_USED) << 48)
+
+static inline uint64_t used_bits(bool wrap)
+{
+	return (uint64_t)bh_virtq_packed_used_flags(wrap) << 48;
+}
+
 /* All of a descriptor. */
 static inline void put(struct bh_virtq_packed_desc *d, uint64_t addr, uint32_t len, uint16_t id,
 		       uint16_t flags)
@@ -84,31 +92,36 @@ bool bh__vnet_packed_has_used(const struct bh__virtq *vq)
 /* ---- receiving ---- */
 
 /* Posts up to `want` buffers, for which there are free descriptors: how many. */
-static unsigned int refill_some(struct bh__vnet_rxq *q, unsigned int want)
+static inline unsigned int refill_some(struct bh__vnet_rxq *q, unsigned int want, const bool ooo)
 {
 	struct bh__virtq *vq = &q->vq;
-	uint16_t first = vq->avail_pos, first_flags = 0;
+	struct bh_virtq_packed_desc *const desc = vq->desc;
+	struct rte_mbuf **const bufs = q->bufs;
+	uint16_t first = vq->avail_pos, pos = first;
+	uint16_t flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(vq->avail_wrap);
+	const uint16_t first_flags = flags, size = vq->size;
+	const uint32_t len = q->room + BH__VNET_HDR;
 	struct rte_mbuf *m[BH__VNET_REFILL];
 	unsigned int got = rx_alloc(q, m, want), i;
 
 	for (i = 0; i < got; i++) {
-		struct bh_virtq_packed_desc *d = &vq->desc[vq->avail_pos];
-		uint16_t flags =
-			BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(vq->avail_wrap);
-		uint16_t id = q->ids[vq->avail_pos];
+		uint16_t id = ooo ? q->ids[pos] : pos;
 		uint64_t iova;
 
 		if (unlikely_(!rx_iova(q, m[i], &iova)))
 			break;
-		q->bufs[id] = m[i];
-		if (i == 0) {
-			first_flags = flags;
-			put_held(d, iova, q->room + BH__VNET_HDR, id);
-		} else {
-			put(d, iova, q->room + BH__VNET_HDR, id, flags);
+		bufs[id] = m[i];
+		if (i == 0)
+			put_held(&desc[pos], iova, len, id);
+		else
+			put(&desc[pos], iova, len, id, flags);
+		if (unlikely_(++pos == size)) {
+			pos = 0;
+			vq->avail_wrap = !vq->avail_wrap;
+			flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(vq->avail_wrap);
 		}
-		step(&vq->avail_pos, &vq->avail_wrap, vq->size);
 	}
+	vq->avail_pos = pos;
 	vq->free = (uint16_t)(vq->free - i);
 	if (i > 0)
 		publish(vq, first, first_flags, (uint16_t)i);
@@ -126,7 +139,7 @@ unsigned int bh__vnet_packed_refill(struct bh__vnet_rxq *q)
 
 	while (q->vq.free > 0) {
 		want = q->vq.free < BH__VNET_REFILL ? q->vq.free : BH__VNET_REFILL;
-		got = refill_some(q, want);
+		got = refill_some(q, want, !q->vq.in_order);
 		total += got;
 		if (got < want)
 			break;
@@ -147,14 +160,14 @@ static inline uint16_t rx_packed(struct bh_net_rxq *base, struct rte_mbuf **pkts
 	struct bh__virtq *vq = &q->vq;
 	uint16_t pos = vq->used_pos, got = 0, out = (uint16_t)(vq->size - vq->free), taken = 0;
 	bool wrap = vq->used_wrap;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, wanted = used_bits(wrap);
 
 	while (got < n && taken < out) {
 		uint64_t word = bh_load_acquire_u64(word_of(&vq->desc[pos]));
 		uint16_t id = (uint16_t)(word >> 32);
 		struct rte_mbuf *m;
 
-		if (!bh_virtq_packed_is_used((uint16_t)(word >> 48), wrap))
+		if ((word & USED_BITS) != wanted)
 			break;
 		if (unlikely_(ooo ? id >= vq->size || !q->bufs[id] : id != pos)) {
 			rx_fail(q);
@@ -165,11 +178,17 @@ static inline uint16_t rx_packed(struct bh_net_rxq *base, struct rte_mbuf **pkts
 			q->bufs[id] = NULL;
 			q->ids[pos] = id;
 		}
-		step(&pos, &wrap, vq->size);
+		if (unlikely_(++pos == vq->size)) {
+			pos = 0;
+			wrap = !wrap;
+			wanted = used_bits(wrap);
+		}
 		taken++;
 		bh_prefetch(q->bufs[ooo ? q->ids[pos] : pos]);
 		m = rx_take(q, m, (uint32_t)word, plain);
 		if (likely_(m)) {
+			/* Who receives packets looks at them next. */
+			bh_prefetch((const uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM);
 			bytes += m->pkt_len;
 			pkts[got++] = m;
 		}
@@ -183,7 +202,7 @@ static inline uint16_t rx_packed(struct bh_net_rxq *base, struct rte_mbuf **pkts
 		if (unlikely_(q->armed))
 			rx_disarm(q);
 	}
-	while (vq->free >= q->batch && refill_some(q, q->batch) == q->batch)
+	while (vq->free >= q->batch && refill_some(q, q->batch, ooo) == q->batch)
 		;
 	return got;
 }
@@ -370,12 +389,52 @@ static inline void tx_put(struct bh__vnet_txq *q, struct rte_mbuf *m, uint64_t i
 	vq->free--;
 }
 
+/*
+ * In order: the packets of a burst that are one mbuf in one descriptor each, up to the first that is
+ * not. How many. Nearly every burst is nothing else, so positions are kept in registers here.
+ */
+static inline uint16_t tx_run(struct bh__vnet_txq *q, struct rte_mbuf **pkts, uint16_t n,
+			      uint64_t *bytes)
+{
+	struct bh__virtq *vq = &q->vq;
+	struct bh_virtq_packed_desc *const desc = vq->desc;
+	struct rte_mbuf **const bufs = q->bufs;
+	const uint16_t most = n < vq->free ? n : vq->free, size = vq->size;
+	uint16_t flags = bh_virtq_packed_avail_flags(vq->avail_wrap), pos = vq->avail_pos, i;
+	uint64_t sum = 0, iova;
+
+	q->held = flags;
+	for (i = 0; i < most; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		if (i + 4 < n)
+			bh_prefetch((uint8_t *)pkts[i + 4]->buf_addr + pkts[i + 4]->data_off - 1);
+		if (unlikely_(!tx_usual(q, m, &iova)))
+			break;
+		bufs[pos] = m;
+		sum += m->data_len;
+		if (i == 0)
+			put_held(&desc[pos], iova, m->data_len + BH__VNET_HDR, pos);
+		else
+			put(&desc[pos], iova, m->data_len + BH__VNET_HDR, pos, flags);
+		if (unlikely_(++pos == size)) {
+			pos = 0;
+			vq->avail_wrap = !vq->avail_wrap;
+			flags = bh_virtq_packed_avail_flags(vq->avail_wrap);
+		}
+	}
+	vq->avail_pos = pos;
+	vq->free = (uint16_t)(vq->free - i);
+	*bytes = sum;
+	return i;
+}
+
 static inline uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts, uint16_t n,
 				 const bool ooo)
 {
 	struct bh__vnet_txq *q = (struct bh__vnet_txq *)base;
 	struct bh__virtq *vq = &q->vq;
-	uint16_t first, i, before;
+	uint16_t first, i = 0, before;
 	uint64_t bytes = 0, iova;
 
 	if (vq->size - vq->free >= BH__VNET_REAP_AT || vq->free < n) {
@@ -388,7 +447,9 @@ static inline uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts
 	}
 	first = vq->avail_pos;
 	before = vq->free;
-	for (i = 0; i < n; i++) {
+	if (!ooo)
+		i = tx_run(q, pkts, n, &bytes);
+	for (; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		uint32_t len;
 

@@ -170,7 +170,8 @@ bool bh__vnet_tx_offload(struct bh__vnet_txq *q, struct rte_mbuf *m, struct bh_v
  * The usual packet: one mbuf with room in front, nothing that needs a second look. Its iova, or
  * false. Makes the header.
  */
-static inline bool tx_usual(struct bh__vnet_txq *q, struct rte_mbuf *m, uint64_t *iova)
+static inline __attribute__((always_inline)) bool tx_usual(struct bh__vnet_txq *q,
+							   struct rte_mbuf *m, uint64_t *iova)
 {
 	uint8_t *va = (uint8_t *)m->buf_addr + m->data_off - BH__VNET_HDR;
 
