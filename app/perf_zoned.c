@@ -165,14 +165,12 @@ static bool submit(struct perf_lane *lane, const struct perf *perf, size_t strid
 	uint64_t at = perf_slot(lane, perf->opts->random, &aim, &read);
 
 	lane->aim.random = aim.random;
-	if (read) {
+	if (read)
 		lane->aim.next = aim.next;
-		done = !bh_nvme_read(lane->q, lane->ns, lane->data + slot * stride,
-				     at * lane->blocks, lane->blocks, 0, NULL,
-				     (void *)(uintptr_t)slot);
-	}
-	if (!read)
-		done = append(lane, stride, slot);
+	done = read ? !bh_nvme_read(lane->q, lane->ns, lane->data + slot * stride,
+				    at * lane->blocks, lane->blocks, 0, NULL,
+				    (void *)(uintptr_t)slot)
+		    : append(lane, stride, slot);
 	if (!done)
 		return false;
 	lane->started[slot] = now;

@@ -121,6 +121,7 @@ struct ft_host {
 struct ft_host_opts {
 	size_t pool_bytes; /* 0: 64 MiB */
 	enum bh_dma_access access;
+	unsigned int queues; /* 0: the driver's default */
 	bool no_shadow, no_sgl, no_twin, cmb_lists;
 	enum bh_nvme_cmb cmb;
 	uint64_t io_timeout_ns;	    /* 0: the driver's default */

@@ -49,6 +49,7 @@ static int attach(struct ft_host *host, const struct ft_host_opts *opts)
 	int rc;
 
 	bh_nvme_opts_init(&nvme_opts);
+	nvme_opts.queues = opts->queues;
 	nvme_opts.no_shadow_doorbells = opts->no_shadow;
 	nvme_opts.no_sgl = opts->no_sgl;
 	nvme_opts.cmb = opts->cmb;

