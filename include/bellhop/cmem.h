@@ -132,7 +132,7 @@ struct bh_cmem_cache {
 	uint64_t iova;
 	uint64_t len;
 	uint8_t *va;
-	uint32_t prot;
+	uint32_t denied; /* BH_CMEM_PROT_*: what the region does not allow */
 };
 
 /*
@@ -149,10 +149,10 @@ void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint
 static inline void *bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *cache,
 				uint64_t iova, uint64_t len, uint32_t prot)
 {
-	uint64_t off = iova - cache->iova;
+	uint64_t off = iova - cache->iova, end;
 
-	if (__builtin_expect(len <= cache->len && off <= cache->len - len &&
-				     (cache->prot & prot) == prot,
+	if (__builtin_expect(!__builtin_add_overflow(off, len, &end) && end <= cache->len &&
+				     !(cache->denied & prot),
 			     1))
 		return cache->va + off;
 	return bh_cmem_lookup(cm, cache, iova, len, prot);

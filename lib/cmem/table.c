@@ -262,7 +262,7 @@ void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint
 	cache->iova = r->iova;
 	cache->len = r->len;
 	cache->va = r->va;
-	cache->prot = r->prot;
+	cache->denied = ~r->prot;
 	return r->va + (iova - r->iova);
 }
 
