@@ -123,7 +123,7 @@ static void greedy_done(void *arg, const struct bh_nvme_cpl *cpl)
 static void greedy_reap(struct greedy *g)
 {
 	for (unsigned int i = 0; i < QUEUES; i++)
-		FT_CHECK(bh_nvme_queue_poll(g->q[i], 0) >= 0);
+		FT_CHECK(!g->q[i] || bh_nvme_queue_poll(g->q[i], 0) >= 0);
 }
 
 static void greedy_fill(struct greedy *g)
@@ -148,6 +148,16 @@ static void greedy_open(struct greedy *g, const struct ft_target *target)
 		g->q[i] = ft_queue(&g->host, DEPTH);
 		slots[i] = (struct slot){ g, i };
 	}
+}
+
+static void greedy_close(struct greedy *g)
+{
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		FT_UNTIL(WAIT_MS, g->in_flight[i] == 0, greedy_reap(g));
+		bh_nvme_queue_destroy(g->q[i]);
+		g->q[i] = NULL;
+	}
+	ft_host_close(&g->host);
 }
 
 /* 192 full queues, 744 MiB of reads: a pass does a bounded part of it, then others have their turn.
@@ -176,7 +186,7 @@ static void full_queues_beside_depth_one(void)
 	}
 	/* A quarter of a pass without bounds is 24 MiB. */
 	check_rank(bytes, ROUNDS / 4, (ft_is_sanitized() ? 96 : 16) * MIB);
-	FT_UNTIL(WAIT_MS, g.completed >= ROUNDS, greedy_reap(&g));
+	greedy_close(&g);
 	witness_close(&w);
 	ft_target_stop(&target);
 }
