@@ -31,6 +31,7 @@ static char dir[128];  /* on a disk, as a rule */
 static char shm[64];   /* on tmpfs */
 static char path[256]; /* of the file in use */
 static char why[256];
+static uint64_t told_blocks;
 
 static int setup(void)
 {
@@ -830,11 +831,45 @@ static void ring_does_nothing_else(void)
 	rig_close(&rig);
 }
 
+/* Grows as it is asked to, tells who listens, and never shrinks. */
+static void told_of_size(struct bh_blk_listener *listener, uint64_t blocks)
+{
+	(void)listener;
+	told_blocks = blocks;
+}
+
+static void grows(void)
+{
+	struct bh_blk_listener listener = { .resized = told_of_size };
+	struct bh_blk *blk = NULL;
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/grows", dir);
+	CU_ASSERT_EQUAL_FATAL(try(path, MIB, 512, &blk), 0);
+	bh_blk_listen(blk, &listener);
+	CU_ASSERT_EQUAL(bh_blk_resize(blk, 4096), 0);
+	CU_ASSERT_EQUAL(told_blocks, 4096);
+	CU_ASSERT_EQUAL(bh_blk_info(blk)->blocks, 4096);
+	CU_ASSERT(stat(path, &st) == 0 && st.st_size == 2 * MIB);
+	told_blocks = 0;
+	CU_ASSERT_EQUAL(bh_blk_resize(blk, 4095), -EINVAL);
+	CU_ASSERT_EQUAL(bh_blk_resize(blk, UINT64_MAX / 512), -EINVAL);
+	CU_ASSERT_EQUAL(bh_blk_resize(blk, 4096), 0);
+	CU_ASSERT_EQUAL(told_blocks, 0);
+	/* Longer already: nothing is cut off. */
+	CU_ASSERT_EQUAL(truncate(path, 4 * MIB), 0);
+	CU_ASSERT_EQUAL(bh_blk_resize(blk, 6144), 0);
+	CU_ASSERT(stat(path, &st) == 0 && st.st_size == 4 * MIB);
+	bh_blk_unlisten(blk, &listener);
+	bh_blk_put(blk);
+	unlink(path);
+}
+
 BH_SUITE_FIXTURE("file", setup, teardown, { "data_on_a_disk", data_on_a_disk },
 		 { "data_on_tmpfs", data_on_tmpfs }, { "lists_of_any_shape", lists_of_any_shape },
 		 { "many_at_once", many_at_once }, { "registered_buffers", registered_buffers },
 		 { "zeroes_exactly", zeroes_exactly }, { "specs_are_checked", specs_are_checked },
-		 { "read_only_files", read_only_files },
+		 { "read_only_files", read_only_files }, { "grows", grows },
 		 { "one_writer_at_a_time", one_writer_at_a_time },
 		 { "holder_is_named", holder_is_named },
 		 { "no_io_uring_is_said", no_io_uring_is_said },

@@ -220,6 +220,63 @@ static void store_without_a_channel(void)
 	CU_ASSERT_EQUAL(rig_attach(1, 1 << 20, 512), 1);
 }
 
+static int attach_cached(uint32_t nsid)
+{
+	struct bh_blk *blk = rig_store(1 << 20, 512);
+
+	blk->info.caps |= BH_BLK_CAP_FLUSH;
+	int rc = bh_target_nvme_ns_attach(rig.ctrl, blk, nsid);
+	bh_blk_put(blk);
+	return rc;
+}
+
+/* The cache of a store that comes to a host which was told of none is off until the reset. */
+static void unknown_write_cache_is_off(void)
+{
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 1);
+	CU_ASSERT_EQUAL(rig_attach(1, 1 << 20, 512), 1);
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 1);
+	CU_ASSERT_EQUAL(attach_cached(2), 2);
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 0);
+	rig_disable();
+	rig_enable(32, 32);
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 1);
+	/* Now it knows of one. */
+	CU_ASSERT_EQUAL(attach_cached(3), 3);
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 1);
+	/* And nobody has been told of anything while the controller is off. */
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_detach(rig.ctrl, 2, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_detach(rig.ctrl, 3, NULL, NULL), 0);
+	rig_disable();
+	CU_ASSERT_EQUAL(attach_cached(2), 2);
+	CU_ASSERT_EQUAL(rig.ctrl->features.write_cache, 1);
+}
+
+static void take_error(void *arg, int error)
+{
+	*(int *)arg = error;
+}
+
+static void additions_are_answered(void)
+{
+	struct bh_target_nvme_ns_info info;
+	struct bh_blk *blk = rig_store(1 << 20, 4096);
+	int error = 1;
+
+	rig.ns_error = -EMFILE;
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(rig.ctrl, blk, 5, take_error, &error), -EMFILE);
+	CU_ASSERT_EQUAL(error, 1);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_info(rig.ctrl, 5, &info), -ENOENT);
+	rig.ns_error = 0;
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(rig.ctrl, blk, 5, take_error, &error), 5);
+	CU_ASSERT_EQUAL(error, 0);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_info(rig.ctrl, 5, &info), 0);
+	CU_ASSERT(info.is_active && info.blocks == 256 && info.block_size == 4096);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_info(rig.ctrl, 0, &info), -ENOENT);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_info(rig.ctrl, 257, &info), -ENOENT);
+	bh_blk_put(blk);
+}
+
 static void set_flag(void *arg)
 {
 	*(bool *)arg = true;
@@ -257,4 +314,6 @@ BH_SUITE_FIXTURE("target_nvme_event", setup, rig_teardown, { "limit", limit },
 		 { "disabled_notices_are_silent", disabled_notices_are_silent },
 		 { "temperature", temperature }, { "reset_forgets_events", reset_forgets_events },
 		 { "store_without_a_channel", store_without_a_channel },
+		 { "unknown_write_cache_is_off", unknown_write_cache_is_off },
+		 { "additions_are_answered", additions_are_answered },
 		 { "destroy_in_order", destroy_in_order }, )
