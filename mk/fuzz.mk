@@ -2,7 +2,7 @@
 #
 # Fuzz targets, built by clang with libFuzzer and sanitizers. test/fuzz/build.mk sets
 #   FUZZERS    targets; <target>_SRCS relative to the directory
-#   FUZZ_SRCS  sources of all of them
+#   FUZZ_SRCS  sources of all of them but FUZZ_ALONE
 # `make check-fuzz` runs each for FUZZ_SECONDS (default 30) from the seeds in
 # test/fuzz/corpus/TARGET.tar.xz, and once over test/fuzz/regress/TARGET, which holds what crashed it
 # before. New inputs are kept in the build directory. `make check-fuzz FUZZ_SECONDS=3600` is a longer
@@ -31,7 +31,7 @@ $(FUZZ_OBJS): COMPONENT_CFLAGS = -Itest/fuzz
 $(foreach f,$(FUZZERS),$(eval $(call program_rules,$f,test/fuzz,$(B)/test/fuzz/$f)))
 $(foreach f,$(FUZZERS),$(eval $(B)/test/fuzz/$f: PROGRAM_LIBS = -fsanitize=fuzzer))
 FUZZ_BINS := $(FUZZERS:%=$(B)/test/fuzz/%)
-$(FUZZ_BINS): $(FUZZ_OBJS)
+$(filter-out $(FUZZ_ALONE:%=$(B)/test/fuzz/%),$(FUZZ_BINS)): $(FUZZ_OBJS)
 fuzzers: $(FUZZ_BINS)
 merge-fuzz: $(FUZZ_BINS)
 	$(Q)FUZZERS='$(FUZZERS)' BH_BUILD=$(abspath $(B)) test/fuzz/merge

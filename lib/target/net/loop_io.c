@@ -48,14 +48,18 @@ static unsigned int fetch(struct tnet_pair *p)
 	for (n = 0; n < TNET_BURST; n++) {
 		if (bh_vdq_pop(&p->tx, &t->chain[n], &t->seg[n], 1) != 1)
 			break;
-		bh_prefetch(t->seg[n].va);
-		bh_prefetch(t->seg[n].va + 64);
+		if (t->chain[n].out_bytes > 64) {
+			bh_prefetch(t->seg[n].va);
+			bh_prefetch(t->seg[n].va + 64);
+		}
 	}
 	for (i = 0; i < n; i++) {
 		if (bh_vdq_pop(&p->rx, &t->in[i], &t->in_seg[i], 1) != 1)
 			break;
-		__builtin_prefetch(t->in_seg[i].va, 1, 3);
-		__builtin_prefetch(t->in_seg[i].va + 64, 1, 3);
+		if (t->in[i].in_bytes > 64) {
+			__builtin_prefetch(t->in_seg[i].va, 1, 3);
+			__builtin_prefetch(t->in_seg[i].va + 64, 1, 3);
+		}
 	}
 	return i;
 }
