@@ -146,6 +146,12 @@ static void reap(struct controller *c)
 	}
 }
 
+void tgt_reap(struct bh_tgt *tgt)
+{
+	for (struct controller *c = tgt->controllers; c; c = c->next)
+		reap(c);
+}
+
 /* The store of one ns=: shared by name, or one of its own, named by place and words so that its
  * UUID survives a restart. */
 static int get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_tgt_store_spec *spec,

@@ -113,6 +113,7 @@ int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tg
 
 int bh_tgt_store_destroy(struct bh_tgt *tgt, const char *name)
 {
+	tgt_reap(tgt);
 	for (struct store **link = &tgt->stores; *link; link = &(*link)->next) {
 		struct store *store = *link;
 

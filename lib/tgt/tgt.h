@@ -105,6 +105,8 @@ void tgt_stores_free(struct bh_tgt *tgt);
 /* ---- nvme.c ---- */
 
 void tgt_controllers_free(struct bh_tgt *tgt);
+/* Lets go of the stores of namespaces that have left meanwhile. */
+void tgt_reap(struct bh_tgt *tgt);
 /* 0, or why no controller of either kind can have this socket and name. */
 int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *why);
 /* The poll threads of cores=; all where there is none. */

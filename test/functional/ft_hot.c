@@ -43,7 +43,8 @@ static void rig_open(struct rig *rig, const char *keys)
 	snprintf(word, sizeof(word), "nvme:%s,ns=ram:8M%s", rig->target.socket[0], keys);
 	snprintf(file, sizeof(file), "store:f=file:%s:1M", ft_path("disk"));
 	specs[4] = file;
-	specs[5] = word;
+	specs[5] = "store:l=late:8M\\,hold=13000";
+	specs[6] = word;
 	ft_target_start(&rig->target, ft_cpus(1, ','), specs);
 	ft_host_open(&rig->host, rig->target.socket[0], &opts);
 	rig->q = ft_queue(&rig->host, 0);
@@ -173,6 +174,51 @@ static void unknown_write_cache_is_off(void)
 	rig_close(&rig);
 }
 
+/*
+ * A store that holds requests for 13 s: the call gives up after 10, I/O to others goes on all the
+ * time, and the namespace goes when its requests have come back, each of them once.
+ */
+static void held_requests_are_waited_for(void)
+{
+	static struct rig rig;
+	int status[4], code = -1;
+	uint64_t reads = 0;
+	char words[200];
+
+	rig_open(&rig, "");
+	uint8_t *buf = ft_alloc(&rig.host, 5 * 4096);
+	struct bh_nvme_queue *second = ft_queue(&rig.host, 0);
+	struct bh_nvme_ns *ns = attach(&rig, "l", 2);
+	for (int i = 0; i < 4; i++) {
+		status[i] = -1;
+		FT_EQUAL(bh_nvme_read(rig.q, ns, buf + i * 4096, (uint64_t)i * 8, 8, 0, ft_done,
+				      &status[i]),
+			 0);
+	}
+	for (int i = 0; i < 100; i++)
+		poll_all(&rig);
+	snprintf(words, sizeof(words), "controller=%s nsid=2", rig.target.socket[0]);
+	pid_t pid = ctl_begin("namespace.detach", words);
+	FT_UNTIL(20000, ctl_is_over(pid, &code), {
+		poll_all(&rig);
+		FT_CHECK(ft_read(second, rig.host.ns, buf + 4 * 4096, 0, 8) == 0);
+		reads++;
+		usleep(1000);
+	});
+	FT_EQUAL(code, 1);
+	FT_CHECK(reads > 100);
+	FT_CHECK(!bh_nvme_ns_get(rig.host.nvme, 2));
+	FT_EQUAL(ctl(&rig, "namespace.detach", "%s", words), 1);
+	FT_EQUAL(ctl(&rig, "namespace.attach", "%s store=n", words), 1);
+	FT_EQUAL(ctl(&rig, "store.delete", "name=l"), 1);
+	for (int i = 0; i < 4; i++)
+		FT_UNTIL(10000, status[i] >= 0, poll_all(&rig));
+	FT_UNTIL(10000, ctl(&rig, "store.delete", "name=l") == 0, usleep(100000));
+	attach(&rig, "n", 2);
+	bh_pool_free(rig.host.pool, buf);
+	rig_close(&rig);
+}
+
 /* One detach under load, and back: nothing lost, nothing twice. */
 static void cycle(struct rig *rig, struct bh_nvme_ns *ns, uint64_t seed, uint64_t *failed)
 {
@@ -232,4 +278,5 @@ static void namespaces_go_under_load(void)
 
 FT_MAIN({ "namespaces_are_announced", namespaces_are_announced, 0 },
 	{ "unknown_write_cache_is_off", unknown_write_cache_is_off, 0 },
+	{ "held_requests_are_waited_for", held_requests_are_waited_for, 0 },
 	{ "namespaces_go_under_load", namespaces_go_under_load, 180 })
