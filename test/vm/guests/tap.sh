@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh disable=SC1091
 #
-# A card on a TAP device of the host's: the host's own network stack is the other side.
+# A card on a TAP device of the host's, and a disk, both of one target's: the host's own network stack
+# is the other side.
 . /bh/guest/lib.sh
 . /bh/guest/nvme.sh
 
@@ -16,6 +17,13 @@ sends() {
 receives() {
 	nc 10.8.0.1 5001 <&9 | md5sum >/tmp/sum
 	grep "$sum" /tmp/sum
+}
+# What the network brings goes to the disk, and from there back to the network.
+disk_and_card() {
+	nc 10.8.0.1 5001 <&9 | dd of=/dev/nvme0n1 bs=64k iflag=fullblock conv=fsync,notrunc || return 1
+	echo 3 >/proc/sys/vm/drop_caches
+	[ "$(head -c 5000000 /dev/nvme0n1 | nc 10.8.0.1 5000)" = "$sum" ] ||
+		{ echo "something else has come back"; return 1; }
 }
 # An idle target sleeps, and a kick wakes it.
 rests() {
@@ -37,6 +45,7 @@ t ping_9000 pings 8900
 head -c 5000000 /dev/urandom >/tmp/file
 t tcp_out sends
 t tcp_in receives
+t disk_and_card disk_and_card
 t idle_target_sleeps rests
 t ping_after_rest pings
 t dmesg_is_clean clean_dmesg
