@@ -184,7 +184,7 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, signals[i], 1, self);
 		if (rc == 0)
 			rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-					      SCMP_A1(SCMP_CMP_EQ, tap[i]));
+					      SCMP_A1(SCMP_CMP_EQ, tap[i], 0));
 	}
 	return rc;
 }

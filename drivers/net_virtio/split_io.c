@@ -123,8 +123,8 @@ static inline uint16_t rx_split(struct bh_net_rxq *base, struct rte_mbuf **pkts,
 	}
 	while (got < n && taken < there) {
 		uint16_t slot = (uint16_t)(vq->used_idx + taken) & mask_of(vq);
-		uint64_t elem = bh_load_u64(&vq->used->ring[slot]);
-		uint32_t id = (uint32_t)elem;
+		const struct bh_virtq_used_elem *elem = &vq->used->ring[slot];
+		uint32_t id = bh_load_u32(&elem->id);
 		struct rte_mbuf *m;
 
 		if (unlikely_(id >= vq->size || !q->bufs[id])) {
@@ -136,7 +136,7 @@ static inline uint16_t rx_split(struct bh_net_rxq *base, struct rte_mbuf **pkts,
 		q->ids[slot] = (uint16_t)id;
 		taken++;
 		bh_prefetch(q->bufs[(id + 1) & mask_of(vq)]);
-		m = rx_take(q, m, (uint32_t)(elem >> 32), plain);
+		m = rx_take(q, m, bh_load_u32(&elem->len), plain);
 		if (likely_(m)) {
 			bytes += m->pkt_len;
 			pkts[got++] = m;

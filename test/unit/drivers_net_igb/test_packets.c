@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include <bellhop/env.h>
+#include <bellhop/net.h>
+
 #include "fake_igb.h"
 #include "net_igb/net_igb.h"
 #include "unit.h"
