@@ -51,9 +51,11 @@ class Machine:
     def __init__(self, name, script, devices=(), disks=(), kernel="stock", iommu="", append="",
                  modules=("vfio_iommu_type1", "vfio-pci", "nvme"), programs=(), tree_programs=(), files=None,
                  memory=1024, cpus=2, deadline=120, later=(), specs=(), target_cpus=None, machine="",
-                 images=None, run_guest=(), reboots=False, own_module=False, netdevs=(), verbs=None):
+                 images=None, run_guest=(), reboots=False, own_module=False, netdevs=(), verbs=None,
+                 kernel_modules=()):
         self.name, self.script, self.devices, self.disks = name, script, devices, disks
-        self.netdevs = netdevs
+        # Of vmcache.KERNEL_MODULES, with the built kernel: in /modules, for the script to load.
+        self.netdevs, self.kernel_modules = netdevs, kernel_modules
         self.kernel, self.iommu, self.append = kernel, iommu, append
         self.modules, self.programs, self.tree_programs = modules, programs, tree_programs
         self.files = dict(files or {})
@@ -158,6 +160,8 @@ class Guest:
         files = dict(m.files)
         if m.own_module:
             files["modules/" + vmcache.MODULE] = self.cache.module()
+        for name in m.kernel_modules:
+            files["modules/%s.ko" % name] = self.cache.kernel_module(name)
         if m.kernel == "stock":
             modules = vmguest.Modules(self.tree.modules_dir(), m.later)
             for name in m.modules:

@@ -35,6 +35,11 @@ MODULE_DIR = os.path.join(os.path.dirname(HERE), "kmod")
 MODULE_SOURCES = ("Kbuild", "bh_memattr.c")
 MODULE = "bh_memattr.ko"
 
+# Modules of the kernel that is built here, of its own source, which its configuration leaves out: where
+# they are and what switches them on.
+KERNEL_MODULES = {"af_packet": ("net/packet", "CONFIG_PACKET"),
+                  "e1000e": ("drivers/net/ethernet/intel/e1000e", "CONFIG_E1000E")}
+
 
 class Unavailable(Exception):
     """Something needed is not there and cannot be had; the text says what."""
@@ -272,23 +277,42 @@ class Cache:
         return os.path.join(path, MODULE)
 
     def make_module(self, src, path):
+        def sources(build):
+            os.makedirs(build)
+            for name in MODULE_SOURCES:
+                shutil.copy(os.path.join(MODULE_DIR, name), build)
+        self.build_module(src, path, MODULE, sources, [])
+
+    def kernel_module(self, name):
+        """One of KERNEL_MODULES: the file."""
+        kernel = self.kernel()
+        place, config = KERNEL_MODULES[name]
+        path = os.path.join(self.root, "module-%s-%s" % (os.path.basename(kernel), name))
+        src = os.path.join(kernel, "src")
+        with self.lock("kernel"):
+            if not os.path.isfile(os.path.join(path, name + ".ko")):
+                self.build_module(src, path, name + ".ko",
+                                  lambda build: shutil.copytree(os.path.join(src, place), build),
+                                  [config + "=m"])
+        return os.path.join(path, name + ".ko")
+
+    def build_module(self, src, path, name, sources, options):
+        """sources(build): puts them into a directory that it makes."""
         start = time.monotonic()
         env = self.build_environment()
         with self.making(path) as new:
             build = os.path.join(new, "build")
-            os.makedirs(build)
-            for name in MODULE_SOURCES:
-                shutil.copy(os.path.join(MODULE_DIR, name), build)
+            sources(build)
             make = ["make", "-C", src, "-j%d" % len(os.sched_getaffinity(0))]
             # What modules need beyond a kernel image; the image is not touched.
             if not os.path.isfile(os.path.join(src, "scripts/module.lds")):
                 run(make + ["-s", "modules_prepare"], env=env)
             run(make + ["-s", "M=" + build,
-                        "KBUILD_EXTRA_SYMBOLS=" + os.path.join(src, "vmlinux.symvers"),
-                        "modules"], env=env)
-            shutil.copy(os.path.join(build, MODULE), os.path.join(new, MODULE))
+                        "KBUILD_EXTRA_SYMBOLS=" + os.path.join(src, "vmlinux.symvers")] + options +
+                ["modules"], env=env)
+            shutil.copy(os.path.join(build, name), os.path.join(new, name))
             shutil.rmtree(build)
-        note("built %s in %.0f s" % (MODULE, time.monotonic() - start))
+        note("built %s in %.0f s" % (name, time.monotonic() - start))
 
     @staticmethod
     def check_config(config):
