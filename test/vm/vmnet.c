@@ -16,8 +16,6 @@
 
 #include <arpa/inet.h>
 
-#include "net_igb/net_igb.h"
-
 static struct bh_env *the_env;
 
 /* ---- the peer ---- */
@@ -203,8 +201,6 @@ static int open_driver(struct net *n)
 		if (driver->match(info))
 			return driver->open(n->vm->dev, &opts, &n->dev);
 	}
-	if (bh_net_igb_matches(info->vendor, info->device))
-		return bh_net_igb_open(n->vm->dev, &opts, &n->dev);
 	return -ENOTSUP;
 }
 
