@@ -141,6 +141,12 @@ void bh_poller_remove(struct bh_poller *poller);
 int bh_fd_source_add(struct bh_reactor *reactor, int fd, uint32_t events,
 		     void (*fn)(void *ctx, uint32_t events), void *ctx, struct bh_fd_source **out);
 int bh_fd_source_modify(struct bh_fd_source *source, uint32_t events); /* -EBADF */
+/*
+ * Its fd is there to end sleep, and pollers see by themselves what it announces: a reactor that is
+ * awake looks at such fds once a second, and makes no system call for them in between. One run by
+ * bh_reactor_run_once(), which never sleeps, looks at them as at others.
+ */
+void bh_fd_source_only_wakes(struct bh_fd_source *source);
 /* Also from inside its own callback, or another's. NULL is accepted. */
 void bh_fd_source_remove(struct bh_fd_source *source);
 

@@ -27,6 +27,7 @@ int bh_fd_source_add(struct bh_reactor *reactor, int fd, uint32_t events,
 		return rc;
 	}
 	TAILQ_INSERT_TAIL(&reactor->sources, source, link);
+	reactor->num_eager++;
 	*out = source;
 	return 0;
 }
@@ -38,6 +39,12 @@ int bh_fd_source_modify(struct bh_fd_source *source, uint32_t events)
 	if (epoll_ctl(source->reactor->epoll_fd, EPOLL_CTL_MOD, source->fd, &event) < 0)
 		return -errno;
 	return 0;
+}
+
+void bh_fd_source_only_wakes(struct bh_fd_source *source)
+{
+	source->reactor->num_eager -= !source->only_wakes;
+	source->only_wakes = true;
 }
 
 void bh_fd_source_remove(struct bh_fd_source *source)
@@ -54,6 +61,7 @@ void bh_fd_source_remove(struct bh_fd_source *source)
 			reactor->events[i].data.ptr = NULL;
 	}
 	TAILQ_REMOVE(&reactor->sources, source, link);
+	reactor->num_eager -= !source->only_wakes;
 	free(source);
 }
 

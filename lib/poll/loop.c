@@ -7,7 +7,7 @@
  * pass is a few microseconds long at most, so they are served well within their resolution, and
  * epoll costs a system call per FDS_NS however fast the passes are. A reactor whose only fd is its
  * own eventfd makes none while it is busy, because nobody writes the eventfd of a reactor that is
- * awake.
+ * awake; one whose other fds only end its sleep makes one per WAKES_NS, which empties them.
  *
  * Sleeping is: raise the flag that senders look at, look at the inbox, arm the pollers, wait. Only
  * pollers keep the loop spinning: whatever a message, an fd or a timer brings them, they find it in
@@ -21,6 +21,7 @@
 enum {
 	CLOCK_PASSES = 8,
 	FDS_NS = 50 * 1000,
+	WAKES_NS = 1000 * 1000 * 1000,
 };
 
 static void clock_look(struct bh_reactor *reactor)
@@ -34,8 +35,10 @@ static void clock_look(struct bh_reactor *reactor)
 
 static unsigned int serve_fds(struct bh_reactor *reactor)
 {
+	uint64_t every = reactor->num_eager || !reactor->may_sleep ? FDS_NS : WAKES_NS;
+
 	if (TAILQ_EMPTY(&reactor->sources) ||
-	    (!TAILQ_EMPTY(&reactor->pollers) && reactor->now - reactor->fds_checked < FDS_NS))
+	    (!TAILQ_EMPTY(&reactor->pollers) && reactor->now - reactor->fds_checked < every))
 		return 0;
 	reactor->fds_checked = reactor->now;
 	return bh__fds_wait(reactor, 0);
@@ -104,6 +107,7 @@ void bh__reactor_loop(struct bh_reactor *reactor)
 	unsigned int work;
 
 	reactor->in_pass = true;
+	reactor->may_sleep = true;
 	reactor->busy = true;
 	reactor->pass = 1;
 	while (!reactor->stop) {
@@ -115,6 +119,7 @@ void bh__reactor_loop(struct bh_reactor *reactor)
 		if (TAILQ_EMPTY(&reactor->pollers) || (looked && is_idle(reactor)))
 			reactor_sleep(reactor);
 	}
+	reactor->may_sleep = false;
 	reactor->in_pass = false;
 }
 

@@ -40,6 +40,7 @@ struct bh_fd_source {
 	int fd;
 	void (*fn)(void *ctx, uint32_t events);
 	void *ctx;
+	bool only_wakes;
 };
 
 TAILQ_HEAD(bh__timer_list, bh_timer);
@@ -70,6 +71,7 @@ struct bh_reactor {
 	struct bh__timer_list timers_firing;
 	LIST_HEAD(, bh_timer) timers;
 	TAILQ_HEAD(, bh_fd_source) sources;
+	unsigned int num_eager; /* of them, those that do more than wake */
 	struct epoll_event events[BH__EVENT_BATCH];
 	int event_count, event_next; /* those from event_next on are still to be dispatched */
 	int epoll_fd;
@@ -80,6 +82,7 @@ struct bh_reactor {
 	uint32_t pass; /* counts down to the next look at the clock */
 	bool busy;     /* work was found since the last look at the clock */
 	bool in_pass;
+	bool may_sleep; /* it is the loop that runs it */
 	bool stop;
 	bool no_pwait2; /* the kernel lacks epoll_pwait2 */
 

@@ -389,8 +389,13 @@ int tn_io_fd_watch(struct tn_thread *t)
 	t->io->io_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (t->io->io_fd < 0)
 		return -errno;
-	return bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN | EPOLLET, io_fd_rang, t,
-				&t->io_fd_source);
+	int rc = bh_fd_source_add(t->reactor, t->io->io_fd, EPOLLIN | EPOLLET, io_fd_rang, t,
+				  &t->io_fd_source);
+
+	/* The values lie beside it in memory; but it is this thread that wakes the others. */
+	if (!rc && t->io->num_threads == 1)
+		bh_fd_source_only_wakes(t->io_fd_source);
+	return rc;
 }
 
 int tn_io_offer_fds(struct bh_target_nvme *ctrl, uint64_t offset)

@@ -47,6 +47,8 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 	fd = bh_blk_chan_fd(line->chan);
 	if (fd >= 0)
 		rc = bh_fd_source_add(t->reactor, fd, EPOLLIN, chan_woke, t, &line->source);
+	if (line->source)
+		bh_fd_source_only_wakes(line->source);
 	if (rc) {
 		bh_blk_chan_close(line->chan);
 		line->chan = NULL;

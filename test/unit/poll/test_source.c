@@ -69,6 +69,59 @@ static bool bell_wait(struct bell *bell, unsigned int rings)
 	return __atomic_load_n(&bell->rings, __ATOMIC_ACQUIRE) == rings;
 }
 
+static int poll_until_idle(void *ctx)
+{
+	return __atomic_load_n((uint32_t *)ctx, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Not while the pollers find work, at once when they find none. */
+static void fds_that_only_wake_wait_for_sleep(void)
+{
+	static const struct bh_poller_ops ops = { .poll = poll_until_idle };
+	struct bh_reactor_stats stats;
+	struct bh_poller *poller;
+	struct bell bell, other;
+	uint32_t busy = 1;
+	uint64_t end;
+
+	bell_open(&bell, bell_rings);
+	bh_fd_source_only_wakes(bell.source);
+	bh_fd_source_only_wakes(bell.source);
+	CU_ASSERT_EQUAL_FATAL(bh_poller_add(reactor, &ops, &busy, &poller), 0);
+	eventfd_write(bell.fd, 1);
+	/* Run by hand it is looked at, for there will be no sleep. */
+	end = bh_now_ns() + 20000ull * MS;
+	while (!bell.rings && bh_now_ns() < end)
+		bh_reactor_run_once(reactor);
+	CU_ASSERT_EQUAL(bell.rings, 1);
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
+	end = bh_now_ns() + 100ull * MS;
+	eventfd_write(bell.fd, 1);
+	do
+		bh_reactor_stats(reactor, &stats);
+	while (bh_now_ns() < end || stats.busy_passes < 1000);
+	/* Once a second at most; a busy machine may have taken that long for it. */
+	CU_ASSERT_TRUE(__atomic_load_n(&bell.rings, __ATOMIC_ACQUIRE) <= 2 ||
+		       bh_now_ns() > end + 800ull * MS);
+	__atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+	CU_ASSERT_TRUE(bell_wait(&bell, 2));
+	eventfd_write(bell.fd, 1);
+	CU_ASSERT_TRUE(bell_wait(&bell, 3));
+	bh_reactor_stop(reactor);
+	/* Beside one that does more, it is looked at with it. */
+	bell_open(&other, bell_rings);
+	__atomic_store_n(&busy, 1, __ATOMIC_RELEASE);
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
+	eventfd_write(bell.fd, 1);
+	CU_ASSERT_TRUE(bell_wait(&bell, 4));
+	bh_reactor_stop(reactor);
+	bh_fd_source_remove(other.source);
+	bh_fd_source_remove(bell.source);
+	bh_poller_remove(poller);
+	close(other.fd);
+	close(bell.fd);
+}
+
 static void fds_wake_a_sleeping_reactor(void)
 {
 	struct bell bell;
@@ -329,6 +382,7 @@ static void destroy_removes_what_is_left(void)
 BH_SUITE_FIXTURE("source", setup, teardown,
 		 { "fds_wake_a_sleeping_reactor", fds_wake_a_sleeping_reactor },
 		 { "fds_are_served_while_spinning", fds_are_served_while_spinning },
+		 { "fds_that_only_wake_wait_for_sleep", fds_that_only_wake_wait_for_sleep },
 		 { "fds_are_level_triggered_and_modified", fds_are_level_triggered_and_modified },
 		 { "sources_are_removed_while_dispatched", sources_are_removed_while_dispatched },
 		 { "timers_fire_in_order_of_time", timers_fire_in_order_of_time },
