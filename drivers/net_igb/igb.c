@@ -40,7 +40,7 @@ static void reset_or_cut_off(struct bh_igb_port *port)
 	struct bh_device *dev = port->hw.dev;
 
 	port->stopped_dirty = true;
-	if (bh__igb_hw_reset(&port->hw) == 0 || bh_device_gone(dev))
+	if (bh__igb_hw_halt(&port->hw) == 0 || bh_device_gone(dev))
 		return;
 	bh__igb_log(&port->hw, BH_LOG_ERROR, "it cannot be reset and is cut off from memory");
 	(void)bh_device_bus_master(dev, false);

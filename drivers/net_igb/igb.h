@@ -71,9 +71,13 @@ void bh__igb_log(struct bh_igb_hw *hw, enum bh_log_level level, const char *fmt,
 /* Which of our chips this is; NULL: none. */
 const struct bh_igb_model *bh__igb_model_of(uint16_t vendor, uint16_t device);
 /*
- * Quiets the device, resets it, and learns its address: afterwards it neither touches memory nor
- * raises interrupts, and all settings are those of power-up. -ETIMEDOUT, -ENODEV, -EIO; -ENOTSUP:
- * no copper port; -EADDRNOTAVAIL: no valid MAC address anywhere.
+ * Quiets the device and resets it: afterwards it neither touches memory nor raises interrupts, and
+ * all settings are those of power-up. -ETIMEDOUT, -ENODEV, -EIO.
+ */
+int bh__igb_hw_halt(struct bh_igb_hw *hw);
+/*
+ * The same, waits until it has come up again, and learns its address. -ENOTSUP: no copper port;
+ * -EADDRNOTAVAIL: no valid MAC address anywhere.
  */
 int bh__igb_hw_reset(struct bh_igb_hw *hw);
 /* Takes the PHY or the EEPROM (IGB_SYNC_...) from firmware and other ports. -EBUSY: not within 1 s. */

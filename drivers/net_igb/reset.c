@@ -190,17 +190,29 @@ static void stop_master(struct bh_igb_hw *hw)
 		bh__igb_log(hw, BH_LOG_WARN, "requests of the device are outstanding at its reset");
 }
 
-static int wait_ready(struct bh_igb_hw *hw)
+int bh__igb_hw_halt(struct bh_igb_hw *hw)
 {
 	int rc;
 
+	(void)bh__igb_error(hw);
+	silence(hw);
+	stop_master(hw);
+	bh__igb_modify(hw, IGB_CTRL, 0, IGB_CTRL_RST);
 	/* No access within 1 ms of the reset (4.2.1). */
 	bh__igb_pause_us(2000);
-	if (!bh__igb_wait(hw, IGB_CTRL, IGB_CTRL_RST, 0, RESET_MS)) {
+	if (!hw->error && !bh__igb_wait(hw, IGB_CTRL, IGB_CTRL_RST, 0, RESET_MS)) {
 		rc = bh__igb_error(hw);
 		bh__igb_log(hw, BH_LOG_ERROR, "its reset does not end");
 		return rc ? rc : -ETIMEDOUT;
 	}
+	/* Interrupts are masked after a reset, but a cause may have been set meanwhile (4.5.4). */
+	silence(hw);
+	return bh__igb_error(hw);
+}
+
+/* The device has read its EEPROM, and the firmware has set up the PHY. */
+static void wait_ready(struct bh_igb_hw *hw)
+{
 	if (!bh__igb_wait(hw, IGB_EECD, IGB_EECD_AUTO_RD, IGB_EECD_AUTO_RD, RESET_MS) && !hw->error)
 		bh__igb_log(hw, BH_LOG_DEBUG, "the EEPROM was not read after the reset");
 	hw->function = IGB_STATUS_LAN_ID(bh__igb_read(hw, IGB_STATUS));
@@ -208,25 +220,16 @@ static int wait_ready(struct bh_igb_hw *hw)
 			  IGB_EEMNGCTL_CFG_DONE(hw->function), CFG_MS) &&
 	    !hw->error)
 		bh__igb_log(hw, BH_LOG_DEBUG, "no word from the firmware that the PHY is set up");
-	return bh__igb_error(hw);
 }
 
 int bh__igb_hw_reset(struct bh_igb_hw *hw)
 {
+	int rc = bh__igb_hw_halt(hw);
 	uint32_t mode;
-	int rc;
 
-	(void)bh__igb_error(hw);
-	silence(hw);
-	stop_master(hw);
-	bh__igb_modify(hw, IGB_CTRL, 0, IGB_CTRL_RST);
-	rc = bh__igb_error(hw);
-	if (!rc)
-		rc = wait_ready(hw);
 	if (rc)
 		return rc;
-	/* Interrupts are masked after a reset, but a cause may have been set meanwhile (4.5.4). */
-	silence(hw);
+	wait_ready(hw);
 	mode = IGB_CTRL_EXT_LINK_MODE(bh__igb_read(hw, IGB_CTRL_EXT));
 	rc = bh__igb_error(hw);
 	if (!rc && mode != IGB_LINK_MODE_COPPER) {
