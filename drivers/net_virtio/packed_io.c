@@ -82,6 +82,12 @@ static inline void publish(struct bh__virtq *vq, uint16_t first, uint16_t flags,
 		bh__virtq_kick(vq);
 }
 
+/* Descriptors from one position to another, at least one. */
+static inline uint16_t distance(uint16_t from, uint16_t to, uint16_t size)
+{
+	return (uint16_t)(to > from ? to - from : to + size - from);
+}
+
 bool bh__vnet_packed_has_used(const struct bh__virtq *vq)
 {
 	return vq->free < vq->size &&
@@ -91,37 +97,51 @@ bool bh__vnet_packed_has_used(const struct bh__virtq *vq)
 
 /* ---- receiving ---- */
 
+/* A buffer that the window does not have. */
+static bool __attribute__((noinline))
+rx_iova_anew(struct bh__vnet_rxq *q, const struct rte_mbuf *m, struct window *w)
+{
+	uint64_t iova;
+
+	if (!rx_iova(q, m, &iova))
+		return false;
+	*w = window_of(q->iova_map, &q->iova_cache);
+	return true;
+}
+
 /* Posts up to `want` buffers, for which there are free descriptors: how many. */
-static inline unsigned int refill_some(struct bh__vnet_rxq *q, unsigned int want, const bool ooo)
+ALWAYS_INLINE unsigned int refill_some(struct bh__vnet_rxq *q, unsigned int want, const bool ooo)
 {
 	struct bh__virtq *vq = &q->vq;
-	struct bh_virtq_packed_desc *const desc = vq->desc;
-	struct rte_mbuf **const bufs = q->bufs;
-	uint16_t first = vq->avail_pos, pos = first;
-	uint16_t flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(vq->avail_wrap);
-	const uint16_t first_flags = flags, size = vq->size;
+	struct window w = window_of(q->iova_map, &q->iova_cache);
+	const uint16_t first = vq->avail_pos, size = vq->size, *const ids = q->ids;
 	const uint32_t len = q->room + BH__VNET_HDR;
-	struct rte_mbuf *m[BH__VNET_REFILL];
+	struct bh_virtq_packed_desc *desc = vq->desc;
+	struct rte_mbuf *m[BH__VNET_REFILL], **bufs = q->bufs;
 	unsigned int got = rx_alloc(q, m, want), i;
+	bool wrap = vq->avail_wrap;
+	uint16_t pos = first, flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(wrap);
+	uint16_t first_flags = flags;
 
 	for (i = 0; i < got; i++) {
-		uint16_t id = ooo ? q->ids[pos] : pos;
-		uint64_t iova;
+		uintptr_t va = (uintptr_t)m[i]->buf_addr + RTE_PKTMBUF_HEADROOM - BH__VNET_HDR;
+		uint16_t id = ooo ? ids[pos] : pos;
 
-		if (unlikely_(!rx_iova(q, m[i], &iova)))
+		if (unlikely_(!window_has(&w, va, len) && !rx_iova_anew(q, m[i], &w)))
 			break;
 		bufs[id] = m[i];
 		if (i == 0)
-			put_held(&desc[pos], iova, len, id);
+			put_held(&desc[pos], va + w.delta, len, id);
 		else
-			put(&desc[pos], iova, len, id, flags);
+			put(&desc[pos], va + w.delta, len, id, flags);
 		if (unlikely_(++pos == size)) {
 			pos = 0;
-			vq->avail_wrap = !vq->avail_wrap;
-			flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(vq->avail_wrap);
+			wrap = !wrap;
+			flags = BH_VIRTQ_DESC_F_WRITE | bh_virtq_packed_avail_flags(wrap);
 		}
 	}
 	vq->avail_pos = pos;
+	vq->avail_wrap = wrap;
 	vq->free = (uint16_t)(vq->free - i);
 	if (i > 0)
 		publish(vq, first, first_flags, (uint16_t)i);
@@ -153,38 +173,41 @@ static inline void rx_disarm(struct bh__vnet_rxq *q)
 	bh_store_u16(&q->vq.driver_event->flags, BH_VIRTQ_EVENT_DISABLE);
 }
 
-static inline uint16_t rx_packed(struct bh_net_rxq *base, struct rte_mbuf **pkts, uint16_t n,
+ALWAYS_INLINE uint16_t rx_packed(struct bh_net_rxq *base, struct rte_mbuf **pkts, uint16_t n,
 				 const bool ooo, const bool plain)
 {
 	struct bh__vnet_rxq *q = (struct bh__vnet_rxq *)base;
 	struct bh__virtq *vq = &q->vq;
 	uint16_t pos = vq->used_pos, got = 0, out = (uint16_t)(vq->size - vq->free), taken = 0;
+	struct bh_virtq_packed_desc *const desc = vq->desc;
+	struct rte_mbuf **const bufs = q->bufs;
+	const uint16_t size = vq->size;
 	bool wrap = vq->used_wrap;
 	uint64_t bytes = 0, wanted = used_bits(wrap);
 
 	while (got < n && taken < out) {
-		uint64_t word = bh_load_acquire_u64(word_of(&vq->desc[pos]));
+		uint64_t word = bh_load_acquire_u64(word_of(&desc[pos]));
 		uint16_t id = (uint16_t)(word >> 32);
 		struct rte_mbuf *m;
 
 		if ((word & USED_BITS) != wanted)
 			break;
-		if (unlikely_(ooo ? id >= vq->size || !q->bufs[id] : id != pos)) {
+		if (unlikely_(ooo ? id >= size || !bufs[id] : id != pos)) {
 			rx_fail(q);
 			break;
 		}
-		m = q->bufs[id];
+		m = bufs[id];
 		if (ooo) {
-			q->bufs[id] = NULL;
+			bufs[id] = NULL;
 			q->ids[pos] = id;
 		}
-		if (unlikely_(++pos == vq->size)) {
+		if (unlikely_(++pos == size)) {
 			pos = 0;
 			wrap = !wrap;
 			wanted = used_bits(wrap);
 		}
 		taken++;
-		bh_prefetch(q->bufs[ooo ? q->ids[pos] : pos]);
+		bh_prefetch(bufs[ooo ? q->ids[pos] : pos]);
 		m = rx_take(q, m, (uint32_t)word, plain);
 		if (likely_(m)) {
 			/* Who receives packets looks at them next. */
@@ -367,6 +390,7 @@ static bool __attribute__((noinline)) tx_odd(struct bh__vnet_txq *q, struct rte_
 	return true;
 }
 
+/* One packet in one descriptor, translated. */
 static inline void tx_put(struct bh__vnet_txq *q, struct rte_mbuf *m, uint64_t iova, bool hold,
 			  const bool ooo)
 {
@@ -389,53 +413,88 @@ static inline void tx_put(struct bh__vnet_txq *q, struct rte_mbuf *m, uint64_t i
 	vq->free--;
 }
 
+/* A packet that tx_run() did not take. False: no room now, or never. */
+static bool __attribute__((noinline)) tx_slow(struct bh__vnet_txq *q, struct rte_mbuf *m, bool hold)
+{
+	uint64_t iova;
+
+	if (q->vq.free == 0) {
+		reap(q);
+		if (q->vq.free == 0)
+			return false;
+	}
+	if (!tx_usual(q, m, &iova))
+		return tx_odd(q, m, hold);
+	if (q->vq.in_order)
+		tx_put(q, m, iova, hold, false);
+	else
+		tx_put(q, m, iova, hold, true);
+	return true;
+}
+
 /*
- * In order: the packets of a burst that are one mbuf in one descriptor each, up to the first that is
- * not. How many. Nearly every burst is nothing else, so positions are kept in registers here.
+ * As many packets as are usual and of a pool met before, from the front: the loop that matters, all
+ * its state in registers. `hold`: the first one's flags are held back.
  */
-static inline uint16_t tx_run(struct bh__vnet_txq *q, struct rte_mbuf **pkts, uint16_t n,
-			      uint64_t *bytes)
+ALWAYS_INLINE uint16_t tx_run(struct bh__vnet_txq *q, struct rte_mbuf **pkts, uint16_t n, bool hold,
+			      const bool ooo, const bool fast_free, uint64_t *bytes)
 {
 	struct bh__virtq *vq = &q->vq;
-	struct bh_virtq_packed_desc *const desc = vq->desc;
-	struct rte_mbuf **const bufs = q->bufs;
-	const uint16_t most = n < vq->free ? n : vq->free, size = vq->size;
-	uint16_t flags = bh_virtq_packed_avail_flags(vq->avail_wrap), pos = vq->avail_pos, i;
-	uint64_t sum = 0, iova;
+	const struct window w = window_of(q->iova_map, &q->iova_cache);
+	const uint64_t refused = q->refused_flags | TX_L4_FLAGS;
+	const uint32_t max_len = q->max_len;
+	const uint16_t size = vq->size;
+	struct bh_virtq_packed_desc *desc = vq->desc;
+	struct rte_mbuf **bufs = q->bufs;
+	bool wrap = vq->avail_wrap;
+	uint16_t pos = vq->avail_pos, flags = bh_virtq_packed_avail_flags(wrap), i, id;
+	uint64_t iova, sum = 0;
 
-	q->held = flags;
-	for (i = 0; i < most; i++) {
+	if (n > vq->free)
+		n = vq->free;
+	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
+		uint32_t len;
 
 		if (i + 4 < n)
 			bh_prefetch((uint8_t *)pkts[i + 4]->buf_addr + pkts[i + 4]->data_off - 1);
-		if (unlikely_(!tx_usual(q, m, &iova)))
+		if (unlikely_(!tx_plain(&w, m, refused, max_len, fast_free, &iova)))
 			break;
-		bufs[pos] = m;
-		sum += m->data_len;
-		if (i == 0)
-			put_held(&desc[pos], iova, m->data_len + BH__VNET_HDR, pos);
-		else
-			put(&desc[pos], iova, m->data_len + BH__VNET_HDR, pos, flags);
+		len = m->data_len;
+		id = pos;
+		if (ooo) {
+			id = q->free_ids[--q->num_ids];
+			q->counts[id] = 1;
+		}
+		bufs[id] = m;
+		if (hold && i == 0) {
+			q->held = flags;
+			put_held(&desc[pos], iova, len + BH__VNET_HDR, id);
+		} else {
+			put(&desc[pos], iova, len + BH__VNET_HDR, id, flags);
+		}
+		sum += len;
 		if (unlikely_(++pos == size)) {
 			pos = 0;
-			vq->avail_wrap = !vq->avail_wrap;
-			flags = bh_virtq_packed_avail_flags(vq->avail_wrap);
+			wrap = !wrap;
+			flags = bh_virtq_packed_avail_flags(wrap);
 		}
 	}
 	vq->avail_pos = pos;
+	vq->avail_wrap = wrap;
 	vq->free = (uint16_t)(vq->free - i);
-	*bytes = sum;
+	*bytes += sum;
 	return i;
 }
 
-static inline uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts, uint16_t n,
-				 const bool ooo)
+ALWAYS_INLINE uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts, uint16_t n,
+				 const bool ooo, const bool fast_free)
 {
 	struct bh__vnet_txq *q = (struct bh__vnet_txq *)base;
 	struct bh__virtq *vq = &q->vq;
-	uint16_t first, i = 0, before;
-	uint64_t bytes = 0, iova;
+	uint16_t first, i = 0;
+	uint64_t bytes = 0;
+	uint32_t len;
 
 	if (vq->size - vq->free >= BH__VNET_REAP_AT || vq->free < n) {
 		if (ooo)
@@ -446,31 +505,21 @@ static inline uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts
 			return 0;
 	}
 	first = vq->avail_pos;
-	before = vq->free;
-	if (!ooo)
-		i = tx_run(q, pkts, n, &bytes);
-	for (; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		uint32_t len;
-
-		if (i + 4 < n)
-			bh_prefetch((uint8_t *)pkts[i + 4]->buf_addr + pkts[i + 4]->data_off - 1);
-		if (unlikely_(vq->free == 0)) {
-			reap(q);
-			if (vq->free == 0)
-				break;
-		}
-		len = m->pkt_len;
-		if (likely_(tx_usual(q, m, &iova)))
-			tx_put(q, m, iova, i == 0, ooo);
-		else if (!tx_odd(q, m, i == 0))
+	while (i < n) {
+		i = (uint16_t)(i + tx_run(q, pkts + i, (uint16_t)(n - i), i == 0, ooo, fast_free,
+					  &bytes));
+		if (likely_(i == n))
+			break;
+		len = pkts[i]->pkt_len;
+		if (!tx_slow(q, pkts[i], i == 0))
 			break;
 		bytes += len;
+		i++;
 	}
 	if (i == 0)
 		return 0;
 	q->packets = (uint16_t)(q->packets + i);
-	publish(vq, first, q->held, (uint16_t)(before - vq->free));
+	publish(vq, first, q->held, distance(first, vq->avail_pos, vq->size));
 	bh__net_count(&base->counters.packets, i);
 	bh__net_count(&base->counters.bytes, bytes);
 	return i;
@@ -478,12 +527,17 @@ static inline uint16_t tx_packed(struct bh_net_txq *base, struct rte_mbuf **pkts
 
 static uint16_t tx_in_order(struct bh_net_txq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	return tx_packed(q, pkts, n, false);
+	return tx_packed(q, pkts, n, false, false);
+}
+
+static uint16_t tx_in_order_fast(struct bh_net_txq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	return tx_packed(q, pkts, n, false, true);
 }
 
 static uint16_t tx_any(struct bh_net_txq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	return tx_packed(q, pkts, n, true);
+	return tx_packed(q, pkts, n, true, ((const struct bh__vnet_txq *)q)->fast_free);
 }
 
 static unsigned int tx_reap_in_order(struct bh_net_txq *base)
@@ -513,7 +567,9 @@ void bh__vnet_packed_set_bursts(struct bh__vnet *v, struct bh__vnet_rxq *rx,
 	else if (rx)
 		rx->base.burst = plain ? rx_any_plain : rx_any_full;
 	if (tx) {
-		tx->base.burst = in_order ? tx_in_order : tx_any;
+		tx->base.burst = !in_order	 ? tx_any
+				 : tx->fast_free ? tx_in_order_fast
+						 : tx_in_order;
 		tx->base.reap = in_order ? tx_reap_in_order : tx_reap_any;
 	}
 }

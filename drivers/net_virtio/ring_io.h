@@ -22,10 +22,42 @@
 
 static_assert(RTE_PKTMBUF_HEADROOM >= sizeof(struct bh_virtio_net_hdr), "headers fit in front");
 
+/*
+ * What is compiled once for each format: its constant parameters must become constants.
+ */
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 #define TX_L4_FLAGS (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 
 /* A packet that is not one mbuf in one descriptor carries this bit in bufs[]. */
 #define ODD ((uintptr_t)1)
+
+/*
+ * A burst's copy of the translation used last, in registers: the table of pools does not change
+ * under a burst, as no pool goes while packets of it are out. Empty: translate with care first.
+ */
+struct window {
+	uintptr_t va;
+	size_t len;
+	uint64_t delta;
+};
+
+static inline struct window window_of(const struct bh_iova_map *map,
+				      const struct bh_iova_cache *cache)
+{
+	struct window w = { cache->va, cache->len, cache->delta };
+
+	if (unlikely_(__atomic_load_n(&map->table, __ATOMIC_ACQUIRE) != cache->table))
+		w.len = 0;
+	return w;
+}
+
+static inline bool window_has(const struct window *w, uintptr_t va, size_t len)
+{
+	uintptr_t off = va - w->va;
+
+	return off < w->len && len <= w->len - off;
+}
 
 /* ---- receiving ---- */
 
@@ -86,7 +118,7 @@ static inline struct rte_mbuf *rx_more(struct bh__vnet_rxq *q, struct rte_mbuf *
  * A buffer that the device says has `len` bytes, header included: the packet it completes, or NULL.
  * `plain`: no feature gives headers a meaning. Any len is accepted.
  */
-static inline struct rte_mbuf *rx_take(struct bh__vnet_rxq *q, struct rte_mbuf *m, uint32_t len,
+ALWAYS_INLINE struct rte_mbuf *rx_take(struct bh__vnet_rxq *q, struct rte_mbuf *m, uint32_t len,
 				       const bool plain)
 {
 	struct bh_virtio_net_hdr hdr;
@@ -165,6 +197,37 @@ static inline bool tx_has_room(const struct bh__vnet_txq *q, const struct rte_mb
 
 /* Offloads, the pseudo header's checksum included; out of line in chain_io.c. */
 bool bh__vnet_tx_offload(struct bh__vnet_txq *q, struct rte_mbuf *m, struct bh_virtio_net_hdr *hdr);
+
+/* References and segments of an mbuf, which lie side by side: one of each. */
+static inline bool is_single(const struct rte_mbuf *m)
+{
+	uint32_t both;
+
+	static_assert(offsetof(struct rte_mbuf, nb_segs) == offsetof(struct rte_mbuf, refcnt) + 2,
+		      "side by side");
+	memcpy(&both, &m->refcnt, sizeof(both));
+	return both == 0x10001;
+}
+
+/* tx_usual(), of a packet of a pool that was met before; false means: look again with that. */
+ALWAYS_INLINE bool tx_plain(const struct window *w, const struct rte_mbuf *m, uint64_t refused,
+			    uint32_t max_len, const bool fast_free, uint64_t *iova)
+{
+	uint8_t *va = (uint8_t *)m->buf_addr + m->data_off - BH__VNET_HDR;
+
+	if (unlikely_(!is_single(m) || m->ol_flags & refused || m->data_len - 1u >= max_len ||
+		      m->data_off < BH__VNET_HDR))
+		return false;
+	if (!fast_free && !RTE_MBUF_DIRECT(m) &&
+	    (RTE_MBUF_CLONED(m) || !RTE_MBUF_HAS_PINNED_EXTBUF(m) ||
+	     rte_mbuf_ext_refcnt_read(m->shinfo) != 1))
+		return false;
+	if (unlikely_(!window_has(w, (uintptr_t)va, m->data_len + BH__VNET_HDR)))
+		return false;
+	*iova = (uintptr_t)va + w->delta;
+	hdr_clear(va);
+	return true;
+}
 
 /*
  * The usual packet: one mbuf with room in front, nothing that needs a second look. Its iova, or

@@ -108,7 +108,7 @@ static inline void rx_disarm(struct bh__vnet_rxq *q)
 		bh_store_u16(&vq->avail->flags, BH_VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
 
-static inline uint16_t rx_split(struct bh_net_rxq *base, struct rte_mbuf **pkts, uint16_t n,
+ALWAYS_INLINE uint16_t rx_split(struct bh_net_rxq *base, struct rte_mbuf **pkts, uint16_t n,
 				const bool plain)
 {
 	struct bh__vnet_rxq *q = (struct bh__vnet_rxq *)base;
@@ -347,7 +347,7 @@ static inline void tx_put(struct bh__vnet_txq *q, struct rte_mbuf *m, uint64_t i
 	offer(&q->vq, id);
 }
 
-static inline uint16_t tx_split(struct bh_net_txq *base, struct rte_mbuf **pkts, uint16_t n,
+ALWAYS_INLINE uint16_t tx_split(struct bh_net_txq *base, struct rte_mbuf **pkts, uint16_t n,
 				const bool ooo)
 {
 	struct bh__vnet_txq *q = (struct bh__vnet_txq *)base;
