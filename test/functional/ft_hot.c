@@ -43,7 +43,7 @@ static void rig_open(struct rig *rig, const char *keys)
 	snprintf(word, sizeof(word), "nvme:%s,ns=ram:8M%s", rig->target.socket[0], keys);
 	snprintf(file, sizeof(file), "store:f=file:%s:1M", ft_path("disk"));
 	specs[4] = file;
-	specs[5] = "store:l=late:8M\\,hold=13000";
+	specs[5] = "store:l=late:8M\\,hold=20000";
 	specs[6] = word;
 	ft_target_start(&rig->target, ft_cpus(1, ','), specs);
 	ft_host_open(&rig->host, rig->target.socket[0], &opts);
@@ -175,7 +175,7 @@ static void unknown_write_cache_is_off(void)
 }
 
 /*
- * A store that holds requests for 13 s: the call gives up after 10, I/O to others goes on all the
+ * A store that holds requests for 20 s: the call gives up after 10, I/O to others goes on all the
  * time, and the namespace goes when its requests have come back, each of them once.
  */
 static void held_requests_are_waited_for(void)
@@ -212,7 +212,7 @@ static void held_requests_are_waited_for(void)
 	FT_EQUAL(ctl(&rig, "namespace.attach", "%s store=n", words), 1);
 	FT_EQUAL(ctl(&rig, "store.delete", "name=l"), 1);
 	for (int i = 0; i < 4; i++)
-		FT_UNTIL(10000, status[i] >= 0, poll_all(&rig));
+		FT_UNTIL(30000, status[i] >= 0, poll_all(&rig));
 	FT_UNTIL(10000, ctl(&rig, "store.delete", "name=l") == 0, usleep(100000));
 	attach(&rig, "n", 2);
 	bh_pool_free(rig.host.pool, buf);
