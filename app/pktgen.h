@@ -140,6 +140,11 @@ struct pktgen {
 	struct app *app;
 	const struct pktgen_options *opts;
 	struct bh_clock clock;
+	/*
+	 * Of silence, after which what is on its way is given up for lost; a quarter of it, and the
+	 * run goes on without.
+	 */
+	uint64_t patience_ns;
 	struct bh_env *env;
 	uint16_t run; /* tells packets of this process from others */
 	struct capture_in replay;

@@ -9,6 +9,7 @@
 #include "pktgen.h"
 
 #define LINK_WAIT_NS (5ull * 1000 * 1000 * 1000)
+#define PATIENCE_NS (4ull * 1000 * 1000 * 1000)
 #define FRAME_OVERHEAD 18 /* Ethernet header and a VLAN tag: what a frame may have beyond the MTU */
 #define CACHE 512
 
@@ -308,6 +309,7 @@ int pktgen_open(struct pktgen *gen, struct app *app, const struct pktgen_options
 	memset(gen, 0, sizeof(*gen));
 	gen->app = app;
 	gen->opts = opts;
+	gen->patience_ns = PATIENCE_NS;
 	gen->run = (uint16_t)((uint64_t)getpid() * 40503u ^ bh_now_ns());
 	pthread_mutex_init(&gen->capture_lock, NULL);
 	bh_clock_init(&gen->clock);

@@ -17,8 +17,7 @@
 
 #include "pktgen.h"
 
-#define LOST_NS (1000ull * 1000 * 1000) /* of silence: what has not come back will not */
-#define CLOCK_EVERY 64			/* passes between looks at the stop flag */
+#define CLOCK_EVERY 64 /* passes between looks at the stop flag */
 
 /* ---- receiving ---- */
 
@@ -314,7 +313,8 @@ static void pass_loop(struct pktgen_lane *lane, bool go)
 /* Once in many passes: what did not come back for so long must not stop the rest. */
 static void look_for_losses(struct pktgen_lane *lane)
 {
-	if (bh_clock_ns(&lane->gen->clock, lane->now - lane->quiet_since) < LOST_NS)
+	if (bh_clock_ns(&lane->gen->clock, lane->now - lane->quiet_since) <
+	    lane->gen->patience_ns / 4)
 		return;
 	int32_t out = in_flight(lane) - (int32_t)lane->num_waiting;
 	if (out > 0)
@@ -408,7 +408,7 @@ static bool any_out(const struct pktgen *gen)
 
 /*
  * What is on its way when time is up counts as received, not in rates. Packets of one worker may
- * arrive at another, so all wait until none is missing, or for a second of silence of their own.
+ * arrive at another, so all wait until none is missing, or for some seconds of silence of their own.
  */
 static void drain(struct pktgen_worker *worker)
 {
@@ -423,7 +423,8 @@ static void drain(struct pktgen_worker *worker)
 		quiet = true;
 		for (struct pktgen_lane *l = worker->lanes; l; l = l->next_of_worker) {
 			pass(l, false);
-			quiet &= bh_clock_ns(&gen->clock, l->now - l->quiet_since) >= LOST_NS;
+			quiet &= bh_clock_ns(&gen->clock, l->now - l->quiet_since) >=
+				 gen->patience_ns;
 		}
 	}
 }

@@ -163,6 +163,7 @@ static int setup(void)
 	gen.app = &app;
 	gen.opts = &opts;
 	gen.env = env;
+	gen.patience_ns = 400u * 1000 * 1000;
 	gen.run = 77;
 	gen.running = 1;
 	gen.num_workers = 1;
