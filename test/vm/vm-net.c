@@ -5,9 +5,12 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <bellhop/fault.h>
 
 #include "vmnet.h"
 
@@ -433,6 +436,40 @@ static void sleeping(struct vm *vm)
 	net_close(&n);
 }
 
+/* Somebody pulls it out, with packets under way: we are told once, and every mbuf comes back. */
+static void pulled_out(struct vm *vm)
+{
+	uint64_t end = bh_now_ns() + 30000000000ull;
+	struct bh_net_conf conf;
+	uint8_t frame[200];
+	struct net n;
+
+	(void)bh_fault_install();
+	if (net_open(&n, vm, NET_MBUFS, 0)) {
+		net_conf(&n, &conf);
+		net_fill(frame, 200, n.peer_mac, n.mac, 1);
+		if (!net_start(&n, &conf))
+			end = 0;
+		while (n.other_events == 0 && bh_now_ns() < end) {
+			struct rte_mbuf *m = net_chain(&n, frame, 200, 200);
+
+			if (m && bh_net_tx_burst(bh_net_txq(n.dev, 0), &m, 1) == 0)
+				rte_pktmbuf_free(m);
+			rte_pktmbuf_free(net_receive(&n, 0, 1, true));
+			(void)bh_net_poll(n.dev);
+			puts("BUSY");
+			fflush(stdout);
+		}
+		if (n.other_events != 1 || bh_net_poll(n.dev) != -ENODEV ||
+		    !bh_device_gone(vm->dev))
+			vm_fail("it is not known to be gone (%u events)", n.other_events);
+		bh_net_stop(n.dev);
+		if (bh_net_start(n.dev) == 0)
+			vm_fail("it starts again");
+	}
+	net_close(&n);
+}
+
 static const struct vm_case cases[] = {
 	{ "every_size", every_size, false },
 	{ "jumbo_in_chains", jumbo_in_chains, false },
@@ -450,6 +487,7 @@ static const struct vm_case cases[] = {
 	{ "stop_and_start", stop_and_start, false },
 	{ "pool_runs_dry", pool_runs_dry, false },
 	{ "sleeping", sleeping, false },
+	{ "pulled_out", pulled_out, false },
 };
 
 int main(int argc, char **argv)
