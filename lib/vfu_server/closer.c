@@ -2,14 +2,15 @@
 /*
  * Closing what a client sent.
  *
- * A descriptor may be of a file that a program of the client's answers for (FUSE), or another machine;
- * and such a file system is asked when it is closed, too, and need not answer. No call closes without
- * asking, so what might wait is closed by a thread that has nothing else to do. What cannot wait is
- * recognised by calls that ask nobody: memory knows seals, sockets their options, pipes their size,
- * and eventfds are what asynchronous I/O takes for them.
+ * A descriptor may be of a file that a program of the client's answers for (FUSE), or another
+ * machine; and such a file system is asked when it is closed, too, and need not answer. No call
+ * closes without asking, so what might wait is closed by a thread that has nothing else to do.
+ * What cannot wait is recognised by calls that ask nobody: memory knows seals, sockets their
+ * options, pipes their size, and eventfds are what asynchronous I/O takes for them.
  *
- * Few descriptors wait for it, unless one does not come back: then the server takes no more from its
- * client, and none from the next, until it does. It is its own controller that a client blocks so.
+ * Few descriptors wait for it, unless one does not come back: then the server takes no more from
+ * its client, and none from the next, until it does. It is its own controller that a client blocks
+ * so.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,9 @@
 /*
  * What the fuzz targets share: an emulated controller on a real socket, and a client of it, in one
  * thread that turns the reactors itself. It has two poll threads, a controller memory buffer, and
- * namespaces on every kind of store: 1 in memory, 2 that is none, 3 and 4 that answer when they are
- * told (store.c: one by buffers of the controller's, one with client memory), 5 of 4096-byte blocks.
+ * namespaces on every kind of store: 1 in memory, 2 that is none, 3 and 4 that answer when they
+ * are told (store.c: one by buffers of the controller's, one with client memory), 5 of 4096-byte
+ * blocks.
  *
  * Each input gets a client of its own on the controller that all inputs share; when it is done the
  * client leaves. A controller that does not serve the next client, or that has kept a file
@@ -80,8 +81,8 @@ void fz_negotiate(void);
 void fz_negotiate_as(const char *json);
 void fz_behave(enum fz_manners manners);
 /*
- * DMA messages for [iova, iova + FZ_BYTES) mean the client's memory. FZ_IOVA is known; the others are
- * forgotten with the connection.
+ * DMA messages for [iova, iova + FZ_BYTES) mean the client's memory. FZ_IOVA is known; the others
+ * are forgotten with the connection.
  */
 void fz_alias(uint64_t iova);
 void fz_map(enum fz_memory memory);

@@ -5,11 +5,11 @@
  * controller's; and memory, namespaces, queues and the controller's state that change under all of
  * it, while stores answer late.
  *
- * An input is a byte of circumstances and a list of steps of 16 bytes each. Mutations keep to steps:
- * they are changed inside, doubled, moved, dropped and exchanged between inputs.
+ * An input is a byte of circumstances and a list of steps of 16 bytes each. Mutations keep to
+ * steps: they are changed inside, doubled, moved, dropped and exchanged between inputs.
  *
- * What must hold whatever happens: nothing is written to memory that was mapped for reading only, and
- * nothing to any memory once the client has left, however late the stores answer.
+ * What must hold whatever happens: nothing is written to memory that was mapped for reading only,
+ * and nothing to any memory once the client has left, however late the stores answer.
  */
 #include <errno.h>
 #include <fcntl.h>

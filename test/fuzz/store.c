@@ -2,8 +2,8 @@
 /*
  * A block store that answers when the input says so, in what order it says, and with what error.
  *
- * It moves the data at the last moment it may: a buffer that the controller has given back, freed or
- * unmapped too early is found by the sanitizers.
+ * It moves the data at the last moment it may: a buffer that the controller has given back, freed
+ * or unmapped too early is found by the sanitizers.
  */
 #include <stdlib.h>
 #include <string.h>

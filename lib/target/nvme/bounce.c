@@ -2,10 +2,10 @@
 /*
  * Bounce buffers of a poll thread: kept by size for the next request, and bounded.
  *
- * What a client can have us allocate is its queues times their depth times MDTS (or the pieces of an
- * SGL, which may be many and of a byte each), and it can leave all of that behind by a reset while a
- * store is stuck, and begin anew. So the bytes in use are counted in a budget that lives as long as
- * any buffer taken from it. Who gets none leaves its entry in the ring.
+ * What a client can have us allocate is its queues times their depth times MDTS (or the pieces of
+ * an SGL, which may be many and of a byte each), and it can leave all of that behind by a reset
+ * while a store is stuck, and begin anew. So the bytes in use are counted in a budget that lives
+ * as long as any buffer taken from it. Who gets none leaves its entry in the ring.
  *
  * A store may want to know beforehand where its buffers will be, so as to have the kernel pin that
  * memory once. For such stores a thread cuts the smaller buffers from an arena as long as there is

@@ -526,7 +526,7 @@ static inline bool tn_has_orphans(const struct tn_thread *t, const struct tn_lin
 /* bounce.c */
 int tn_bounce_init(struct tn_thread *t);
 void tn_bounce_fini(struct tn_thread *t);
-/* Memory of a request is counted (false: too much is) before it is got, and when it is given back. */
+/* Memory of a request is counted (false: too much is) before it is got, and when given back. */
 bool tn_budget_take(struct tn_budget *budget, size_t bytes);
 void tn_budget_give(struct tn_budget *budget, size_t bytes); /* any thread */
 void tn_budget_put(struct tn_budget *budget);		     /* any thread */

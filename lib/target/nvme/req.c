@@ -12,9 +12,10 @@
  *
  * Left behind: a request whose queue is dropped while a store or a transfer has its buffer loses
  * its queue (sq is NULL) and lives until it is given back; then buffer and slot are freed, and
- * nothing of the controller or its client is touched. One that changes the medium is an orphan: until
- * it is given back its namespace takes no commands, or it might undo what was written since. The slots of a queue are one allocation,
- * which lives as long as the queue or any request left behind.
+ * nothing of the controller or its client is touched. One that changes the medium is an orphan:
+ * until it is given back its namespace takes no commands, or it might undo what was written since.
+ * The slots of a queue are one allocation, which lives as long as the queue or any request left
+ * behind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -285,8 +286,8 @@ static bool keep_iov(struct tn_thread *t, struct tn_req *req)
 }
 
 /*
- * What the request will need beside its slot is counted, all of it at once, before any is allocated.
- * Lists of pieces are as long as the client likes, however few bytes they describe.
+ * What the request will need beside its slot is counted, all of it at once, before any is
+ * allocated. Lists of pieces are as long as the client likes, however few bytes they describe.
  */
 static bool reserve(struct tn_thread *t, struct tn_req *req)
 {

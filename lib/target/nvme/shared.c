@@ -2,11 +2,12 @@
 /*
  * Memory of the controller's that its client maps: doorbells, the memory buffer.
  *
- * It is a file in memory, sealed against changes of its size. Who has been given the descriptor can
- * keep a mapping for ever, whatever becomes of the connection: so each client gets a file of its own.
- * When one has left another file takes the place of its file, at the same address and under the same
- * number, in one step each: whoever is looking there (a poll thread, at the admin queue's doorbells)
- * finds zeros. What the last client still writes goes nowhere, and it sees nothing of the next.
+ * It is a file in memory, sealed against changes of its size. Who has been given the descriptor
+ * can keep a mapping for ever, whatever becomes of the connection: so each client gets a file of
+ * its own. When one has left another file takes the place of its file, at the same address and
+ * under the same number, in one step each: whoever is looking there (a poll thread, at the admin
+ * queue's doorbells) finds zeros. What the last client still writes goes nowhere, and it sees
+ * nothing of the next.
  */
 #include <errno.h>
 #include <fcntl.h>
