@@ -94,7 +94,8 @@ X_SYNTAX_DIRS := $(foreach c,$(DPDK_COMPONENTS),$(X)/obj/$($c_DIR)/% $(X)/obj/te
 X_SYNTAX_DIRS += $(patsubst $(B)/obj/%,$(X)/obj/%,$(filter-out $(PLAIN_OBJS),$(DPDK_OBJS)))
 X_SYNTAX := $(patsubst %.o,%.ok,$(filter $(X_SYNTAX_DIRS),$(X_ALL)))
 X_OBJS := $(filter-out $(X_SYNTAX_DIRS),$(X_ALL))
-$(foreach c,$(COMPONENTS),$(eval $(patsubst $(B)/%,$(X)/%,$($c_OBJS)): COMPONENT_CFLAGS = $$($c_CFLAGS)))
+$(foreach c,$(COMPONENTS),$(eval $(patsubst $(B)/%,$(X)/%,$($c_OBJS) $($c_OBJS:.o=.ok)): \
+	COMPONENT_CFLAGS = $$($c_CFLAGS)))
 $(foreach c,$(UNIT_COMPONENTS),$(eval $(X)/obj/test/unit/$c/%: COMPONENT_CFLAGS = $$(unit_$c_CFLAGS)))
 $(call stamp,$(X)/.flags,$(shell $(XCC) --version 2>/dev/null | head -n 1) $(BASE_CPPFLAGS) $(X_CFLAGS))
 
