@@ -48,6 +48,7 @@ struct tn_admin {
 	uint32_t sq_head, sq_tail;
 	uint32_t cq_head, cq_tail;
 	uint32_t bad_cq_head; /* the last invalid value told of; UINT32_MAX: none */
+	bool is_logged;	      /* an invalid value was, since the queues are there */
 	bool phase;
 	bool is_interrupting; /* completions since the last interrupt */
 
@@ -154,8 +155,12 @@ static void interrupt(struct tn_admin *a)
 
 static void invalid_doorbell(struct tn_admin *a, const char *which, uint32_t value)
 {
-	bh_log(a->ctrl->log, BH_LOG_WARN, TN_LOG, "%s: invalid value %u in the admin %s doorbell",
-	       a->ctrl->path, value, which);
+	/* The host hears of each, the log of the first: values change faster than a disk fills. */
+	if (!a->is_logged)
+		bh_log(a->ctrl->log, BH_LOG_WARN, TN_LOG,
+		       "%s: invalid value %u in the admin %s doorbell", a->ctrl->path, value,
+		       which);
+	a->is_logged = true;
 	tn_error_add(a->ctrl, 0, 0xffff, BH_NVME_SC_INVALID_FIELD, TN_AT_NOWHERE, 0, 0);
 	tn_event_raise(a->ctrl, BH_NVME_AER_TYPE_ERROR, BH_NVME_AER_ERROR_INVALID_DOORBELL_VALUE,
 		       BH_NVME_LOG_ERROR);
@@ -598,6 +603,7 @@ void tn_admin_start(struct bh_target_nvme *ctrl)
 	a->sq_head = a->sq_tail = 0;
 	a->cq_head = a->cq_tail = 0;
 	a->bad_cq_head = UINT32_MAX;
+	a->is_logged = false;
 	a->phase = true;
 	a->is_stopped = false;
 	a->is_interrupting = false;

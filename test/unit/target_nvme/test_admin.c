@@ -304,6 +304,31 @@ static void aborts(void)
 	rig.hold_io = false;
 }
 
+static void count_line(void *ctx, enum bh_log_level level, const char *component, const char *line)
+{
+	(void)level;
+	(void)component;
+	*(unsigned int *)ctx += strstr(line, "invalid value") != NULL;
+}
+
+/* A client that writes nonsense without end does not fill the log. */
+static void invalid_doorbells_are_logged_once(void)
+{
+	unsigned int i, lines = 0;
+	const struct bh_log log = { count_line, &lines, BH_LOG_INFO };
+	struct bh_target_nvme_opts opts = rig_opts();
+
+	bh_target_nvme_free(rig.ctrl);
+	opts.log = &log;
+	CU_ASSERT_EQUAL_FATAL(rig_open(&opts, BH_CMEM_MAPPED), 0);
+	rig_enable(16, 16);
+	for (i = 0; i < 100; i++)
+		rig_write(bh_nvme_cq_doorbell(0, rig.ctrl->dstrd), 1000 + i, 4);
+	rig_write(bh_nvme_sq_doorbell(0, rig.ctrl->dstrd), 1000, 4);
+	CU_ASSERT_EQUAL(lines, 1);
+	CU_ASSERT_EQUAL(rig.ctrl->error_count, 101);
+}
+
 static void doorbell_buffers(void)
 {
 	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG };
@@ -520,6 +545,7 @@ BH_SUITE_FIXTURE("target_nvme_admin", rig_setup, rig_teardown,
 		 { "granted_queues_are_the_limit", granted_queues_are_the_limit },
 		 { "queue_commands_take_turns", queue_commands_take_turns },
 		 { "reset_drops_commands", reset_drops_commands }, { "aborts", aborts },
+		 { "invalid_doorbells_are_logged_once", invalid_doorbells_are_logged_once },
 		 { "doorbell_buffers", doorbell_buffers },
 		 { "doorbell_buffers_need_a_page", doorbell_buffers_need_a_page },
 		 { "invalid_tail_stops_and_tells", invalid_tail_stops_and_tells },
