@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=sh disable=SC2046,SC2086,SC2034,SC1091
 #
-# What bh-ctl changes while the guest uses it: namespaces come, grow and go under load, 25 times. `hot`
-# has mapped doorbells and begins with one namespace in memory, `bells` has trapped ones.
+# What bh-ctl changes while the guest uses it: namespaces come, grow and go under load, $ROUNDS times.
+# `hot` has mapped doorbells and begins with one namespace in memory, `bells` has trapped ones.
 . /bh/guest/lib.sh
 . /bh/guest/nvme.sh
 
@@ -106,7 +106,7 @@ cycles() {
 	others &
 	others=$!
 	round=0 status=0
-	while [ $round -lt 25 ]; do
+	while [ $round -lt $ROUNDS ]; do
 		cycle || { echo "at cycle $round"; status=1; break; }
 		round=$((round + 1))
 	done
@@ -114,7 +114,7 @@ cycles() {
 	wait $others || { echo "other namespaces suffered"; return 1; }
 	return $status
 }
-t detached.under_load_25_times cycles
+t detached.under_load cycles
 refusals() {
 	ctl namespace.detach controller=%c0% nsid=77 && return 1
 	ctl store.delete name=a && return 1
