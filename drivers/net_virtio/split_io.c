@@ -4,7 +4,7 @@
  *
  * Sending: descriptors go into the table, heads into the available ring, and one store of its index
  * hands a burst over. With IN_ORDER descriptors are taken round the table, so the used index alone
- * says how far the device has come and the used ring is not even read (2.7.11); otherwise free
+ * says how far the device has come and the used ring is not even read (2.7.9); otherwise free
  * descriptors come from a stack, and a packet's are linked in our own memory, not by what the table
  * says, which the device can write.
  *
