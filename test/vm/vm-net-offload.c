@@ -336,6 +336,80 @@ void net_segmentation(struct vm *vm)
 	net_close(&n);
 }
 
+enum { IP6 = 40, L4_6 = NET_HEADER + IP6, DATA_6 = L4_6 + 20 };
+
+/* Of IPv6 addresses and protocol. */
+static uint32_t pseudo6(const uint8_t *frame, unsigned int l4_bytes)
+{
+	return (uint32_t)sum_of(frame + NET_HEADER + 8, 32, 0) + PROTO_TCP + l4_bytes;
+}
+
+/* TCP over IPv6, as a card that cuts it into segments wants it. */
+static void ip6_frame(struct net *n, uint8_t *f, unsigned int bytes)
+{
+	net_fill(f, bytes, n->peer_mac, n->mac, 1);
+	put16(f + 12, 0x86dd);
+	memset(f + NET_HEADER, 0, 8);
+	f[NET_HEADER] = 0x60;
+	f[NET_HEADER + 6] = PROTO_TCP;
+	f[NET_HEADER + 7] = 64;
+	put16(f + NET_HEADER + 8, 0x2001);
+	put16(f + NET_HEADER + 24, 0x2001);
+	memset(f + L4_6, 0, 20);
+	put16(f + L4_6, 1000);
+	put16(f + L4_6 + 2, 7);
+	put32(f + L4_6 + 4, 100000);
+	f[L4_6 + 12] = 5 << 4;
+	f[L4_6 + 13] = 0x10;
+	put16(f + L4_6 + 16, sum_of(NULL, 0, pseudo6(f, 0)));
+}
+
+static void segments6_arrive(struct net *n, const uint8_t *sent, unsigned int bytes,
+			     unsigned int mss)
+{
+	uint8_t f[NET_FRAME_MOST];
+
+	for (unsigned int at = DATA_6; at < bytes; at += mss) {
+		unsigned int part = bytes - at < mss ? bytes - at : mss;
+		unsigned int got = peer_receive(n, f, sizeof(f), 5000);
+
+		if (got != DATA_6 + part || memcmp(f + DATA_6, sent + at, part) != 0 ||
+		    sum_of(f + L4_6, got - L4_6, pseudo6(f, got - L4_6)) != 0xffff) {
+			vm_fail("the segment at %u: %u bytes of %u, or damaged", at, got,
+				DATA_6 + part);
+			return;
+		}
+	}
+}
+
+void net_segmentation_ipv6(struct vm *vm)
+{
+	static uint8_t sent[20000];
+	struct bh_net_conf conf;
+	struct rte_mbuf *m;
+	struct net n;
+
+	if (net_open(&n, vm, NET_MBUFS, 0) &&
+	    net_offers(&n, BH_NET_TX_TSO | BH_NET_TX_MULTI_SEGS)) {
+		net_conf(&n, &conf);
+		conf.offloads = BH_NET_TX_TSO | BH_NET_TX_MULTI_SEGS;
+		if (net_start(&n, &conf)) {
+			ip6_frame(&n, sent, sizeof(sent));
+			m = net_chain(&n, sent, sizeof(sent), 2000);
+			if (m) {
+				m->l2_len = NET_HEADER;
+				m->l3_len = IP6;
+				m->l4_len = 20;
+				m->tso_segsz = 1200;
+				m->ol_flags |= RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_SEG;
+			}
+			if (net_send(&n, 0, m))
+				segments6_arrive(&n, sent, sizeof(sent), 1200);
+		}
+	}
+	net_close(&n);
+}
+
 /* Sends a frame with a tag in it; what our card makes of it is the caller's. */
 static struct rte_mbuf *tagged(struct net *n, uint16_t tag, unsigned int ms)
 {

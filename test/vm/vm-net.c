@@ -479,6 +479,7 @@ static const struct vm_case cases[] = {
 	{ "checksums_received", net_checksums_received, false },
 	{ "checksums_sent", net_checksums_sent, false },
 	{ "segmentation", net_segmentation, false },
+	{ "segmentation_ipv6", net_segmentation_ipv6, false },
 	{ "vlans", net_vlans, false },
 	{ "vlan_filter", net_vlan_filter, false },
 	{ "filters", filters, false },

@@ -92,6 +92,7 @@ void net_several_queues(struct vm *vm);
 void net_checksums_received(struct vm *vm);
 void net_checksums_sent(struct vm *vm);
 void net_segmentation(struct vm *vm);
+void net_segmentation_ipv6(struct vm *vm);
 void net_vlans(struct vm *vm);
 void net_vlan_filter(struct vm *vm);
 
