@@ -144,7 +144,7 @@ void *bh_cmem_lookup(const struct bh_cmem *cm, struct bh_cmem_cache *cache, uint
 
 /*
  * A pointer to [iova, iova + len), valid until the next quiesce, or NULL. prot is what will be done
- * with it, at least one of BH_CMEM_PROT_*. Any thread.
+ * with it, at least one of BH_CMEM_PROT_*. No bytes at all (len 0) may be NULL. Any thread.
  */
 static inline void *bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *cache,
 				uint64_t iova, uint64_t len, uint32_t prot)
@@ -154,7 +154,8 @@ static inline void *bh_cmem_ptr(const struct bh_cmem *cm, struct bh_cmem_cache *
 	if (__builtin_expect(!__builtin_add_overflow(off, len, &end) && end <= cache->len &&
 				     !(cache->denied & prot),
 			     1))
-		return cache->va + off;
+		/* In integers: an empty cache holds nothing at all, which is at NULL. */
+		return (void *)((uintptr_t)cache->va + off);
 	return bh_cmem_lookup(cm, cache, iova, len, prot);
 }
 
