@@ -4,8 +4,9 @@
 #   VM_SCRIPTS      scripts of that directory, each of which runs one or more machines
 #   VM_PROGRAMS     programs that run in guests; <program>_SRCS relative to the directory
 #   <script>_DEADLINE  seconds (default 600)
-# `make vm-group` runs one script, `make check-vm` all. The first run on a machine downloads QEMU and
-# kernels and builds one (see test/vm/vmcache.py); `make vm-prepare` does only that.
+# `make vm-group` runs one script, `make check-vm` all, two at once, since a guest that boots keeps one
+# CPU busy. The first run on a machine downloads QEMU and kernels and builds one (see
+# test/vm/vmcache.py); `make vm-prepare` does only that.
 
 VM_SCRIPTS :=
 VM_PROGRAMS :=
@@ -21,6 +22,6 @@ vm-programs: $(VM_BINS)
 vm-prepare:
 	@test/vm/prepare
 check-vm: all $(VM_BINS)
-	$(call run_tests,vm) $(call vm_specs,prepare $(VM_SCRIPTS))
+	$(call run_tests,vm) --first $(call vm_specs,prepare) --lanes 2 $(call vm_specs,$(VM_SCRIPTS))
 $(VM_SCRIPTS): all $(VM_BINS)
 	$(call run_tests,vm) $(call vm_specs,$@)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # VM tests: scripts that describe machines, and the programs that run in their guests.
-VM_SCRIPTS := vm-group vm-cdev vm-pair vm-removal vm-memattr vm-setup vm-guest vm-net vm-nic
+# The longest first: two run at once.
+VM_SCRIPTS := vm-guest vm-nic vm-group vm-net vm-cdev vm-removal vm-pair vm-memattr vm-setup
 prepare_DEADLINE := 2400
 vm-group_DEADLINE := 900
 vm-cdev_DEADLINE := 900
