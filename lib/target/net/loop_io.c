@@ -18,18 +18,21 @@
 
 #define INLINE_BYTES 256u
 
-/* n >= 16; a length that is no multiple of 16 ends with two pieces that overlap. */
+/*
+ * n >= 16; a length that is no multiple of 16 ends with two pieces that overlap. So may the client's
+ * buffers, whose content is then anything, but the copy has to be one that allows it.
+ */
 static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
 {
 	uint32_t i;
 
 	if (__builtin_expect(n > INLINE_BYTES, 0)) {
-		__builtin_memcpy(to, from, n);
+		__builtin_memmove(to, from, n);
 		return;
 	}
 	for (i = 0; i + 16 <= n; i += 16)
-		__builtin_memcpy(to + i, from + i, 16);
-	__builtin_memcpy(to + n - 16, from + n - 16, 16);
+		__builtin_memmove(to + i, from + i, 16);
+	__builtin_memmove(to + n - 16, from + n - 16, 16);
 }
 
 static inline bool is_simple(const struct bh_vdq_chain *c, const struct bh_vdq_chain *in)

@@ -25,7 +25,7 @@ static void pour(struct sink *s, const uint8_t *from, size_t len)
 		uint32_t room = s->seg->len - s->at;
 		uint32_t n = len < room ? (uint32_t)len : room;
 
-		__builtin_memcpy(s->seg->va + s->at, from, n);
+		__builtin_memmove(s->seg->va + s->at, from, n); /* both may be the client's */
 		if (s->is_logged)
 			bh_cmem_dirty(s->cmem, s->seg->iova + s->at, n);
 		from += n;
