@@ -80,6 +80,27 @@ int app_bad_option(const struct app *app, int c, char **argv)
 			: app_usage(app, "unknown option '%s'", word);
 }
 
+int app_check_cpus(struct app *app, struct bh_cpuset *cpus)
+{
+	struct bh_cpuset allowed;
+
+	int error = bh_cpuset_allowed(&allowed);
+	if (error)
+		return app_fail(app, 1, "cannot learn the allowed CPUs: %s", strerror(-error));
+	if (bh_cpuset_count(cpus) == 0)
+		bh_cpuset_add(cpus, (unsigned int)bh_cpuset_last(&allowed));
+	for (int cpu = bh_cpuset_first(cpus); cpu >= 0; cpu = bh_cpuset_next(cpus, cpu)) {
+		char text[256];
+
+		if (bh_cpuset_has(&allowed, (unsigned int)cpu))
+			continue;
+		bh_format_cpus(&allowed, text, sizeof(text));
+		return app_usage(app, "-c: CPU %d is not one this process may use (allowed: %s)",
+				 cpu, text);
+	}
+	return -1;
+}
+
 void app_version(const struct app *app)
 {
 	printf("%s %s\n", app->name, bh_version());

@@ -9,6 +9,7 @@
 #include <bellhop/dma.h>
 #include <bellhop/log.h>
 #include <bellhop/nvme.h>
+#include <bellhop/parse.h>
 
 #define EXIT_USAGE 2
 
@@ -32,6 +33,11 @@ int app_fail_unsaid(const struct app *app, int code, const char *fmt, ...)
 int app_usage(const struct app *app, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* What getopt_long() said of argv with ':' (no value) or anything else (unknown); EXIT_USAGE. */
 int app_bad_option(const struct app *app, int c, char **argv);
+/*
+ * CPUs to poll on: those given must be allowed; none given means the highest allowed one. -1: fine,
+ * otherwise what main returns, having said why.
+ */
+int app_check_cpus(struct app *app, struct bh_cpuset *cpus);
 void app_version(const struct app *app);
 /* Of a mapping: "UC", "WC", "memory", or "unknown" where it is not known. */
 const char *app_attr_str(enum bh_attr attr);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -242,29 +241,6 @@ static int parse_one(struct app *app, int c, char **argv, struct perf_options *o
 	}
 }
 
-/* CPUs: those given must be allowed; none given means the highest allowed one. */
-static int check_cpus(struct app *app, struct perf_options *opts)
-{
-	struct bh_cpuset allowed;
-
-	int error = bh_cpuset_allowed(&allowed);
-	if (error)
-		return app_fail(app, 1, "cannot learn the allowed CPUs: %s", strerror(-error));
-	if (bh_cpuset_count(&opts->cpus) == 0)
-		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_last(&allowed));
-	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0;
-	     cpu = bh_cpuset_next(&opts->cpus, cpu)) {
-		char text[256];
-
-		if (bh_cpuset_has(&allowed, (unsigned int)cpu))
-			continue;
-		bh_format_cpus(&allowed, text, sizeof(text));
-		return app_usage(app, "-c: CPU %d is not one this process may use (allowed: %s)",
-				 cpu, text);
-	}
-	return -1;
-}
-
 static int check_addresses(struct app *app, const struct perf_options *opts)
 {
 	if (opts->num_addresses == 0)
@@ -312,5 +288,5 @@ int perf_options_parse(struct app *app, int argc, char **argv, struct perf_optio
 	opts->addresses = argv + optind;
 	opts->num_addresses = (unsigned int)(argc - optind);
 	code = check_addresses(app, opts);
-	return code >= 0 ? code : check_cpus(app, opts);
+	return code >= 0 ? code : app_check_cpus(app, &opts->cpus);
 }

@@ -231,26 +231,13 @@ static int parse_one(struct app *app, int c, char **argv, struct pktgen_options 
 	}
 }
 
-/* CPUs: those given must be allowed; none given means the highest allowed one. */
+/* CPUs, and queues for all of them. */
 static int check_cpus(struct app *app, struct pktgen_options *opts)
 {
-	struct bh_cpuset allowed;
+	int code = app_check_cpus(app, &opts->cpus);
 
-	int error = bh_cpuset_allowed(&allowed);
-	if (error)
-		return app_fail(app, 1, "cannot learn the allowed CPUs: %s", strerror(-error));
-	if (bh_cpuset_count(&opts->cpus) == 0)
-		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_last(&allowed));
-	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0;
-	     cpu = bh_cpuset_next(&opts->cpus, cpu)) {
-		char text[256];
-
-		if (bh_cpuset_has(&allowed, (unsigned int)cpu))
-			continue;
-		bh_format_cpus(&allowed, text, sizeof(text));
-		return app_usage(app, "-c: CPU %d is not one this process may use (allowed: %s)",
-				 cpu, text);
-	}
+	if (code >= 0)
+		return code;
 	unsigned int cpus = bh_cpuset_count(&opts->cpus);
 	if (opts->queues == 0)
 		opts->queues = cpus;
