@@ -2,6 +2,7 @@
 /* What devices of one DMA space share, over an IOMMU that is a list of ranges. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,7 +14,8 @@
 #define ROUNDS 300
 
 static struct {
-	struct bh_range_map maps; /* of all domains: the tests have no pool in two of them */
+	struct bh_range_map maps; /* of all domains, each in its own part: see in_space() */
+	atomic_uint spaces;	  /* given so far */
 	unsigned int refused;	  /* maps where something is */
 	bool keeps;		  /* what was mapped */
 	pthread_mutex_t lock;
@@ -25,6 +27,13 @@ static void *memory;
 
 /* ---- a way to open devices that needs none ---- */
 
+/* A domain's addresses, as it is told from others: a pool may be at one address in two of them. */
+static uint64_t in_space(const struct io_vfio_domain *d, uint64_t iova)
+{
+	CU_ASSERT_EQUAL(iova >> 48, 0);
+	return (uint64_t)d->ioas_id << 48 | iova;
+}
+
 static int fake_open(struct io_vfio *v)
 {
 	struct io_vfio_domain *d = io_vfio_domain_of_group(v);
@@ -33,7 +42,7 @@ static int fake_open(struct io_vfio *v)
 		if (io_vfio_domain_fits(v, o))
 			d = o;
 	if (!d)
-		return io_vfio_domain_new(v, -1, 0);
+		return io_vfio_domain_new(v, -1, atomic_fetch_add(&iommu.spaces, 1));
 	io_vfio_domain_join(v, d);
 	return 0;
 }
@@ -48,9 +57,8 @@ static int fake_map(struct io_vfio *v, const struct bh_mem *mem, uint64_t iova)
 {
 	int rc;
 
-	(void)v;
 	pthread_mutex_lock(&iommu.lock);
-	rc = bh_range_map_insert(&iommu.maps, iova, mem->len, mem->va);
+	rc = bh_range_map_insert(&iommu.maps, in_space(v->domain, iova), mem->len, mem->va);
 	iommu.refused += rc != 0;
 	pthread_mutex_unlock(&iommu.lock);
 	return rc;
@@ -60,9 +68,8 @@ static int fake_unmap(struct io_vfio_domain *d, uint64_t iova, uint64_t len)
 {
 	int rc;
 
-	(void)d;
 	pthread_mutex_lock(&iommu.lock);
-	rc = iommu.keeps ? -EIO : bh_range_map_remove(&iommu.maps, iova, len, NULL);
+	rc = iommu.keeps ? -EIO : bh_range_map_remove(&iommu.maps, in_space(d, iova), len, NULL);
 	pthread_mutex_unlock(&iommu.lock);
 	return rc;
 }
@@ -185,6 +192,7 @@ static uint64_t iova_of(struct io_vfio *v, const void *va)
 static int setup(void)
 {
 	iommu.refused = 0;
+	iommu.spaces = 1;
 	iommu.keeps = false;
 	bh_range_map_init(&iommu.maps);
 	memory = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -248,6 +256,25 @@ static void a_device_with_its_bar_at_a_pool_has_its_own_domain(void)
 	CU_ASSERT_NOT_EQUAL(iova_of(b, memory), (uintptr_t)memory);
 	device_close(a);
 	device_close(b);
+}
+
+static void two_domains_have_a_pool_at_one_address(void)
+{
+	struct io_vfio *a = device_open(1, NULL), *b, *c;
+
+	CU_ASSERT_EQUAL(bh_dma_space_add(space, pool), 0);
+	b = device_open(2, memory);
+	CU_ASSERT_EQUAL(bh_dma_space_remove(space, pool), 0);
+	c = device_open(3, NULL);
+	CU_ASSERT_PTR_EQUAL(b->domain, c->domain);
+	device_close(b);
+	CU_ASSERT_EQUAL(bh_dma_space_add(space, pool), 0);
+	CU_ASSERT_PTR_NOT_EQUAL(a->domain, c->domain);
+	CU_ASSERT_EQUAL(iova_of(a, memory), (uintptr_t)memory);
+	CU_ASSERT_EQUAL(iova_of(c, memory), (uintptr_t)memory);
+	CU_ASSERT_EQUAL(iommu.maps.count, 2);
+	device_close(a);
+	device_close(c);
 }
 
 /* It would reach what it was never given. */
@@ -333,15 +360,15 @@ static void devices_and_pools_come_and_go_at_once(void)
 	CU_ASSERT_EQUAL(iommu.maps.count, 0);
 }
 
-BH_SUITE_FIXTURE("io_vfio domain", setup, teardown,
-		 { "a_pool_is_mapped_once_for_all", a_pool_is_mapped_once_for_all },
-		 { "a_pool_added_meanwhile_stays_off_a_new_devices_bars",
-		   a_pool_added_meanwhile_stays_off_a_new_devices_bars },
-		 { "a_device_with_its_bar_at_a_pool_has_its_own_domain",
-		   a_device_with_its_bar_at_a_pool_has_its_own_domain },
-		 { "memory_not_given_back_keeps_new_devices_out",
-		   memory_not_given_back_keeps_new_devices_out },
-		 { "windows_are_counted_without_room_for_them",
-		   windows_are_counted_without_room_for_them },
-		 { "devices_and_pools_come_and_go_at_once",
-		   devices_and_pools_come_and_go_at_once }, )
+BH_SUITE_FIXTURE(
+	"io_vfio domain", setup, teardown,
+	{ "a_pool_is_mapped_once_for_all", a_pool_is_mapped_once_for_all },
+	{ "a_pool_added_meanwhile_stays_off_a_new_devices_bars",
+	  a_pool_added_meanwhile_stays_off_a_new_devices_bars },
+	{ "a_device_with_its_bar_at_a_pool_has_its_own_domain",
+	  a_device_with_its_bar_at_a_pool_has_its_own_domain },
+	{ "two_domains_have_a_pool_at_one_address", two_domains_have_a_pool_at_one_address },
+	{ "memory_not_given_back_keeps_new_devices_out",
+	  memory_not_given_back_keeps_new_devices_out },
+	{ "windows_are_counted_without_room_for_them", windows_are_counted_without_room_for_them },
+	{ "devices_and_pools_come_and_go_at_once", devices_and_pools_come_and_go_at_once }, )
