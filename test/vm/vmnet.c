@@ -58,25 +58,6 @@ static bool peer_open(struct net *n)
 	return true;
 }
 
-bool peer_mtu(struct net *n, int mtu)
-{
-	uint64_t end = bh_now_ns() + NET_WAIT_NS;
-	struct ifreq r = { .ifr_mtu = mtu };
-
-	if (!interface_request(n, SIOCSIFMTU, &r))
-		return vm_fail("MTU %d of the peer: errno %d", mtu, errno);
-	/* Its driver resets it for that: the link is down soon, and comes up again. */
-	usleep(300000);
-	do {
-		if (!interface_request(n, SIOCGIFFLAGS, &r))
-			return vm_fail("flags of the peer: errno %d", errno);
-		if (r.ifr_flags & IFF_RUNNING)
-			return true;
-		usleep(20000);
-	} while (bh_now_ns() < end);
-	return vm_fail("the peer's link does not come up");
-}
-
 static unsigned long long peer_count(struct net *n, const char *what)
 {
 	unsigned long long value = 0;

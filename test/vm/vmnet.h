@@ -75,7 +75,6 @@ struct rte_mbuf *net_receive(struct net *n, unsigned int queue, unsigned int ms,
 /* Copies a chain. */
 unsigned int net_copy(const struct rte_mbuf *m, uint8_t *out, unsigned int most);
 
-bool peer_mtu(struct net *n, int mtu);
 bool peer_send(struct net *n, const uint8_t *frame, unsigned int bytes);
 /*
  * The next frame from our card within ms: its length, 0: none. A tag that the kernel's card took out
