@@ -121,6 +121,11 @@ struct bh_blk_ops {
 	 */
 	int (*arm)(struct bh_blk_chan *chan);
 	/*
+	 * For stores with arm(): what becomes readable, where it is not the queue of completions from
+	 * other threads. May be NULL.
+	 */
+	int (*fd)(const struct bh_blk_chan *chan);
+	/*
 	 * For stores with reap(): the channel was closed with requests in it. It is the store's until
 	 * it has completed chan->outstanding of them by bh_blk_chan_complete(), on a thread of its
 	 * own. Cannot fail. NULL: completions come that way anyhow.
@@ -306,6 +311,17 @@ extern const struct bh_blk_type bh_blk_ram_type;
  * -EROFS, -ENOSYS and -EPERM (no io_uring here), and what opening and lengthening return.
  */
 extern const struct bh_blk_type bh_blk_file_type;
+
+/*
+ * The bytes [first, first + bytes) of the store below (a reference is taken) as a store of its own
+ * that keeps its size, with blocks of block_size: as large as those below, or a multiple. It can what
+ * the store below can. A flush is one of the whole store below.
+ *
+ * -EINVAL: not blocks of either, or outside the store; -EFBIG: larger blocks, and more than 2^32 of
+ * those below; -ENOMEM.
+ */
+int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
+			const char *name, struct bh_blk **out);
 
 #ifdef __cplusplus
 }

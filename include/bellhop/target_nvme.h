@@ -35,6 +35,7 @@ extern "C" {
 #define BH_TARGET_NVME_PCI_DEVICE 0x0001u
 
 struct bh_target_nvme;
+struct bh_target_subsys; /* target_subsys.h */
 
 enum bh_target_doorbells {
 	/* The client stores into a shared page: no exit, no system call; idle costs a 1 ms timer. */
@@ -65,13 +66,15 @@ struct bh_target_nvme_opts {
 	const struct bh_log *log;
 	/* Of a controller memory buffer, a multiple of 4 KiB up to 1 GiB; default 0: none. */
 	uint64_t cmb_bytes;
+	/* Whose names and namespaces it has; serial, model and subnqn are not looked at then. */
+	struct bh_target_subsys *subsys;
 };
 
 void bh_target_nvme_opts_init(struct bh_target_nvme_opts *opts);
 
 /*
  * Listens at once. Reactors not yet running, or call on the control thread. Errors as
- * bh_vfu_server_create; -EINVAL logged.
+ * bh_vfu_server_create; -EINVAL logged; -ENOSPC: the subsystem has all controllers it can have.
  */
 int bh_target_nvme_create(const struct bh_target_nvme_opts *opts, struct bh_target_nvme **out);
 
@@ -85,6 +88,9 @@ void bh_target_nvme_free(struct bh_target_nvme *ctrl); /* reactors stopped */
 /*
  * Attaches a store (a reference is taken) as namespace nsid (0: the lowest free). The id >= 1.
  * Control thread, or before it runs. -EEXIST: nsid taken; -ENOSPC; -EINVAL: block size.
+ *
+ * In a subsystem: the namespace that is of this store already, with that id if one is given; else a
+ * new one of the subsystem. blk NULL: the one with that id. -ENOENT: there is none.
  */
 int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid);
 /*

@@ -24,6 +24,7 @@
 #include <bellhop/parse.h>
 #include <bellhop/target_net.h>
 #include <bellhop/target_nvme.h>
+#include <bellhop/target_subsys.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -66,6 +67,7 @@ enum bh_tgt_spec_kind {
 	BH_TGT_SPEC_STORE,
 	BH_TGT_SPEC_NVME,
 	BH_TGT_SPEC_NET,
+	BH_TGT_SPEC_SUBSYS,
 };
 
 struct bh_tgt_store_spec {
@@ -80,13 +82,15 @@ struct bh_tgt_store_spec {
 
 struct bh_tgt_spec {
 	enum bh_tgt_spec_kind kind;
-	char *name;  /* the store's NAME, the controller's socket */
+	char *name;  /* the store's or subsystem's NAME, the controller's socket */
 	char *alias; /* the controller's name; NULL: its socket. Not in a SPEC word */
 	struct bh_tgt_store_spec
 		store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
 	unsigned int num_stores;
 	/* controller keys; 0 or NULL where not given */
-	char *serial, *model;
+	char *serial, *model; /* a subsystem's, too */
+	char *subsys;	      /* the NAME of the controller's subsystem */
+	char *nqn;	      /* of a subsystem */
 	unsigned int queues, depth, dstrd;
 	enum bh_target_doorbells doorbells;
 	uint64_t mdts, cmb;
@@ -169,6 +173,46 @@ void bh_tgt_stores(struct bh_tgt *tgt, bh_tgt_store_fn fn, void *ctx);
  */
 int bh_tgt_nvme_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
 /*
+ * The subsystem of a SPEC, for controllers that name it. -EEXIST: the name or the NQN is one of ours
+ * already.
+ */
+int bh_tgt_subsys_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH_TGT_WHY]);
+/* With its namespaces. -ENOENT; -EBUSY: it has controllers, or a namespace that is leaving. */
+int bh_tgt_subsys_destroy(struct bh_tgt *tgt, const char *name, char why[BH_TGT_WHY]);
+
+/* A namespace of a subsystem, to be made. */
+struct bh_tgt_ns_spec {
+	const char *subsys;
+	uint32_t nsid; /* 0: the lowest free */
+	const struct bh_tgt_store_spec
+		*store;	 /* what is in it: a store of its own or a reference */
+	bool is_private; /* for one controller at a time */
+};
+/*
+ * One that is attached nowhere yet. The id, or -ENOENT: no such subsystem or store; -EEXIST: the id
+ * is taken; -ENOSPC: all are; what the store says.
+ */
+int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char why[BH_TGT_WHY]);
+/* Detached from every controller first. -ENOENT; -EINPROGRESS: as bh_tgt_ns_detach(). */
+int bh_tgt_ns_delete(struct bh_tgt *tgt, const char *subsys, uint32_t nsid, char why[BH_TGT_WHY]);
+
+struct bh_tgt_subsys_ns_info {
+	uint32_t nsid;
+	const struct bh_tgt_store_spec *spec; /* of its store; NULL: it is the subsystem's */
+	struct bh_target_subsys_ns_info now;
+};
+struct bh_tgt_subsys_info {
+	const char *name;
+	const struct bh_tgt_spec *spec;
+	const char *nqn;
+	const struct bh_tgt_subsys_ns_info *ns;
+	unsigned int num_ns;
+};
+typedef void (*bh_tgt_subsys_fn)(void *ctx, const struct bh_tgt_subsys_info *info);
+/* In the order of creation. fn calls nothing of the target. -ENOMEM: none was told of. */
+int bh_tgt_subsystems(struct bh_tgt *tgt, bh_tgt_subsys_fn fn, void *ctx);
+
+/*
  * The network controller of a SPEC, with its port. `pair:NAME` is the free end of that wire, which
  * is made with its first controller and goes with its last. -EBUSY: both ends are taken; otherwise as
  * above, and what the port says.
@@ -181,6 +225,9 @@ int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name);
  * A namespace on a controller that may have a host, which is told. spec: a store of its own or a
  * reference, and the id (0: the lowest free). The id, or -ENOENT: no such controller or store;
  * -EEXIST: the id is taken; -ENOSPC: all are; what the store says.
+ *
+ * In a subsystem: its namespace of that store, or a new one; without a store (arg NULL) the one of
+ * that id.
  */
 int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
 		     const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY]);
@@ -194,12 +241,13 @@ int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
 
 struct bh_tgt_ns_info {
 	uint32_t nsid;
-	const struct bh_tgt_store_spec *spec; /* of the store; a reference if it is shared */
+	const struct bh_tgt_store_spec *spec; /* of the store; NULL: it is the subsystem's */
 	struct bh_target_nvme_ns_info now;
 };
 struct bh_tgt_controller_info {
 	const char *name;
 	const struct bh_tgt_spec *spec; /* its keys; the socket is spec->name */
+	const char *subsys;		/* NULL: none */
 	struct bh_target_nvme *nvme;
 	const struct bh_tgt_ns_info *ns;
 	unsigned int num_ns;

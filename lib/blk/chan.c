@@ -221,6 +221,8 @@ int bh_blk_chan_fd(const struct bh_blk_chan *chan)
 {
 	const struct foreign *f = chan->foreign;
 
+	if (f && chan->blk->ops->fd)
+		return chan->blk->ops->fd(chan);
 	return f ? f->fd : -1;
 }
 

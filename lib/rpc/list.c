@@ -12,27 +12,26 @@
 
 #include "rpc/rpc.h"
 
-/* Text that may not be UTF-8 (paths need not) is there, but not as it is. */
-static void put_text(json_t *object, const char *key, const char *text)
+void rpc_put_text(json_t *object, const char *key, const char *text)
 {
 	json_t *value = json_string(text);
 
 	json_object_set_new(object, key, value ? value : json_string("?"));
 }
 
-static void put_u64(json_t *object, const char *key, uint64_t value)
+void rpc_put_u64(json_t *object, const char *key, uint64_t value)
 {
 	json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
-static void put_uuid(json_t *object, const uint8_t uuid[16])
+void rpc_put_uuid(json_t *object, const uint8_t uuid[16])
 {
 	char text[UUID_STR_LEN];
 
 	if (uuid_is_null(uuid))
 		return;
 	uuid_unparse_lower(uuid, text);
-	put_text(object, "uuid", text);
+	rpc_put_text(object, "uuid", text);
 }
 
 /* ---- stores ---- */
@@ -43,12 +42,12 @@ static void add_store(void *ctx, const struct bh_tgt_store_info *info)
 	char text[BH_TGT_STORE_TEXT];
 
 	bh_tgt_store_text(info->spec, info->blk, NULL, text, sizeof(text));
-	put_text(one, "name", info->name);
-	put_text(one, "store", text);
-	put_u64(one, "size", info->blk->blocks * info->blk->block_size);
-	put_u64(one, "bs", info->blk->block_size);
+	rpc_put_text(one, "name", info->name);
+	rpc_put_text(one, "store", text);
+	rpc_put_u64(one, "size", info->blk->blocks * info->blk->block_size);
+	rpc_put_u64(one, "bs", info->blk->block_size);
 	json_object_set_new(one, "writable", json_boolean(info->blk->caps & BH_BLK_CAP_WRITE));
-	put_u64(one, "namespaces", info->users);
+	rpc_put_u64(one, "namespaces", info->users);
 	json_array_append_new(ctx, one);
 }
 
@@ -75,12 +74,14 @@ static json_t *namespace_new(const struct bh_tgt_ns_info *info)
 	char text[BH_TGT_STORE_TEXT];
 	json_t *one = json_object();
 
-	bh_tgt_store_text(info->spec, &size, NULL, text, sizeof(text));
-	put_u64(one, "nsid", info->nsid);
-	put_text(one, "store", text);
-	put_u64(one, "size", info->now.blocks * info->now.block_size);
-	put_u64(one, "bs", info->now.block_size);
-	put_uuid(one, info->now.uuid);
+	rpc_put_u64(one, "nsid", info->nsid);
+	if (info->spec) {
+		bh_tgt_store_text(info->spec, &size, NULL, text, sizeof(text));
+		rpc_put_text(one, "store", text);
+	}
+	rpc_put_u64(one, "size", info->now.blocks * info->now.block_size);
+	rpc_put_u64(one, "bs", info->now.block_size);
+	rpc_put_uuid(one, info->now.uuid);
 	json_object_set_new(one, "active", json_boolean(info->now.is_active));
 	return one;
 }
@@ -94,13 +95,13 @@ static void put_cores(json_t *one, const struct bh_cpuset *cpus)
 	bh_format_cpus(cpus, cores, sizeof(cores));
 	for (char *c = cores; *c != '\0'; c++)
 		*c = *c == ',' ? '+' : *c;
-	put_text(one, "cores", cores);
+	rpc_put_text(one, "cores", cores);
 }
 
 static void put_number(json_t *one, const char *key, uint64_t value)
 {
 	if (value)
-		put_u64(one, key, value);
+		rpc_put_u64(one, key, value);
 }
 
 /* What both kinds have; is_whole: defaults, too. */
@@ -108,14 +109,14 @@ static json_t *common_new(const char *name, const struct bh_tgt_spec *spec, bool
 {
 	json_t *one = json_object();
 
-	put_text(one, "type", spec->kind == BH_TGT_SPEC_NET ? "net" : "nvme");
-	put_text(one, "name", name);
-	put_text(one, "socket", spec->name);
+	rpc_put_text(one, "type", spec->kind == BH_TGT_SPEC_NET ? "net" : "nvme");
+	rpc_put_text(one, "name", name);
+	rpc_put_text(one, "socket", spec->name);
 	put_number(one, "queues", spec->queues);
 	put_number(one, "depth", spec->depth);
 	if (is_whole || spec->doorbells == BH_DOORBELLS_TRAPPED)
-		put_text(one, "doorbells",
-			 spec->doorbells == BH_DOORBELLS_TRAPPED ? "trapped" : "mapped");
+		rpc_put_text(one, "doorbells",
+			     spec->doorbells == BH_DOORBELLS_TRAPPED ? "trapped" : "mapped");
 	put_cores(one, &spec->cores);
 	return one;
 }
@@ -125,10 +126,12 @@ static json_t *controller_new(const struct bh_tgt_controller_info *info, bool is
 	const struct bh_tgt_spec *spec = info->spec;
 	json_t *one = common_new(info->name, spec, is_whole);
 
+	if (spec->subsys)
+		rpc_put_text(one, "subsys", spec->subsys);
 	if (spec->serial)
-		put_text(one, "serial", spec->serial);
+		rpc_put_text(one, "serial", spec->serial);
 	if (spec->model)
-		put_text(one, "model", spec->model);
+		rpc_put_text(one, "model", spec->model);
 	put_number(one, "dstrd", spec->dstrd);
 	put_number(one, "mdts", spec->mdts);
 	put_number(one, "cmb", spec->cmb);
@@ -142,7 +145,7 @@ static json_t *net_new(const struct bh_tgt_net_info *info, bool is_whole)
 	char text[BH_TGT_STORE_TEXT];
 
 	bh_tgt_port_text(info->spec, text, sizeof(text));
-	put_text(one, "port", text);
+	rpc_put_text(one, "port", text);
 	put_number(one, "mtu", info->spec->mtu);
 	if (info->spec->has_mac)
 		json_object_set_new(one, "mac",
@@ -183,18 +186,18 @@ static void add_stats(void *ctx, const struct bh_tgt_controller_info *info)
 	json_t *one = json_object();
 
 	bh_target_nvme_stats(info->nvme, &s);
-	put_text(one, "name", info->name);
-	put_u64(one, "reads", s.reads);
-	put_u64(one, "writes", s.writes);
-	put_u64(one, "others", s.others);
-	put_u64(one, "errors", s.errors);
-	put_u64(one, "read_bytes", s.read_bytes);
-	put_u64(one, "write_bytes", s.write_bytes);
-	put_u64(one, "sgls", s.sgls);
-	put_u64(one, "doorbell_messages", s.doorbell_messages);
-	put_u64(one, "interrupts", s.interrupts);
-	put_u64(one, "polls", s.polls);
-	put_u64(one, "empty_polls", s.empty_polls);
+	rpc_put_text(one, "name", info->name);
+	rpc_put_u64(one, "reads", s.reads);
+	rpc_put_u64(one, "writes", s.writes);
+	rpc_put_u64(one, "others", s.others);
+	rpc_put_u64(one, "errors", s.errors);
+	rpc_put_u64(one, "read_bytes", s.read_bytes);
+	rpc_put_u64(one, "write_bytes", s.write_bytes);
+	rpc_put_u64(one, "sgls", s.sgls);
+	rpc_put_u64(one, "doorbell_messages", s.doorbell_messages);
+	rpc_put_u64(one, "interrupts", s.interrupts);
+	rpc_put_u64(one, "polls", s.polls);
+	rpc_put_u64(one, "empty_polls", s.empty_polls);
 	json_array_append_new(ctx, one);
 }
 
@@ -204,15 +207,15 @@ static void add_net_stats(void *ctx, const struct bh_tgt_net_info *info)
 	json_t *one = json_object();
 
 	bh_target_net_stats(info->net, &s);
-	put_text(one, "name", info->name);
-	put_u64(one, "tx_packets", s.tx_packets);
-	put_u64(one, "tx_bytes", s.tx_bytes);
-	put_u64(one, "tx_drops", s.tx_drops);
-	put_u64(one, "rx_packets", s.rx_packets);
-	put_u64(one, "rx_bytes", s.rx_bytes);
-	put_u64(one, "rx_drops", s.rx_drops);
-	put_u64(one, "notify_messages", s.notify_messages);
-	put_u64(one, "interrupts", s.interrupts);
+	rpc_put_text(one, "name", info->name);
+	rpc_put_u64(one, "tx_packets", s.tx_packets);
+	rpc_put_u64(one, "tx_bytes", s.tx_bytes);
+	rpc_put_u64(one, "tx_drops", s.tx_drops);
+	rpc_put_u64(one, "rx_packets", s.rx_packets);
+	rpc_put_u64(one, "rx_bytes", s.rx_bytes);
+	rpc_put_u64(one, "rx_drops", s.rx_drops);
+	rpc_put_u64(one, "notify_messages", s.notify_messages);
+	rpc_put_u64(one, "interrupts", s.interrupts);
 	json_array_append_new(ctx, one);
 }
 
@@ -232,7 +235,7 @@ bool rpc_stats(struct rpc_call *call)
 
 /* ---- the configuration ---- */
 
-static void add_call(json_t *calls, const char *method, json_t *params)
+void rpc_add_call(json_t *calls, const char *method, json_t *params)
 {
 	json_array_append_new(calls, json_pack("{s:s,s:o}", "method", method, "params", params));
 }
@@ -243,15 +246,36 @@ static void save_store(void *ctx, const struct bh_tgt_store_info *info)
 	char text[BH_TGT_STORE_TEXT];
 
 	bh_tgt_store_text(info->spec, info->blk, NULL, text, sizeof(text));
-	put_text(params, "name", info->name);
-	put_text(params, "store", text);
-	add_call(ctx, "store.create", params);
+	rpc_put_text(params, "name", info->name);
+	rpc_put_text(params, "store", text);
+	rpc_add_call(ctx, "store.create", params);
+}
+
+/* What a subsystem has is there already. */
+static void save_attachments(json_t *calls, const struct bh_tgt_controller_info *info)
+{
+	for (unsigned int i = 0; i < info->num_ns; i++) {
+		json_t *params = json_object();
+
+		rpc_put_text(params, "controller", info->name);
+		rpc_put_u64(params, "nsid", info->ns[i].nsid);
+		if (info->ns[i].now.is_active)
+			rpc_add_call(calls, "namespace.attach", params);
+		else
+			json_decref(params);
+	}
 }
 
 static void save_controller(void *ctx, const struct bh_tgt_controller_info *info)
 {
-	json_t *params = controller_new(info, false), *stores = json_array();
+	json_t *params = controller_new(info, false), *stores;
 
+	if (info->subsys) {
+		rpc_add_call(ctx, "controller.create", params);
+		save_attachments(ctx, info);
+		return;
+	}
+	stores = json_array();
 	for (unsigned int i = 0; i < info->num_ns; i++) {
 		const struct bh_tgt_ns_info *ns = &info->ns[i];
 		const struct bh_blk_info size = { .blocks = ns->now.blocks,
@@ -266,18 +290,20 @@ static void save_controller(void *ctx, const struct bh_tgt_controller_info *info
 		json_array_append_new(stores, value ? value : json_string("?"));
 	}
 	json_object_set_new(params, "ns", stores);
-	add_call(ctx, "controller.create", params);
+	rpc_add_call(ctx, "controller.create", params);
 }
 
 static void save_net(void *ctx, const struct bh_tgt_net_info *info)
 {
-	add_call(ctx, "controller.create", net_new(info, false));
+	rpc_add_call(ctx, "controller.create", net_new(info, false));
 }
 
 bool rpc_config_save(struct rpc_call *call)
 {
 	call->result = json_array();
 	bh_tgt_stores(call->tgt, save_store, call->result);
+	if (!rpc_save_subsystems(call))
+		return false;
 	bh_tgt_nets(call->tgt, save_net, call->result);
 	return list_controllers(call, save_controller);
 }

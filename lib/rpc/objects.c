@@ -11,8 +11,8 @@
 
 /* ---- controllers ---- */
 
-static bool set_key(struct rpc_call *call, struct bh_tgt_spec *spec, const char *key,
-		    const json_t *value)
+bool rpc_set_key(struct rpc_call *call, struct bh_tgt_spec *spec, const char *key,
+		 const json_t *value)
 {
 	char word[RPC_TEXT_MAX + 1], why[BH_TGT_WHY];
 
@@ -29,7 +29,7 @@ static bool set_stores(struct rpc_call *call, struct bh_tgt_spec *spec, const js
 	size_t i;
 
 	if (json_is_string(value))
-		return set_key(call, spec, "ns", value);
+		return rpc_set_key(call, spec, "ns", value);
 	if (!json_is_array(value))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "ns", 0,
 				"ns: expected a STORE or @NAME, or an array of them");
@@ -37,7 +37,7 @@ static bool set_stores(struct rpc_call *call, struct bh_tgt_spec *spec, const js
 	{
 		if (!json_is_string(one))
 			return rpc_fail(call, RPC_INVALID_PARAMS, "ns", 0, "ns: expected text");
-		if (!set_key(call, spec, "ns", one))
+		if (!rpc_set_key(call, spec, "ns", one))
 			return false;
 	}
 	return true;
@@ -66,7 +66,7 @@ static bool fill_spec(struct rpc_call *call, struct bh_tgt_spec *spec)
 			continue;
 		if (strcmp(key, "ns") == 0 && spec->kind == BH_TGT_SPEC_NVME
 			    ? !set_stores(call, spec, value)
-			    : !set_key(call, spec, key, value))
+			    : !rpc_set_key(call, spec, key, value))
 			return false;
 	}
 	if (spec->kind == BH_TGT_SPEC_NET && !spec->port)
@@ -177,32 +177,42 @@ static bool attach(struct rpc_call *call, const char *controller,
 	return true;
 }
 
-/* store: a shared store's name, with or without @; or a STORE, which has a colon. */
+bool rpc_store_word(struct rpc_call *call, const char *text, struct bh_tgt_store_spec *spec)
+{
+	char why[BH_TGT_WHY] = "out of memory";
+	int error;
+
+	memset(spec, 0, sizeof(*spec));
+	if (text[0] != '@' && !strchr(text, ':')) {
+		spec->arg = strdup(text);
+		error = spec->arg ? 0 : -ENOMEM;
+	} else {
+		error = bh_tgt_store_spec_parse(text, true, spec, why);
+	}
+	return error ? rpc_fail(call, RPC_INVALID_PARAMS, "store", error, "%s", why) : true;
+}
+
+/*
+ * store: a shared store's name, with or without @; or a STORE, which has a colon; or none, for a
+ * namespace that the controller's subsystem has.
+ */
 bool rpc_namespace_attach(struct rpc_call *call)
 {
 	struct bh_tgt_store_spec spec = { 0 };
 	const char *controller, *text;
-	char why[BH_TGT_WHY];
 	uint64_t nsid = 0;
-	bool is_done;
+	bool is_done = true;
 
 	if (!rpc_text(call, "controller", true, &controller) ||
-	    !rpc_text(call, "store", true, &text) ||
+	    !rpc_text(call, "store", !json_object_get(call->params, "nsid"), &text) ||
 	    (json_object_get(call->params, "nsid") &&
 	     !rpc_number(call, "nsid", 1, BH_TARGET_NVME_MAX_NS, &nsid)))
 		return false;
-	int error = 0;
-	if (text[0] != '@' && !strchr(text, ':')) {
-		spec.arg = strdup(text);
-		error = spec.arg ? 0 : -ENOMEM;
-		strcpy(why, "out of memory");
-	} else {
-		error = bh_tgt_store_spec_parse(text, true, &spec, why);
-	}
+	if (text)
+		is_done = rpc_store_word(call, text, &spec);
 	if (nsid)
 		spec.nsid = (uint32_t)nsid;
-	is_done = error ? rpc_fail(call, RPC_INVALID_PARAMS, "store", error, "%s", why)
-			: attach(call, controller, &spec);
+	is_done = is_done && attach(call, controller, &spec);
 	bh_tgt_store_spec_fini(&spec);
 	return is_done;
 }

@@ -133,4 +133,26 @@ bool rpc_store_list(struct rpc_call *call);
 bool rpc_config_save(struct rpc_call *call);
 bool rpc_stats(struct rpc_call *call);
 
+/* A key of a SPEC, judged by the SPEC's own function. */
+bool rpc_set_key(struct rpc_call *call, struct bh_tgt_spec *spec, const char *key,
+		 const json_t *value);
+/* Text that may not be UTF-8 (paths need not) is there, but not as it is. */
+void rpc_put_text(json_t *object, const char *key, const char *text);
+void rpc_put_u64(json_t *object, const char *key, uint64_t value);
+void rpc_put_uuid(json_t *object, const uint8_t uuid[16]);
+/* A call of a saved configuration; the parameters go over to it. */
+void rpc_add_call(json_t *calls, const char *method, json_t *params);
+
+/* ---- subsys.c ---- */
+
+bool rpc_subsystem_create(struct rpc_call *call);
+bool rpc_subsystem_delete(struct rpc_call *call);
+bool rpc_subsystem_list(struct rpc_call *call);
+bool rpc_namespace_create(struct rpc_call *call);
+bool rpc_namespace_delete(struct rpc_call *call);
+bool rpc_namespace_list(struct rpc_call *call);
+bool rpc_save_subsystems(struct rpc_call *call);
+/* A STORE, @NAME or a NAME, of the parameter store. bh_tgt_store_spec_fini() in every case. */
+bool rpc_store_word(struct rpc_call *call, const char *text, struct bh_tgt_store_spec *spec);
+
 #endif

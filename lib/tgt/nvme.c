@@ -61,7 +61,7 @@ static void destroy_nvme(struct bh_tgt *tgt, struct bh_target_nvme *nvme)
 	sem_destroy(&destroy.done);
 }
 
-static struct ns_call *ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *blk, uint32_t nsid)
+struct ns_call *tgt_ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *blk, uint32_t nsid)
 {
 	struct ns_call *call = calloc(1, sizeof(*call));
 
@@ -74,7 +74,7 @@ static struct ns_call *ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *b
 	return call;
 }
 
-static void ns_call_free(struct ns_call *call)
+void tgt_ns_call_free(struct ns_call *call)
 {
 	if (!call)
 		return;
@@ -112,28 +112,27 @@ static void remove_on_control(void *arg)
 {
 	struct ns_call *call = arg;
 
-	if (bh_target_nvme_ns_detach(call->nvme, call->nsid, removed, call) != 0)
+	call->error = bh_target_nvme_ns_detach(call->nvme, call->nsid, removed, call);
+	if (call->error)
 		removed(call);
 }
 
 /* ---- namespaces ---- */
 
-static void ns_free(struct ns *ns)
+void tgt_ns_free(struct ns *ns)
 {
 	if (!ns)
 		return;
 	if (ns->shared)
 		ns->shared->users--;
-	ns_call_free(ns->leaving);
+	tgt_ns_call_free(ns->leaving);
 	bh_tgt_store_spec_fini(&ns->spec);
 	free(ns);
 }
 
 /* Takes those off the list that have left meanwhile. */
-static void reap(struct controller *c)
+static void reap_list(struct ns **link)
 {
-	struct ns **link = &c->ns;
-
 	while (*link) {
 		struct ns *ns = *link;
 
@@ -142,27 +141,32 @@ static void reap(struct controller *c)
 			continue;
 		}
 		*link = ns->next;
-		ns_free(ns);
+		tgt_ns_free(ns);
 	}
+}
+
+static void reap(struct controller *c)
+{
+	reap_list(&c->ns);
 }
 
 void tgt_reap(struct bh_tgt *tgt)
 {
 	for (struct controller *c = tgt->controllers; c; c = c->next)
 		reap(c);
+	for (struct subsys *s = tgt->subsystems; s; s = s->next)
+		reap_list(&s->ns);
 }
 
-/* The store of one ns=: shared by name, or one of its own, named by place and words so that its
- * UUID survives a restart. */
-static int get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_tgt_store_spec *spec,
-		     const char *key, char *why, struct ns *ns, struct bh_blk **out)
+int tgt_ns_store(struct bh_tgt *tgt, unsigned int *made, const struct bh_tgt_store_spec *spec,
+		 const char *key, char *why, struct ns *ns, struct bh_blk **out)
 {
 	char name[sizeof(((struct bh_blk *)NULL)->name)];
 
 	if (tgt_store_spec_copy(&ns->spec, spec) != 0)
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
 	if (spec->type) {
-		snprintf(name, sizeof(name), "%u:%s:%s", c->num_made++, spec->type, spec->arg);
+		snprintf(name, sizeof(name), "%u:%s:%s", (*made)++, spec->type, spec->arg);
 		return tgt_blk_create(tgt, name, spec, key, why, out);
 	}
 	struct store *store = tgt_store_find(tgt, spec->arg);
@@ -181,6 +185,8 @@ static int get_store(struct bh_tgt *tgt, struct controller *c, const struct bh_t
 
 static int say_attach(struct bh_tgt *tgt, const char *key, uint32_t nsid, int error, char *why)
 {
+	if (error == -ENOENT)
+		return tgt_fail(tgt, "nsid", why, error, "the subsystem has no namespace %u", nsid);
 	if (error == -EEXIST)
 		return tgt_fail(tgt, "nsid", why, error, "nsid=%u is taken", nsid);
 	if (error == -ENOSPC)
@@ -193,7 +199,7 @@ static int say_attach(struct bh_tgt *tgt, const char *key, uint32_t nsid, int er
 static int ns_attach(struct bh_tgt *tgt, struct controller *c, struct ns *ns, struct bh_blk *blk,
 		     const char *key, char *why)
 {
-	struct ns_call *call = ns_call_new(c->nvme, blk, ns->spec.nsid);
+	struct ns_call *call = tgt_ns_call_new(c->nvme, blk, ns->spec.nsid);
 	int error = -ENOMEM;
 
 	if (call) {
@@ -203,7 +209,7 @@ static int ns_attach(struct bh_tgt *tgt, struct controller *c, struct ns *ns, st
 			wait_for(&call->done);
 		error = call->error;
 		ns->nsid = call->nsid;
-		ns_call_free(call);
+		tgt_ns_call_free(call);
 	}
 	return error ? say_attach(tgt, key, ns->spec.nsid, error, why) : (int)ns->nsid;
 }
@@ -211,18 +217,22 @@ static int ns_attach(struct bh_tgt *tgt, struct controller *c, struct ns *ns, st
 static int controller_attach(struct bh_tgt *tgt, struct controller *c,
 			     const struct bh_tgt_store_spec *spec, const char *key, char *why)
 {
-	struct ns *ns = calloc(1, sizeof(*ns)), **link = &c->ns;
+	unsigned int *made = c->subsys ? &c->subsys->num_made : &c->num_made;
+	struct ns *ns = calloc(1, sizeof(*ns)), **link = c->subsys ? &c->subsys->ns : &c->ns;
 	struct bh_blk *blk = NULL;
-	int nsid;
+	int nsid = 0;
 
 	if (!ns)
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
-	nsid = get_store(tgt, c, spec, key, why, ns, &blk);
+	ns->spec.nsid = spec->nsid;
+	if (spec->arg)
+		nsid = tgt_ns_store(tgt, made, spec, key, why, ns, &blk);
 	if (nsid == 0)
 		nsid = ns_attach(tgt, c, ns, blk, key, why);
 	bh_blk_put(blk);
-	if (nsid < 0) {
-		ns_free(ns);
+	/* One that its subsystem had already has a record, where it needs one. */
+	if (nsid < 0 || !spec->arg || (c->subsys && tgt_subsys_ns(c->subsys, (uint32_t)nsid))) {
+		tgt_ns_free(ns);
 		return nsid;
 	}
 	while (*link)
@@ -265,8 +275,8 @@ static void create_on_control(void *arg)
 }
 
 static void fill_opts(const struct bh_tgt *tgt, const struct bh_tgt_spec *spec,
-		      struct bh_reactor *const *threads, unsigned int count,
-		      struct bh_target_nvme_opts *opts)
+		      const struct subsys *subsys, struct bh_reactor *const *threads,
+		      unsigned int count, struct bh_target_nvme_opts *opts)
 {
 	bh_target_nvme_opts_init(opts);
 	opts->path = spec->name;
@@ -281,6 +291,7 @@ static void fill_opts(const struct bh_tgt *tgt, const struct bh_tgt_spec *spec,
 	opts->doorbells = spec->doorbells;
 	opts->mdts = spec->mdts ? spec->mdts : opts->mdts;
 	opts->cmb_bytes = spec->cmb;
+	opts->subsys = subsys ? subsys->handle : NULL;
 	opts->mode = tgt->socket_mode;
 	opts->allowed_uids = tgt->socket_uids;
 	opts->num_allowed_uids = tgt->num_socket_uids;
@@ -294,7 +305,7 @@ static void controller_free(struct bh_tgt *tgt, struct controller *c)
 		struct ns *ns = c->ns;
 
 		c->ns = ns->next;
-		ns_free(ns);
+		tgt_ns_free(ns);
 	}
 	bh_tgt_spec_fini(&c->spec);
 	free(c->name);
@@ -334,6 +345,23 @@ int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *wh
 	return 0;
 }
 
+static int find_subsys(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, struct controller *c,
+		       char *why)
+{
+	if (!spec->subsys)
+		return 0;
+	if (spec->serial || spec->model)
+		return tgt_fail(tgt, spec->serial ? "serial" : "model", why, -EINVAL,
+				"serial= and model= are the subsystem's (subsys:%s,serial=...)",
+				spec->subsys);
+	c->subsys = tgt_subsys_find(tgt, spec->subsys);
+	if (!c->subsys)
+		return tgt_fail(tgt, "subsys", why, -ENOENT,
+				"there is no subsystem '%s' (give subsys:%s before it)",
+				spec->subsys, spec->subsys);
+	return 0;
+}
+
 /* The controller with its namespaces, on no list yet. */
 static int build(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, struct controller *c,
 		 char *why)
@@ -342,10 +370,12 @@ static int build(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, struct cont
 	struct create create = { .controller = c };
 	unsigned int count;
 
-	int error = tgt_pick_threads(tgt, &spec->cores, threads, &count, why);
+	int error = find_subsys(tgt, spec, c, why);
+	if (!error)
+		error = tgt_pick_threads(tgt, &spec->cores, threads, &count, why);
 	if (error)
 		return error;
-	fill_opts(tgt, spec, threads, count, &create.opts);
+	fill_opts(tgt, spec, c->subsys, threads, count, &create.opts);
 	bh_reactor_call(tgt->control, create_on_control, &create);
 	if (create.error) /* What stands in the way of a socket the server has logged. */
 		return tgt_fail(tgt, "socket", why, create.error, "%s: %s", spec->name,
@@ -422,11 +452,13 @@ int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
 		return tgt_fail(tgt, "controller", why, -ENOENT, "there is no controller '%s'",
 				controller);
 	reap(c);
+	if (!spec->arg && !c->subsys)
+		return tgt_fail(tgt, "store", why, -EINVAL,
+				"controller '%s' is in no subsystem: store is missing", controller);
 	return controller_attach(tgt, c, spec, "store", why);
 }
 
-/* True: it is done. False: it goes on without us. */
-static bool wait_a_while(struct bh_tgt *tgt, struct ns_call *call)
+bool tgt_ns_wait(struct bh_tgt *tgt, struct ns_call *call)
 {
 	uint64_t end = bh_now_ns() + PATIENCE_NS;
 	struct timespec until = { .tv_sec = (time_t)(end / 1000000000),
@@ -441,39 +473,68 @@ static bool wait_a_while(struct bh_tgt *tgt, struct ns_call *call)
 	return true;
 }
 
+/* What a namespace that has not gone in time leaves behind in a subsystem's controller. */
+static void keep_leaving(struct controller *c, struct ns *ns, struct ns_call *call, uint32_t nsid)
+{
+	struct ns **link = &c->ns;
+
+	call->nsid = nsid;
+	if (c->subsys) {
+		ns->nsid = nsid;
+		while (*link)
+			link = &(*link)->next;
+		*link = ns;
+	}
+	ns->leaving = call;
+}
+
+static struct ns **find_ns(struct controller *c, uint32_t nsid)
+{
+	struct ns **link = &c->ns;
+
+	while (*link && (*link)->nsid != nsid)
+		link = &(*link)->next;
+	return link;
+}
+
 int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
 		     char why[BH_TGT_WHY])
 {
 	struct controller *c = find(tgt, controller);
-	struct ns **link;
 
 	why[0] = '\0';
 	if (!c)
 		return tgt_fail(tgt, "controller", why, -ENOENT, "there is no controller '%s'",
 				controller);
 	reap(c);
-	for (link = &c->ns; *link && (*link)->nsid != nsid; link = &(*link)->next)
-		continue;
-	struct ns *ns = *link;
-	if (!ns || ns->leaving)
+	struct ns **link = find_ns(c, nsid), *ns = *link;
+	if (ns ? ns->leaving != NULL : !c->subsys)
 		return tgt_fail(tgt, "nsid", why, -ENOENT,
 				ns ? "namespace %u is being detached already"
 				   : "there is no namespace %u",
 				nsid);
-	struct ns_call *call = ns_call_new(c->nvme, NULL, nsid);
-	if (!call)
+	struct ns_call *call = tgt_ns_call_new(c->nvme, NULL, nsid);
+	if (c->subsys)
+		ns = calloc(1, sizeof(*ns));
+	if (!call || !ns) {
+		tgt_ns_call_free(call);
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
+	}
 	bh_reactor_call(tgt->control, remove_on_control, call);
-	if (!wait_a_while(tgt, call)) {
-		ns->leaving = call;
+	if (!tgt_ns_wait(tgt, call)) {
+		keep_leaving(c, ns, call, nsid);
 		return tgt_fail(tgt, NULL, why, -EINPROGRESS,
 				"namespace %u is hidden, and goes when its store has finished",
 				nsid);
 	}
-	*link = ns->next;
-	ns_call_free(call);
-	ns_free(ns);
-	return 0;
+	int error = call->error;
+	if (!c->subsys)
+		*link = ns->next;
+	tgt_ns_call_free(call);
+	tgt_ns_free(ns);
+	return error && c->subsys
+		       ? tgt_fail(tgt, "nsid", why, error, "there is no namespace %u", nsid)
+		       : 0;
 }
 
 /* ---- lists ---- */
@@ -481,39 +542,50 @@ int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
 struct look {
 	const struct controller *controller;
 	struct bh_tgt_ns_info *info;
+	unsigned int count;
 };
 
 static void look_on_control(void *arg)
 {
-	const struct look *look = arg;
-	unsigned int i = 0;
+	struct look *look = arg;
+	const struct controller *c = look->controller;
 
-	for (const struct ns *ns = look->controller->ns; ns; ns = ns->next, i++) {
-		struct bh_tgt_ns_info *info = &look->info[i];
+	for (const struct ns *ns = c->ns; ns && !c->subsys; ns = ns->next) {
+		struct bh_tgt_ns_info *info = &look->info[look->count++];
 
 		*info = (struct bh_tgt_ns_info){ .nsid = ns->nsid, .spec = &ns->spec };
-		bh_target_nvme_ns_info(look->controller->nvme, ns->nsid, &info->now);
+		bh_target_nvme_ns_info(c->nvme, ns->nsid, &info->now);
+	}
+	for (uint32_t nsid = 1; c->subsys && nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		const struct ns *ns = tgt_subsys_ns(c->subsys, nsid);
+		struct bh_tgt_ns_info *info = &look->info[look->count];
+
+		*info = (struct bh_tgt_ns_info){ .nsid = nsid, .spec = ns ? &ns->spec : NULL };
+		if (bh_target_nvme_ns_info(c->nvme, nsid, &info->now) == 0)
+			look->count++;
 	}
 }
 
 int bh_tgt_controllers(struct bh_tgt *tgt, bh_tgt_controller_fn fn, void *ctx)
 {
-	for (struct controller *c = tgt->controllers; c; c = c->next) {
-		struct bh_tgt_controller_info info = { .name = c->name,
-						       .spec = &c->spec,
-						       .nvme = c->nvme };
-		struct look look = { .controller = c };
+	struct bh_tgt_ns_info *ns = calloc(BH_TARGET_NVME_MAX_NS + 1, sizeof(*ns));
 
-		reap(c);
-		for (const struct ns *ns = c->ns; ns; ns = ns->next)
-			info.num_ns++;
-		look.info = calloc(info.num_ns + 1u, sizeof(*look.info));
-		if (!look.info)
-			return -ENOMEM;
+	if (!ns)
+		return -ENOMEM;
+	tgt_reap(tgt);
+	for (struct controller *c = tgt->controllers; c; c = c->next) {
+		struct look look = { .controller = c, .info = ns };
+
 		bh_reactor_call(tgt->control, look_on_control, &look);
-		info.ns = look.info;
-		fn(ctx, &info);
-		free(look.info);
+		fn(ctx, &(struct bh_tgt_controller_info){
+				.name = c->name,
+				.spec = &c->spec,
+				.subsys = c->subsys ? c->subsys->name : NULL,
+				.nvme = c->nvme,
+				.ns = ns,
+				.num_ns = look.count,
+			});
 	}
+	free(ns);
 	return 0;
 }

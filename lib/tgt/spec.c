@@ -8,6 +8,8 @@
  * `\ , : ?` literal; quotes are looked at while splitting and removed last, field by field.
  * doc/specs.md has examples, test/unit/tgt/test_spec.c runs them.
  *
+ * SPECs of network controllers and subsystems are in files of their own.
+ *
  * The contract knows more keys and types than a build may have. Those are refused by name
  * (-ENOTSUP), never ignored.
  */
@@ -279,7 +281,7 @@ int tgt_spec_number(const char *key, const char *value, uint64_t min, uint64_t m
 	return 0;
 }
 
-static int parse_text(const char *key, const char *value, size_t max, char **out, char *why)
+int tgt_spec_text(const char *key, const char *value, size_t max, char **out, char *why)
 {
 	if (value[0] == '\0' || strlen(value) > max)
 		return tgt_spec_fail(why, -EINVAL, "%s=%s: expected 1 to %zu characters", key,
@@ -334,9 +336,9 @@ static int set_controller_key(const char *key, const char *value, struct bh_tgt_
 			      char *why)
 {
 	if (strcmp(key, "serial") == 0)
-		return parse_text(key, value, 20, &spec->serial, why);
+		return tgt_spec_text(key, value, 20, &spec->serial, why);
 	if (strcmp(key, "model") == 0)
-		return parse_text(key, value, 40, &spec->model, why);
+		return tgt_spec_text(key, value, 40, &spec->model, why);
 	if (strcmp(key, "queues") == 0)
 		return tgt_spec_number(key, value, 1, BH_TARGET_NVME_MAX_QUEUES, &spec->queues,
 				       why);
@@ -357,26 +359,49 @@ static int set_controller_key(const char *key, const char *value, struct bh_tgt_
 		return 0;
 	}
 	if (strcmp(key, "subsys") == 0)
-		return tgt_spec_fail(why, -ENOTSUP, "%s=: not part of this build", key);
+		return tgt_spec_text(key, value, 190, &spec->subsys, why);
 	return tgt_spec_fail(
 		why, -EINVAL,
 		"unknown key '%s' (expected ns, serial, model, queues, depth, cores, dstrd, "
-		"doorbells, mdts or cmb)",
+		"doorbells, mdts, cmb or subsys)",
 		key);
 }
 
-/* A key said twice is a slip, and taking the last would hide it. Refuses no unknown key. */
-static int check_once(const char *key, unsigned int *seen, char *why)
+int tgt_spec_once(const char *const *keys, const char *key, unsigned int *seen, char *why)
 {
-	static const char *const keys[] = { "serial", "model",	   "queues", "depth", "dstrd",
-					    "mdts",   "doorbells", "cores",  "cmb" };
-
-	for (unsigned int i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+	for (unsigned int i = 0; keys[i]; i++) {
 		if (strcmp(key, keys[i]) != 0)
 			continue;
 		if (*seen & 1u << i)
 			return tgt_spec_fail(why, -EINVAL, "%s= is given twice", key);
 		*seen |= 1u << i;
+	}
+	return 0;
+}
+
+int tgt_spec_parse_keys(char *rest, const char *what, const char *const *keys, tgt_spec_set_fn set,
+			struct bh_tgt_spec *spec, char *why)
+{
+	char *field = tgt_spec_next_field(&rest);
+	unsigned int seen = 0;
+
+	tgt_spec_unquote(field);
+	if (field[0] == '\0')
+		return tgt_spec_fail(why, -EINVAL, "%s is missing", what);
+	spec->name = strdup(field);
+	if (!spec->name)
+		return tgt_spec_fail(why, -ENOMEM, "out of memory");
+	while ((field = tgt_spec_next_field(&rest)) != NULL) {
+		char *value = strchr(field, '=');
+
+		if (!value)
+			return tgt_spec_fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
+		*value++ = '\0';
+		int error = tgt_spec_once(keys, field, &seen, why);
+		if (!error)
+			error = set(field, value, spec, why);
+		if (error)
+			return error;
 	}
 	return 0;
 }
@@ -388,33 +413,23 @@ static int add_store(char *text, struct bh_tgt_spec *spec, char *why)
 	return parse_store(text, true, &spec->store[spec->num_stores++], why);
 }
 
+/* value is quoted, and may be changed. */
+static int set_quoted_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
+{
+	if (strcmp(key, "ns") == 0)
+		return add_store(value, spec, why);
+	tgt_spec_unquote(value);
+	return set_controller_key(key, value, spec, why);
+}
+
 static int parse_controller(char *rest, struct bh_tgt_spec *spec, char *why)
 {
-	char *field = tgt_spec_next_field(&rest);
-	unsigned int seen = 0;
+	static const char *const keys[] = { "serial", "model",	"queues",    "depth",
+					    "dstrd",  "mdts",	"doorbells", "cores",
+					    "cmb",    "subsys", NULL };
 
-	tgt_spec_unquote(field);
-	if (field[0] == '\0')
-		return tgt_spec_fail(why, -EINVAL, "nvme: the socket's path is missing");
-	spec->name = strdup(field);
-	if (!spec->name)
-		return tgt_spec_fail(why, -ENOMEM, "out of memory");
-	while ((field = tgt_spec_next_field(&rest)) != NULL) {
-		char *value = strchr(field, '=');
-		if (!value)
-			return tgt_spec_fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
-		*value++ = '\0';
-		int error = check_once(field, &seen, why);
-		if (!error && strcmp(field, "ns") != 0) {
-			tgt_spec_unquote(value);
-			error = set_controller_key(field, value, spec, why);
-		} else if (!error) {
-			error = add_store(value, spec, why);
-		}
-		if (error)
-			return error;
-	}
-	return 0;
+	return tgt_spec_parse_keys(rest, "nvme: the socket's path", keys, set_quoted_key, spec,
+				   why);
 }
 
 static int parse_shared_store(char *rest, struct bh_tgt_spec *spec, char *why)
@@ -460,14 +475,13 @@ int bh_tgt_spec_parse(const char *text, struct bh_tgt_spec *spec, char why[BH_TG
 		spec->kind = BH_TGT_SPEC_NET;
 		error = tgt_spec_parse_net(copy + 4, spec, why);
 	} else if (strncmp(copy, "subsys:", 7) == 0) {
-		error = tgt_spec_fail(why, -ENOTSUP, "'%.*s': not part of this build",
-				      (int)strcspn(copy, ":"), copy);
+		spec->kind = BH_TGT_SPEC_SUBSYS;
+		error = tgt_spec_parse_subsys(copy + 7, spec, why);
 	} else {
-		error = tgt_spec_fail(
-			why, -EINVAL,
-			"'%s': expected nvme:SOCKET,ns=STORE, net:SOCKET,port=PORT or "
-			"store:NAME=STORE",
-			text);
+		error = tgt_spec_fail(why, -EINVAL,
+				      "'%s': expected nvme:SOCKET,ns=STORE, net:SOCKET,port=PORT, "
+				      "store:NAME=STORE or subsys:NAME",
+				      text);
 	}
 	free(copy);
 	return error;
@@ -482,7 +496,8 @@ int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value
 	char *copy = strdup(value);
 	int error = !copy			     ? tgt_spec_fail(why, -ENOMEM, "out of memory")
 		    : spec->kind == BH_TGT_SPEC_NVME ? add_store(copy, spec, why)
-						     : tgt_spec_set_net(key, copy, spec, why);
+		    : spec->kind == BH_TGT_SPEC_SUBSYS ? tgt_spec_set_subsys(key, copy, spec, why)
+						       : tgt_spec_set_net(key, copy, spec, why);
 	free(copy);
 	return error;
 }
@@ -516,6 +531,8 @@ void bh_tgt_spec_fini(struct bh_tgt_spec *spec)
 	free(spec->alias);
 	free(spec->serial);
 	free(spec->model);
+	free(spec->subsys);
+	free(spec->nqn);
 	free(spec->port);
 	free(spec->port_arg);
 	memset(spec, 0, sizeof(*spec));

@@ -15,11 +15,24 @@ void tgt_spec_unquote(char *text);
 char *tgt_spec_next_field(char **rest);
 int tgt_spec_number(const char *key, const char *value, uint64_t min, uint64_t max,
 		    unsigned int *out, char *why);
+/* 1 to max printable characters, copied. */
+int tgt_spec_text(const char *key, const char *value, size_t max, char **out, char *why);
 int tgt_spec_doorbells(const char *value, struct bh_tgt_spec *spec, char *why);
 
 /* One key of a network controller; value may be changed. */
 int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, char *why);
 /* What follows "net:". */
 int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why);
+
+/* The same of a subsystem, and what follows "subsys:". */
+int tgt_spec_set_subsys(const char *key, char *value, struct bh_tgt_spec *spec, char *why);
+int tgt_spec_parse_subsys(char *rest, struct bh_tgt_spec *spec, char *why);
+
+typedef int (*tgt_spec_set_fn)(const char *key, char *value, struct bh_tgt_spec *spec, char *why);
+/* A name, and keys that may be given once each. keys: ended by NULL. what: the name's, for why. */
+int tgt_spec_parse_keys(char *rest, const char *what, const char *const *keys, tgt_spec_set_fn set,
+			struct bh_tgt_spec *spec, char *why);
+/* A key said twice is a slip, and taking the last would hide it. Refuses no unknown key. */
+int tgt_spec_once(const char *const *keys, const char *key, unsigned int *seen, char *why);
 
 #endif

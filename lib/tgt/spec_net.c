@@ -105,44 +105,15 @@ int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, cha
 			     key);
 }
 
-static int check_once(const char *key, unsigned int *seen, char *why)
-{
-	static const char *const keys[] = { "port", "mac",   "queues",	 "depth",
-					    "mtu",  "cores", "doorbells" };
-
-	for (unsigned int i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
-		if (strcmp(key, keys[i]) != 0)
-			continue;
-		if (*seen & 1u << i)
-			return tgt_spec_fail(why, -EINVAL, "%s= is given twice", key);
-		*seen |= 1u << i;
-	}
-	return 0;
-}
-
 int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why)
 {
-	char *field = tgt_spec_next_field(&rest);
-	unsigned int seen = 0;
+	static const char *const keys[] = { "port", "mac",   "queues",	  "depth",
+					    "mtu",  "cores", "doorbells", NULL };
+	int error = tgt_spec_parse_keys(rest, "net: the socket's path", keys, tgt_spec_set_net,
+					spec, why);
 
-	tgt_spec_unquote(field);
-	if (field[0] == '\0')
-		return tgt_spec_fail(why, -EINVAL, "net: the socket's path is missing");
-	spec->name = strdup(field);
-	if (!spec->name)
-		return out_of_memory(why);
-	while ((field = tgt_spec_next_field(&rest)) != NULL) {
-		char *value = strchr(field, '=');
-
-		if (!value)
-			return tgt_spec_fail(why, -EINVAL, "'%s': expected KEY=VALUE", field);
-		*value++ = '\0';
-		int error = check_once(field, &seen, why);
-		if (!error)
-			error = tgt_spec_set_net(field, value, spec, why);
-		if (error)
-			return error;
-	}
+	if (error)
+		return error;
 	if (!spec->port)
 		return tgt_spec_fail(why, -EINVAL,
 				     "no port (give port=loopback, null, pair:NAME, tap:NAME or "

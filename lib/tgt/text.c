@@ -32,8 +32,10 @@ int tgt_spec_copy(struct bh_tgt_spec *to, const struct bh_tgt_spec *from)
 	*to = *from;
 	to->num_stores = 0;
 	to->name = to->alias = to->serial = to->model = to->port = to->port_arg = NULL;
+	to->subsys = to->nqn = NULL;
 	if (copy_text(&to->port, from->port) == 0 &&
 	    copy_text(&to->port_arg, from->port_arg) == 0 &&
+	    copy_text(&to->subsys, from->subsys) == 0 && copy_text(&to->nqn, from->nqn) == 0 &&
 	    copy_text(&to->name, from->name) == 0 && copy_text(&to->alias, from->alias) == 0 &&
 	    copy_text(&to->serial, from->serial) == 0 && copy_text(&to->model, from->model) == 0)
 		return 0;

@@ -165,6 +165,8 @@ int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH
 		return bh_tgt_store_create(tgt, spec->name, &spec->store[0], why);
 	if (spec->kind == BH_TGT_SPEC_NET)
 		return bh_tgt_net_create(tgt, spec, why);
+	if (spec->kind == BH_TGT_SPEC_SUBSYS)
+		return bh_tgt_subsys_create(tgt, spec, why);
 	return bh_tgt_nvme_create(tgt, spec, why);
 }
 
@@ -179,6 +181,7 @@ void bh_tgt_destroy(struct bh_tgt *tgt)
 	if (tgt->control)
 		bh_reactor_stop(tgt->control);
 	tgt->is_running = false;
+	tgt_subsystems_free(tgt);
 	tgt_stores_free(tgt);
 	for (unsigned int i = 0; i < tgt->num_threads; i++)
 		bh_reactor_destroy(tgt->threads[i]);

@@ -35,12 +35,23 @@ struct ns {
 	struct ns_call *leaving;       /* it was detached, and somebody waited in vain */
 };
 
+/* A record per namespace that was given a store, or is leaving. */
+struct subsys {
+	struct subsys *next;
+	char *name;
+	struct bh_tgt_spec spec;
+	struct bh_target_subsys *handle;
+	struct ns *ns;
+	unsigned int num_made; /* stores of its own so far, as below */
+};
+
 struct controller {
 	struct controller *next;
 	char *name;
 	struct bh_tgt_spec spec; /* its keys; no stores */
 	struct bh_target_nvme *nvme;
-	struct ns *ns;
+	struct subsys *subsys; /* NULL: it has none, and its namespaces here: */
+	struct ns *ns;	       /* in a subsystem: those that are leaving */
 	unsigned int num_made; /* stores of its own so far: part of their names */
 };
 
@@ -76,6 +87,7 @@ struct bh_tgt {
 	bool is_confined;
 	const char *failed_key;
 	struct store *stores;
+	struct subsys *subsystems;
 	struct controller *controllers;
 	struct net *nets;
 	struct pair *pairs;
@@ -112,6 +124,26 @@ int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *wh
 /* The poll threads of cores=; all where there is none. */
 int tgt_pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct bh_reactor **threads,
 		     unsigned int *count, char *why);
+
+/*
+ * The store of a namespace, by its name or one of its own, whose name has a number out of *made, so
+ * that its UUID survives a restart. ns: its record. key: what a failure is about.
+ */
+int tgt_ns_store(struct bh_tgt *tgt, unsigned int *made, const struct bh_tgt_store_spec *spec,
+		 const char *key, char *why, struct ns *ns, struct bh_blk **out);
+void tgt_ns_free(struct ns *ns);
+struct ns_call *tgt_ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *blk, uint32_t nsid);
+void tgt_ns_call_free(struct ns_call *call);
+/* True: it is done. False: it goes on without us. */
+bool tgt_ns_wait(struct bh_tgt *tgt, struct ns_call *call);
+
+/* ---- subsys.c ---- */
+
+struct subsys *tgt_subsys_find(struct bh_tgt *tgt, const char *name);
+/* The record of a namespace that is not leaving, or NULL. */
+struct ns *tgt_subsys_ns(struct subsys *s, uint32_t nsid);
+void tgt_subsys_keep(struct subsys *s, struct ns *ns);
+void tgt_subsystems_free(struct bh_tgt *tgt);
 
 /* ---- net.c ---- */
 

@@ -5,6 +5,7 @@
  * The table below is the one place that says what is supported: the effects log is made from it.
  */
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 /* ---- create and delete queues (NVMe 2.0 5.4 to 5.7) ---- */
 
@@ -186,6 +187,8 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_SET_FEATURES] = tn_cmd_set_features,
 	[BH_NVME_ADMIN_GET_FEATURES] = tn_cmd_get_features,
 	[BH_NVME_ADMIN_ASYNC_EVENT] = tn_admin_aer_add,
+	[BH_NVME_ADMIN_NS_MANAGEMENT] = tn_cmd_ns_management,
+	[BH_NVME_ADMIN_NS_ATTACHMENT] = tn_cmd_ns_attachment,
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
 
@@ -193,6 +196,8 @@ bool tn_admin_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 {
 	if (opc == BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG && !tn_has_doorbell_buffers(ctrl))
 		return false;
+	if (opc == BH_NVME_ADMIN_NS_MANAGEMENT || opc == BH_NVME_ADMIN_NS_ATTACHMENT)
+		return !ctrl->subsys->is_implied;
 	return handlers[opc] != NULL;
 }
 

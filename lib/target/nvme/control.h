@@ -13,7 +13,6 @@
 #define TN_LOG "nvme-target"
 
 #define TN_ABORT_LIMIT 4u /* Abort commands at once (ACL + 1) */
-#define TN_CNTLID 1u
 /* As walk.c reads them: data anywhere, bit buckets, no more data than the command moves. */
 #define TN_SGLS (BH_NVME_SGLS_BYTE_ALIGNED | BH_NVME_SGLS_BIT_BUCKET)
 #define TN_TIMEOUT_500MS 10u /* CAP.TO and CRTO: 5 s */
@@ -256,6 +255,8 @@ void tn_cmd_identify(struct tn_admin_cmd *cmd);
 void tn_cmd_get_features(struct tn_admin_cmd *cmd);
 void tn_cmd_set_features(struct tn_admin_cmd *cmd);
 void tn_cmd_get_log_page(struct tn_admin_cmd *cmd);
+void tn_cmd_ns_management(struct tn_admin_cmd *cmd); /* ns_mgmt.c */
+void tn_cmd_ns_attachment(struct tn_admin_cmd *cmd);
 
 /* A text field of Identify and the like: padded with spaces, not terminated. */
 void tn_put_text(char *field, size_t size, const char *text);

@@ -22,6 +22,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 #define DEFAULT_MODEL "Bellhop NVMe Controller"
 #define DEFAULT_MDTS (1024u * 1024u)
@@ -186,16 +187,6 @@ static const char *check_opts(const struct bh_target_nvme_opts *o)
 	return NULL;
 }
 
-/* FNV-1a: a serial number that stays the same for a path. */
-static uint64_t hash_of(const char *text)
-{
-	uint64_t hash = 0xcbf29ce484222325ull;
-
-	for (; *text; text++)
-		hash = (hash ^ (uint8_t)*text) * 0x100000001b3ull;
-	return hash;
-}
-
 static int set_names(struct bh_target_nvme *ctrl, const struct bh_target_nvme_opts *o)
 {
 	ctrl->path = strdup(o->path);
@@ -204,8 +195,7 @@ static int set_names(struct bh_target_nvme *ctrl, const struct bh_target_nvme_op
 	if (o->serial)
 		snprintf(ctrl->serial, sizeof(ctrl->serial), "%s", o->serial);
 	else
-		snprintf(ctrl->serial, sizeof(ctrl->serial), "BH%016llX",
-			 (unsigned long long)hash_of(o->path));
+		tn_serial_of(o->path, ctrl->serial);
 	snprintf(ctrl->model, sizeof(ctrl->model), "%s", o->model ? o->model : DEFAULT_MODEL);
 	if (o->subnqn)
 		snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "%s", o->subnqn);
@@ -325,6 +315,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
+	tn_subsys_leave(ctrl);
 	tn_shared_destroy(&ctl->doorbells);
 	tn_cmb_destroy(ctrl);
 	pthread_mutex_destroy(&ctrl->error_lock);
@@ -361,6 +352,9 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 	if (rc)
 		return rc;
 	set_numbers(ctrl, o);
+	rc = tn_subsys_join(ctrl, o->subsys);
+	if (rc)
+		return rc;
 	tn_regs_init(ctrl);
 	tn_features_reset(ctrl);
 	rc = doorbells_create(ctrl);

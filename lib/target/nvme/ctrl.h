@@ -4,7 +4,7 @@
  *
  * Two planes, two kinds of threads:
  *
- *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c ns.c), on the control
+ *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c ns.c subsys.c), on the control
  *    thread: registers and their state machine, the admin queue, namespaces, events, and the order
  *    of resets. It is event driven and never waits.
  *  - the I/O plane (thread.c queue.c queue_io.c cmd.c req.c bounce.c xfer.c doorbell.c), on the
@@ -41,6 +41,7 @@
 #define TN_ADMIN_DEPTH 4096u /* largest admin queue */
 
 struct tn_io;	 /* io plane, io.h */
+struct tn_space; /* a namespace of the subsystem, subsys.h */
 struct tn_admin; /* admin queue and its commands, admin.h */
 
 /* NVMe 2.0 3.1: the registers that hold state. */
@@ -78,14 +79,13 @@ struct tn_features {
 	bool queues_set;
 };
 
-/* A namespace, as the control plane knows it. */
+/* A namespace that is attached to a controller. */
 struct tn_ns {
 	uint32_t nsid;
+	struct tn_space *space;
 	struct bh_blk *blk; /* a reference */
 	uint32_t block_shift;
 	uint64_t blocks;
-	uint8_t uuid[16];
-	uint8_t nguid[16];
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
@@ -102,6 +102,8 @@ struct bh_target_nvme {
 	char serial[21];
 	char model[41];
 	char subnqn[224];
+	struct bh_target_subsys *subsys;
+	uint16_t cntlid; /* in it */
 
 	unsigned int max_queues; /* I/O queue pairs offered */
 	unsigned int max_depth;

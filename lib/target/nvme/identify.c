@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 void tn_put_text(char *field, size_t size, const char *text)
 {
@@ -101,12 +102,17 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	tn_put_text(id->sn, sizeof(id->sn), ctrl->serial);
 	tn_put_text(id->mn, sizeof(id->mn), ctrl->model);
 	tn_put_text(id->fr, sizeof(id->fr), BH_VERSION);
-	id->cntlid = TN_CNTLID;
+	id->cntlid = ctrl->cntlid;
+	if (!ctrl->subsys->is_implied) /* each controller is a port of its own */
+		id->cmic = BH_NVME_CMIC_MULTI_PORT | BH_NVME_CMIC_MULTI_CTRL;
 	id->ver = ctrl->regs.vs;
 	id->oaes = BH_NVME_OAES_NS_ATTR;
 	id->cntrltype = BH_NVME_CNTRLTYPE_IO;
 	id->nvmsr = 1; /* an NVMe storage device */
 	id->oacs = tn_has_doorbell_buffers(ctrl) ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
+	if (tn_admin_supports(ctrl, BH_NVME_ADMIN_NS_MANAGEMENT))
+		id->oacs |= BH_NVME_OACS_NS_MANAGEMENT;
+	bh_target_subsys_capacity(ctrl->subsys, &id->tnvmcap[0], &id->unvmcap[0]);
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
 	id->oncs = oncs(ctrl);
@@ -116,24 +122,56 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	snprintf(id->subnqn, sizeof(id->subnqn), "%s", ctrl->subnqn);
 }
 
-static void identify_ns(const struct tn_ns *ns, struct bh_nvme_id_ns *id)
+static bool is_shared(const struct tn_space *space)
 {
-	uint32_t caps = bh_blk_info(ns->blk)->caps;
+	return !space->subsys->is_implied && !space->is_private;
+}
 
-	id->nsze = ns->blocks;
-	id->ncap = ns->blocks;
-	id->nuse = ns->blocks;
-	id->lbaf[0].lbads = (uint8_t)ns->block_shift;
+/* Where there is a pool a namespace has one of its formats, all of which a host may create. */
+static void put_formats(const struct bh_target_subsys *subsys, unsigned int shift,
+			struct bh_nvme_id_ns *id)
+{
+	unsigned int i, count = tn_pool_formats(subsys);
+
+	id->lbaf[0].lbads = (uint8_t)shift;
+	if (count && shift < tn_pool_format_shift(subsys, 0))
+		return; /* a store of the operator's */
+	for (i = 0; i < count; i++) {
+		id->lbaf[i].lbads = (uint8_t)tn_pool_format_shift(subsys, i);
+		if (id->lbaf[i].lbads == shift)
+			id->flbas = (uint8_t)i;
+		id->nlbaf = (uint8_t)i;
+	}
+}
+
+static void identify_ns(const struct tn_space *space, struct bh_nvme_id_ns *id)
+{
+	uint32_t caps = bh_blk_info(space->blk)->caps;
+
+	id->nsze = tn_space_blocks(space);
+	id->ncap = id->nsze;
+	id->nuse = id->nsze;
+	put_formats(space->subsys, tn_space_shift(space), id);
+	id->nvmcap[0] = space->pool_bytes;
 	if (caps & BH_BLK_CAP_DEALLOCATE)
 		id->dlfeat = BH_NVME_DLFEAT_READ_ZEROES;
 	if ((caps & BH_BLK_CAP_DEALLOCATE) && (caps & BH_BLK_CAP_WRITE_ZEROES))
 		id->dlfeat |= BH_NVME_DLFEAT_WRITE_ZEROES;
 	id->nsattr = caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
-	memcpy(id->nguid, ns->nguid, sizeof(id->nguid));
+	id->nmic = is_shared(space) ? BH_NVME_NMIC_SHARED : 0;
+	memcpy(id->nguid, space->uuid, sizeof(id->nguid));
+}
+
+/* What is common to all namespaces that may be created (base 2.0 5.17.2.1). */
+static void identify_common(const struct bh_target_subsys *subsys, struct bh_nvme_id_ns *id)
+{
+	if (tn_pool_formats(subsys))
+		put_formats(subsys, tn_pool_format_shift(subsys, 0), id);
 }
 
 static void identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)
 {
+	id->nmic = is_shared(ns->space) ? BH_NVME_NMIC_SHARED : 0;
 	id->nsattr =
 		bh_blk_info(ns->blk)->caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
 	id->nstat = BH_NVME_NSTAT_READY;
@@ -152,12 +190,13 @@ static void identify_desc(const struct tn_ns *ns, uint8_t *at)
 {
 	const uint8_t csi = BH_NVME_CSI_NVM;
 
-	at = put_desc(at, BH_NVME_NIDT_NGUID, ns->nguid, sizeof(ns->nguid));
-	at = put_desc(at, BH_NVME_NIDT_UUID, ns->uuid, sizeof(ns->uuid));
+	at = put_desc(at, BH_NVME_NIDT_NGUID, ns->space->uuid, sizeof(ns->space->uuid));
+	at = put_desc(at, BH_NVME_NIDT_UUID, ns->space->uuid, sizeof(ns->space->uuid));
 	put_desc(at, BH_NVME_NIDT_CSI, &csi, sizeof(csi));
 }
 
-static void identify_list(const struct bh_target_nvme *ctrl, uint32_t after,
+/* Ids after that one: of active namespaces, or of all that are allocated. */
+static void identify_list(const struct bh_target_nvme *ctrl, uint32_t after, bool is_allocated,
 			  struct bh_nvme_ns_list *list)
 {
 	unsigned int n = 0;
@@ -165,8 +204,23 @@ static void identify_list(const struct bh_target_nvme *ctrl, uint32_t after,
 
 	static_assert(BH_TARGET_NVME_MAX_NS < 1024, "all namespaces fit in one list");
 	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
-		if (nsid > after && tn_ns_get(ctrl, nsid))
+		if (nsid > after && (is_allocated ? tn_space_get(ctrl->subsys, nsid) != NULL
+						  : tn_ns_get(ctrl, nsid) != NULL))
 			list->nsid[n++] = nsid;
+	}
+}
+
+/* Controllers from that id on: all of the subsystem, or those that have the namespace. */
+static void identify_ctrls(const struct bh_target_nvme *ctrl, uint16_t from, uint32_t nsid,
+			   struct bh_nvme_ctrl_list *list)
+{
+	uint16_t id;
+
+	for (id = 1; id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++) {
+		const struct bh_target_nvme *other = ctrl->subsys->ctrl[id];
+
+		if (id >= from && other && (!nsid || tn_ns_get(other, nsid)))
+			list->cntlid[list->count++] = id;
 	}
 }
 
@@ -183,13 +237,18 @@ static uint16_t about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 {
 	const struct tn_ns *ns = tn_ns_get(cmd->ctrl, cmd->sqe.nsid);
 
+	if (cmd->sqe.nsid == BH_NVME_NSID_ALL && cns == BH_NVME_CNS_NS &&
+	    tn_admin_supports(cmd->ctrl, BH_NVME_ADMIN_NS_MANAGEMENT)) {
+		identify_common(cmd->ctrl->subsys, (struct bh_nvme_id_ns *)cmd->data);
+		return 0;
+	}
 	if (!is_valid_nsid(cmd->sqe.nsid) || (!ns && cns == BH_NVME_CNS_NS_ID_DESC))
 		return BH_NVME_SC_INVALID_NS;
 	if (!ns)
 		return 0;
 	switch (cns) {
 	case BH_NVME_CNS_NS:
-		identify_ns(ns, (struct bh_nvme_id_ns *)cmd->data);
+		identify_ns(ns->space, (struct bh_nvme_id_ns *)cmd->data);
 		break;
 	case BH_NVME_CNS_NS_ID_DESC:
 		identify_desc(ns, cmd->data);
@@ -201,6 +260,43 @@ static uint16_t about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 		break;
 	}
 	return 0;
+}
+
+/* Allocated, wherever it is attached; zeros where nothing is (base 2.0 5.17.2.9 to 5.17.2.13). */
+static uint16_t about_subsystem(struct tn_admin_cmd *cmd, uint8_t cns)
+{
+	uint16_t cntid = (uint16_t)BH_NVME_GET(cmd->sqe.cdw10, IDENTIFY_CNTID);
+	uint32_t nsid = cmd->sqe.nsid;
+	const struct tn_space *space = tn_space_get(cmd->ctrl->subsys, nsid);
+
+	switch (cns) {
+	case BH_NVME_CNS_ALLOCATED_NS_LIST:
+	case BH_NVME_CNS_CSI_ALLOCATED_NS_LIST:
+		if (nsid >= BH_NVME_NSID_ALL - 1)
+			return BH_NVME_SC_INVALID_NS;
+		identify_list(cmd->ctrl, nsid, true, (struct bh_nvme_ns_list *)cmd->data);
+		return 0;
+	case BH_NVME_CNS_CTRL_LIST:
+		identify_ctrls(cmd->ctrl, cntid, 0, (struct bh_nvme_ctrl_list *)cmd->data);
+		return 0;
+	case BH_NVME_CNS_NS_CTRL_LIST:
+		if (!is_valid_nsid(nsid))
+			return BH_NVME_SC_INVALID_NS;
+		identify_ctrls(cmd->ctrl, cntid, nsid, (struct bh_nvme_ctrl_list *)cmd->data);
+		return 0;
+	default: /* an allocated namespace; CNS 1Bh has no more to say than CNS 05h */
+		if (!is_valid_nsid(nsid))
+			return BH_NVME_SC_INVALID_NS;
+		if (space && cns == BH_NVME_CNS_ALLOCATED_NS)
+			identify_ns(space, (struct bh_nvme_id_ns *)cmd->data);
+		return 0;
+	}
+}
+
+static bool is_about_subsystem(uint8_t cns)
+{
+	return (cns >= BH_NVME_CNS_ALLOCATED_NS_LIST && cns <= BH_NVME_CNS_CTRL_LIST) ||
+	       cns == BH_NVME_CNS_CSI_ALLOCATED_NS_LIST || cns == BH_NVME_CNS_CSI_ALLOCATED_NS;
 }
 
 static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
@@ -215,7 +311,7 @@ static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 	case BH_NVME_CNS_CSI_ACTIVE_NS_LIST:
 		if (nsid >= BH_NVME_NSID_ALL - 1)
 			return BH_NVME_SC_INVALID_NS;
-		identify_list(cmd->ctrl, nsid, (struct bh_nvme_ns_list *)cmd->data);
+		identify_list(cmd->ctrl, nsid, false, (struct bh_nvme_ns_list *)cmd->data);
 		return 0;
 	case BH_NVME_CNS_IOCS:
 		((struct bh_nvme_id_iocs *)cmd->data)->vector[0] = 1u << BH_NVME_CSI_NVM;
@@ -229,7 +325,8 @@ static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 static bool is_by_command_set(uint8_t cns)
 {
 	return cns == BH_NVME_CNS_CSI_NS || cns == BH_NVME_CNS_CSI_CTRL ||
-	       cns == BH_NVME_CNS_CSI_ACTIVE_NS_LIST;
+	       cns == BH_NVME_CNS_CSI_ACTIVE_NS_LIST || cns == BH_NVME_CNS_CSI_ALLOCATED_NS_LIST ||
+	       cns == BH_NVME_CNS_CSI_ALLOCATED_NS;
 }
 
 void tn_cmd_identify(struct tn_admin_cmd *cmd)
@@ -244,8 +341,16 @@ void tn_cmd_identify(struct tn_admin_cmd *cmd)
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
 		return;
 	}
-	if (cns == BH_NVME_CNS_IOCS && cntid != TN_CNTLID && cntid != 0xffff) {
+	if (cns == BH_NVME_CNS_IOCS && cntid != cmd->ctrl->cntlid && cntid != 0xffff) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW10 + 2);
+		return;
+	}
+	if (is_about_subsystem(cns) && tn_admin_supports(cmd->ctrl, BH_NVME_ADMIN_NS_MANAGEMENT)) {
+		sf = about_subsystem(cmd, cns);
+		if (sf)
+			tn_admin_fail(cmd, sf, TN_AT_NSID);
+		else
+			tn_admin_send(cmd, 0, TN_ADMIN_DATA, NULL);
 		return;
 	}
 	switch (cns) {

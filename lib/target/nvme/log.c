@@ -106,6 +106,13 @@ static void changed_ns_log(struct tn_admin_cmd *cmd)
 	}
 }
 
+static uint32_t admin_effects(uint8_t opc)
+{
+	return opc == BH_NVME_ADMIN_NS_MANAGEMENT || opc == BH_NVME_ADMIN_NS_ATTACHMENT
+		       ? BH_NVME_EFFECT_NIC
+		       : 0;
+}
+
 static void effects_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_nvme_effects_log *log = (struct bh_nvme_effects_log *)cmd->data;
@@ -113,7 +120,7 @@ static void effects_log(struct tn_admin_cmd *cmd)
 
 	for (opc = 0; opc < 256; opc++) {
 		if (tn_admin_supports(cmd->ctrl, (uint8_t)opc))
-			log->acs[opc] = BH_NVME_EFFECT_CSUPP;
+			log->acs[opc] = BH_NVME_EFFECT_CSUPP | admin_effects((uint8_t)opc);
 		if (!tn_io_supports(cmd->ctrl, (uint8_t)opc))
 			continue;
 		log->iocs[opc] = BH_NVME_EFFECT_CSUPP;

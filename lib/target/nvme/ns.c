@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Namespaces: stores under an id.
+ * Namespaces of a controller: attachments of those of its subsystem (subsys.c).
  *
- * A namespace is attached (its id is taken), then opening (each thread opens a channel), active,
+ * A namespace is attached (its id is taken, and it is held), then opening (each thread opens a channel), active,
  * closing, gone. The host sees it while it is active. A detach that comes while it is opening
  * waits for that.
  *
@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uuid/uuid.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 enum state {
 	OPENING,
@@ -109,49 +109,6 @@ static void resized(struct bh_blk_listener *listener, uint64_t blocks)
 	pthread_mutex_unlock(&ns->lock);
 }
 
-/* ---- identity ---- */
-
-/* UUIDv5 of (subsystem NQN, store name): the same disk after a restart. */
-static void derive_uuid(const struct bh_target_nvme *ctrl, const char *name, uint8_t out[16])
-{
-	uuid_t subsystem;
-
-	uuid_generate_sha1(subsystem, *uuid_get_template("url"), ctrl->subnqn,
-			   strlen(ctrl->subnqn));
-	uuid_generate_sha1(out, subsystem, name, strlen(name));
-}
-
-static bool is_uuid_taken(const struct bh_target_nvme *ctrl, const uint8_t uuid[16])
-{
-	uint32_t nsid;
-
-	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
-		if (ctrl->ns[nsid] && !memcmp(ctrl->ns[nsid]->uuid, uuid, 16))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Two namespaces of a controller never share an identity, hosts refuse that: the id then goes
- * into the name.
- */
-static void choose_uuid(struct bh_target_nvme *ctrl, struct tn_ns *ns)
-{
-	const struct bh_blk_info *info = bh_blk_info(ns->blk);
-	char name[300];
-
-	if (uuid_is_null(info->uuid))
-		derive_uuid(ctrl, info->name, ns->uuid);
-	else
-		memcpy(ns->uuid, info->uuid, sizeof(ns->uuid));
-	if (is_uuid_taken(ctrl, ns->uuid)) {
-		snprintf(name, sizeof(name), "%s#%u", info->name, ns->nsid);
-		derive_uuid(ctrl, name, ns->uuid);
-	}
-	memcpy(ns->nguid, ns->uuid, sizeof(ns->nguid));
-}
-
 /* ---- attach ---- */
 
 static void forget(struct ns *ns)
@@ -164,6 +121,7 @@ static void forget(struct ns *ns)
 	ctrl->ns[ns->ns.nsid] = NULL;
 	bh_blk_unlisten(ns->ns.blk, &ns->ns.resize);
 	bh_blk_put(ns->ns.blk);
+	tn_space_release(ns->ns.space);
 	pthread_mutex_lock(&ns->lock);
 	is_sent = ns->is_sent;
 	ns->is_dead = true;
@@ -218,6 +176,7 @@ static void opened(void *arg, int error)
 	}
 	tn_ctl(ctrl)->pending_ns--;
 	ns->state = ACTIVE;
+	ns->ns.space->is_passing = ctrl->subsys->is_implied;
 	tell_added(ns, 0);
 	if (ns->is_unwanted) {
 		begin_close(ns);
@@ -241,9 +200,8 @@ static void hide_write_cache(struct bh_target_nvme *ctrl, const struct bh_blk *b
 	__atomic_store_n(&ctrl->features.write_cache, 0, __ATOMIC_RELEASE);
 }
 
-static int ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid, struct ns **out)
+static int ns_alloc(struct bh_target_nvme *ctrl, struct tn_space *space, struct ns **out)
 {
-	const struct bh_blk_info *info = bh_blk_info(blk);
 	struct ns *ns = calloc(1, sizeof(*ns));
 
 	if (!ns)
@@ -252,26 +210,17 @@ static int ns_alloc(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t ns
 	ns->msg.fn = take_size;
 	ns->msg.ctx = ns;
 	ns->state = OPENING;
-	ns->ns.nsid = nsid;
+	ns->ns.nsid = space->nsid;
 	ns->ns.ctrl = ctrl;
-	ns->ns.blk = bh_blk_get(blk);
-	ns->ns.block_shift = info->block_size == 4096 ? 12 : 9;
+	ns->ns.space = space;
+	ns->ns.blk = bh_blk_get(space->blk);
+	ns->ns.block_shift = tn_space_shift(space);
 	ns->ns.resize.resized = resized;
-	choose_uuid(ctrl, &ns->ns);
-	bh_blk_listen(blk, &ns->ns.resize);
+	bh_blk_listen(space->blk, &ns->ns.resize);
 	/* After listening: a size that changes now is told of. */
-	ns->ns.blocks = __atomic_load_n(&info->blocks, __ATOMIC_RELAXED);
+	ns->ns.blocks = tn_space_blocks(space);
 	*out = ns;
 	return 0;
-}
-
-static uint32_t lowest_free(const struct bh_target_nvme *ctrl)
-{
-	uint32_t nsid = 1;
-
-	while (nsid <= BH_TARGET_NVME_MAX_NS && ctrl->ns[nsid])
-		nsid++;
-	return nsid;
 }
 
 int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid)
@@ -279,38 +228,45 @@ int bh_target_nvme_ns_attach(struct bh_target_nvme *ctrl, struct bh_blk *blk, ui
 	return bh_target_nvme_ns_add(ctrl, blk, nsid, NULL, NULL);
 }
 
-int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
-			  void (*done)(void *arg, int error), void *arg)
+/* Opens it on the threads. The space is held by the attachment, or let go of. */
+static int ns_open(struct bh_target_nvme *ctrl, struct ns *ns)
 {
-	const struct bh_blk_info *info = bh_blk_info(blk);
-	struct ns *ns;
 	int rc;
 
-	if ((info->block_size != 512 && info->block_size != 4096) || nsid > BH_TARGET_NVME_MAX_NS)
-		return -EINVAL;
-	if (!nsid)
-		nsid = lowest_free(ctrl);
-	if (nsid > BH_TARGET_NVME_MAX_NS || ctrl->is_destroying)
-		return -ENOSPC;
-	if (ctrl->ns[nsid])
-		return -EEXIST;
-	rc = ns_alloc(ctrl, blk, nsid, &ns);
-	if (rc)
-		return rc;
-	ns->added = done;
-	ns->added_arg = arg;
-	hide_write_cache(ctrl, blk);
-	ctrl->ns[nsid] = &ns->ns;
+	hide_write_cache(ctrl, ns->ns.blk);
+	ctrl->ns[ns->ns.nsid] = &ns->ns;
 	tn_ctl(ctrl)->pending_ns++;
 	ns->is_calling = true;
 	tn_io_ns_add(ctrl, &ns->ns, opened, ns);
 	ns->is_calling = false;
-	if (ns->error) {
-		rc = ns->error;
-		forget(ns);
+	if (!ns->error)
+		return (int)ns->ns.nsid;
+	rc = ns->error;
+	forget(ns);
+	return rc;
+}
+
+int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
+			  void (*done)(void *arg, int error), void *arg)
+{
+	struct tn_space *space;
+	struct ns *ns;
+	int rc;
+
+	if (ctrl->is_destroying)
+		return -ENOSPC;
+	rc = tn_space_find(ctrl, blk, nsid, &space);
+	if (rc)
+		return rc;
+	tn_space_hold(space);
+	rc = ns_alloc(ctrl, space, &ns);
+	if (rc) {
+		tn_space_release(space);
 		return rc;
 	}
-	return (int)nsid;
+	ns->added = done;
+	ns->added_arg = arg;
+	return ns_open(ctrl, ns);
 }
 
 int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
@@ -322,7 +278,7 @@ int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
 		return -ENOENT;
 	info->block_size = 1u << ns->ns.block_shift;
 	info->blocks = ns->ns.blocks;
-	memcpy(info->uuid, ns->ns.uuid, sizeof(info->uuid));
+	memcpy(info->uuid, ns->ns.space->uuid, sizeof(info->uuid));
 	info->is_active = ns->state == ACTIVE;
 	return 0;
 }

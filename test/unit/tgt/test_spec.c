@@ -46,9 +46,14 @@ static void describe(char *to, const struct bh_tgt_spec *spec)
 {
 	static const char *const kinds[] = { [BH_TGT_SPEC_STORE] = "store",
 					     [BH_TGT_SPEC_NVME] = "nvme",
-					     [BH_TGT_SPEC_NET] = "net" };
+					     [BH_TGT_SPEC_NET] = "net",
+					     [BH_TGT_SPEC_SUBSYS] = "subsys" };
 
 	add(to, "%s name=%s", kinds[spec->kind], spec->name);
+	if (spec->subsys)
+		add(to, " subsys=%s", spec->subsys);
+	if (spec->nqn)
+		add(to, " nqn=%s", spec->nqn);
 	if (spec->serial)
 		add(to, " serial=%s", spec->serial);
 	if (spec->model)

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A subsystem's capacity: namespaces that are slices of one store, the pool.
+ *
+ * A namespace takes the first run of bytes that is long enough; runs begin and end at multiples of
+ * TN_POOL_UNIT. There is no table of what is free: that is what lies between the namespaces. Since a
+ * namespace is in one piece, less than UNVMCAP may be had for a single one.
+ *
+ * What a namespace is made of may have been another's. So it is zeroed before anybody sees it, in
+ * steps between which the control thread does other things; until then its id and its room are
+ * taken, and it is not there (is_making). One that is put back where it lay, at an offset that
+ * somebody has kept, keeps its contents.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+#include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
+
+#define STEP_SYNC (4u << 20) /* bytes, of a store that does it at once */
+#define STEP_ASYNC (64u << 20)
+#define LOOK_NS 1000000ull
+
+struct tn_wipe {
+	struct tn_space *space;
+	struct bh_blk_chan *chan;
+	struct bh_timer *timer;
+	uint64_t at; /* blocks done */
+	uint32_t step;
+	bool is_queued;
+	void (*done)(void *arg, int result);
+	void *arg;
+};
+
+static void wipe_free(struct tn_wipe *wipe)
+{
+	bh_timer_destroy(wipe->timer);
+	bh_blk_chan_close(wipe->chan);
+	wipe->space->wipe = NULL;
+	free(wipe);
+}
+
+/* It is made, or not. */
+static void wipe_end(struct tn_wipe *wipe, int error)
+{
+	struct tn_space *space = wipe->space;
+	void (*done)(void *arg, int result) = wipe->done;
+	void *arg = wipe->arg;
+	int nsid = (int)space->nsid;
+
+	wipe_free(wipe);
+	space->is_making = false;
+	space->is_deleting = error != 0;
+	tn_space_release(space);
+	done(arg, error ? error : nsid);
+}
+
+/* 0: done, 1: queued, or why not. */
+static int submit(struct tn_wipe *wipe)
+{
+	const struct bh_blk_info *info = bh_blk_info(wipe->space->blk);
+	struct bh_blk_io io = { .op = BH_BLK_WRITE_ZEROES, .flags = BH_BLK_FLAG_DEALLOCATE };
+	uint64_t left = info->blocks - wipe->at;
+	int rc;
+
+	if (!(info->caps & BH_BLK_CAP_WRITE_ZEROES))
+		io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE };
+	else if (!(info->caps & BH_BLK_CAP_DEALLOCATE))
+		io.flags = 0;
+	io.lba = wipe->at;
+	io.blocks = left < wipe->step ? (uint32_t)left : wipe->step;
+	rc = bh_blk_submit(wipe->chan, &io);
+	if (rc == 0 || rc == BH_BLK_QUEUED)
+		wipe->at += io.blocks;
+	return rc;
+}
+
+static void wipe_look(void *ctx)
+{
+	struct tn_wipe *wipe = ctx;
+	struct bh_blk_done done = { 0 };
+	int rc = 0;
+
+	if (wipe->is_queued) {
+		wipe->is_queued = !bh_blk_reap(wipe->chan, &done, 1);
+		rc = done.status;
+	}
+	if (!rc && !wipe->is_queued) {
+		if (wipe->at == bh_blk_info(wipe->space->blk)->blocks) {
+			wipe_end(wipe, 0);
+			return;
+		}
+		rc = submit(wipe);
+		wipe->is_queued = rc == BH_BLK_QUEUED;
+	}
+	if (rc < 0 && rc != -EAGAIN)
+		wipe_end(wipe, rc);
+	else
+		bh_timer_set(wipe->timer, wipe->is_queued || rc ? LOOK_NS : 0);
+}
+
+static int wipe_begin(struct tn_space *space, void (*done)(void *arg, int result), void *arg)
+{
+	const struct bh_blk_info *info = bh_blk_info(space->blk);
+	struct tn_wipe *wipe = calloc(1, sizeof(*wipe));
+	int rc;
+
+	if (!wipe)
+		return -ENOMEM;
+	wipe->space = space;
+	wipe->done = done;
+	wipe->arg = arg;
+	wipe->step = (info->caps & BH_BLK_CAP_SYNC ? STEP_SYNC : STEP_ASYNC) / info->block_size;
+	rc = bh_timer_create(space->subsys->control, wipe_look, wipe, &wipe->timer);
+	if (rc == 0)
+		rc = bh_blk_chan_open(space->blk, &wipe->chan);
+	if (rc) {
+		wipe_free(wipe);
+		return rc;
+	}
+	space->wipe = wipe;
+	bh_timer_set(wipe->timer, 0);
+	return 0;
+}
+
+void tn_wipe_cancel(struct tn_space *space)
+{
+	if (space->wipe)
+		wipe_end(space->wipe, -ECANCELED);
+}
+
+/* ---- room ---- */
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + TN_POOL_UNIT - 1) / TN_POOL_UNIT * TN_POOL_UNIT;
+}
+
+uint64_t tn_pool_used(const struct bh_target_subsys *subsys)
+{
+	uint64_t used = 0;
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		if (subsys->space[nsid])
+			used += subsys->space[nsid]->pool_bytes;
+	}
+	return used;
+}
+
+/* The namespace that [first, first + bytes) runs into, or NULL. */
+static const struct tn_space *in_the_way(const struct bh_target_subsys *subsys, uint64_t first,
+					 uint64_t bytes)
+{
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		const struct tn_space *space = subsys->space[nsid];
+
+		if (space && space->pool_bytes && space->pool_first < first + bytes &&
+		    first < space->pool_first + space->pool_bytes)
+			return space;
+	}
+	return NULL;
+}
+
+/* The lowest room for so many bytes; false: there is none in one piece. */
+static bool find_room(const struct bh_target_subsys *subsys, uint64_t bytes, uint64_t *first)
+{
+	const struct tn_space *other;
+
+	*first = 0;
+	while (*first <= subsys->capacity && bytes <= subsys->capacity - *first) {
+		other = in_the_way(subsys, *first, bytes);
+		if (!other)
+			return true;
+		*first = other->pool_first + other->pool_bytes;
+	}
+	return false;
+}
+
+static int check_make(const struct bh_target_subsys *subsys,
+		      const struct bh_target_subsys_ns_opts *o, uint64_t bytes)
+{
+	uint32_t below = subsys->pool ? bh_blk_info(subsys->pool)->block_size : 0;
+
+	if (!subsys->pool)
+		return -ENOSPC;
+	if ((o->block_size != 512 && o->block_size != 4096) || o->block_size < below || !o->bytes ||
+	    o->bytes % o->block_size || o->nsid > BH_TARGET_NVME_MAX_NS ||
+	    (o->has_offset && o->offset % TN_POOL_UNIT))
+		return -EINVAL;
+	if (!o->has_offset &&
+	    !(bh_blk_info(subsys->pool)->caps & (BH_BLK_CAP_WRITE_ZEROES | BH_BLK_CAP_DEALLOCATE)))
+		return -EOPNOTSUPP;
+	if (bytes < o->bytes || bytes > subsys->capacity ||
+	    (o->has_offset &&
+	     (o->offset > subsys->capacity - bytes || in_the_way(subsys, o->offset, bytes))))
+		return -ENOSPC;
+	return 0;
+}
+
+/* Its place in the pool, which is a store. */
+static int cut(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns_opts *o,
+	       struct tn_space **out)
+{
+	struct bh_target_subsys_ns_opts made = *o;
+	uint64_t first = o->offset, bytes = round_up(o->bytes);
+	struct bh_blk *slice;
+	char name[64];
+	int rc = check_make(subsys, o, bytes);
+
+	if (rc)
+		return rc;
+	if (!o->has_offset && !find_room(subsys, bytes, &first))
+		return -ENOSPC;
+	snprintf(name, sizeof(name), "pool+%llu", (unsigned long long)first);
+	rc = bh_blk_slice_create(subsys->pool, first, o->bytes, o->block_size, name, &slice);
+	if (rc)
+		return rc;
+	if (!o->has_uuid) /* never one of a namespace that was */
+		uuid_generate_random(made.uuid);
+	made.has_uuid = true;
+	made.blk = slice;
+	rc = tn_space_new(subsys, &made, out);
+	bh_blk_put(slice);
+	if (rc)
+		return rc;
+	(*out)->pool_first = first;
+	(*out)->pool_bytes = bytes;
+	return 0;
+}
+
+int bh_target_subsys_ns_make(struct bh_target_subsys *subsys,
+			     const struct bh_target_subsys_ns_opts *opts,
+			     void (*done)(void *arg, int result), void *arg)
+{
+	struct bh_target_subsys_ns_opts o = { 0 };
+	struct tn_space *space;
+	int rc;
+
+	memcpy(&o, opts, opts->size < sizeof(o) ? opts->size : sizeof(o));
+	rc = cut(subsys, &o, &space);
+	if (rc)
+		return rc;
+	if (o.has_offset) {
+		done(arg, (int)space->nsid);
+		return 0;
+	}
+	space->is_making = true;
+	tn_space_hold(space);
+	rc = wipe_begin(space, done, arg);
+	if (rc) {
+		space->is_deleting = true;
+		tn_space_release(space);
+	}
+	return rc;
+}

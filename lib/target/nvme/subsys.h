@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Subsystems, as the control plane knows them. Private to lib/target/nvme; control thread. */
+#ifndef TARGET_NVME_SUBSYS_H
+#define TARGET_NVME_SUBSYS_H
+
+#include <bellhop/target_subsys.h>
+
+#include "target/nvme/ctrl.h"
+
+#define TN_POOL_UNIT 4096u /* bytes; a block of either size */
+
+struct tn_wipe;
+struct tn_ns_op;
+
+/* A namespace of a subsystem. What a controller has of it is its struct tn_ns. */
+struct tn_space {
+	struct bh_target_subsys *subsys;
+	uint32_t nsid;
+	struct bh_blk *blk; /* a reference */
+	uint8_t uuid[16];   /* NGUID, too */
+	bool is_private;
+	/* It goes with its last attachment: its subsystem is implied, or it was never attached. */
+	bool is_passing;
+	bool is_deleting;
+	/* Of the pool, if it lies there; else 0. */
+	uint64_t pool_first, pool_bytes;
+	bool is_making; /* zeroed first, nobody sees it */
+	struct tn_wipe *wipe;
+	unsigned int
+		users; /* attachments, those that come or go included; and whoever deletes it */
+	void (*deleted)(void *arg);
+	void *deleted_arg;
+};
+
+struct bh_target_subsys {
+	const struct bh_log *log;
+	struct bh_reactor *control;
+	char nqn[224];
+	char serial[21];
+	char model[41];
+	bool is_implied;      /* of one controller, which it goes with */
+	struct bh_blk *pool;  /* NULL: none */
+	uint64_t capacity;    /* bytes of it */
+	struct tn_ns_op *ops; /* commands of hosts under way, ns_mgmt.c */
+	unsigned int num_ctrls;
+	struct bh_target_nvme *ctrl[BH_TARGET_SUBSYS_MAX_CTRLS + 1]; /* by controller id */
+	struct tn_space *space[BH_TARGET_NVME_MAX_NS + 1];	     /* by nsid; [0] unused */
+};
+
+/*
+ * The controller gets an id in the subsystem (NULL: one of its own, by the names it has), and the
+ * subsystem's names. -ENOSPC: it is full; -EINVAL: another control thread; -ENOMEM.
+ */
+int tn_subsys_join(struct bh_target_nvme *ctrl, struct bh_target_subsys *subsys);
+void tn_subsys_leave(struct bh_target_nvme *ctrl); /* one that never joined is accepted */
+
+/* Any nsid; NULL: not allocated, or on its way out. */
+struct tn_space *tn_space_get(const struct bh_target_subsys *subsys, uint32_t nsid);
+/*
+ * What an attachment of the store to ctrl as nsid (0: any) means: a namespace there is of that
+ * store, or a new one. blk NULL: one there is, by its id. It is the caller's to hold.
+ */
+int tn_space_find(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
+		  struct tn_space **out);
+/* One of the store opts->blk. */
+int tn_space_new(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns_opts *o,
+		 struct tn_space **out);
+void tn_space_hold(struct tn_space *space);
+void tn_space_release(struct tn_space *space);
+
+/* ---- pool.c ---- */
+
+uint64_t tn_pool_used(const struct bh_target_subsys *subsys); /* bytes */
+/* The LBA formats of the pool's namespaces: how many, and each one's log2 of the block size. */
+static inline unsigned int tn_pool_formats(const struct bh_target_subsys *subsys)
+{
+	if (!subsys->pool)
+		return 0;
+	return bh_blk_info(subsys->pool)->block_size == 4096 ? 1 : 2;
+}
+
+static inline unsigned int tn_pool_format_shift(const struct bh_target_subsys *subsys,
+						unsigned int index)
+{
+	return index || tn_pool_formats(subsys) == 1 ? 12 : 9;
+}
+
+void tn_wipe_cancel(struct tn_space *space); /* there may be none */
+
+/* ---- ns_mgmt.c ---- */
+
+/* The controller goes: what it has asked for goes on, and nobody is told. */
+void tn_ns_ops_leave(struct bh_target_nvme *ctrl);
+
+/* The blocks there are now, and log2 of their size. */
+static inline uint64_t tn_space_blocks(const struct tn_space *space)
+{
+	return __atomic_load_n(&bh_blk_info(space->blk)->blocks, __ATOMIC_RELAXED);
+}
+
+static inline unsigned int tn_space_shift(const struct tn_space *space)
+{
+	return bh_blk_info(space->blk)->block_size == 4096 ? 12 : 9;
+}
+
+/* A namespace's own serial number for a subsystem without one: stays the same for a text. */
+void tn_serial_of(const char *text, char serial[21]);
+
+#endif
