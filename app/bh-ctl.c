@@ -5,22 +5,18 @@
  * What it knows is how to put words into a call and an answer onto the terminal; which methods and
  * keys there are is the target's to say.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
 #include <bellhop/parse.h>
 
 #include "common.h"
+#include "rpc_client.h"
 
 static const char help[] =
 	"usage: bh-ctl [-t SECONDS] SOCKET METHOD [KEY=VALUE...]\n"
@@ -47,7 +43,8 @@ static const char help[] =
 	"  namespace.delete subsys=NAME nsid=N    namespace.list subsys=NAME\n"
 	"  namespace.attach controller=NAME [store=NAME|STORE] [nsid=N]\n"
 	"  namespace.detach controller=NAME nsid=N\n"
-	"  stats   config.save   stop   log.set [component=NAME] level=error|warning|info|debug\n"
+	"  stats [controller=NAME]   config.save   stop   log.set [component=NAME] "
+	"level=error|warning|info|debug\n"
 	"\n"
 	"examples:\n"
 	"  bh-ctl /run/bh.rpc store.create name=a store=ram:1G\n"
@@ -65,121 +62,21 @@ static const struct option options[] = {
 
 struct ctl {
 	struct app app;
-	const char *socket;
+	struct rpc_client client;
 	const char *file;
 	unsigned int seconds;
-	int fd;
-	char *buf;
-	size_t len;
 };
 
-/* ---- the connection ---- */
+static int call(struct ctl *ctl, const char *method, json_t *params, json_t **result)
+{
+	if (rpc_client_call(&ctl->client, method, params, result))
+		return 0;
+	return app_fail(&ctl->app, 1, "%s", ctl->client.why);
+}
 
 static int connect_to(struct ctl *ctl)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const struct timeval limit = { .tv_sec = (time_t)ctl->seconds };
-
-	if (strlen(ctl->socket) >= sizeof(addr.sun_path))
-		return app_fail(&ctl->app, 1, "%s: the path is too long", ctl->socket);
-	strcpy(addr.sun_path, ctl->socket);
-	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ctl->fd < 0)
-		return app_fail(&ctl->app, 1, "socket: %s", strerror(errno));
-	setsockopt(ctl->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	setsockopt(ctl->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(ctl->fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
-		return app_fail(&ctl->app, 1, "%s: %s", ctl->socket, strerror(errno));
-	return 0;
-}
-
-static int say_lost(const struct ctl *ctl, int error)
-{
-	bool is_gone = error == EPIPE || error == ECONNRESET;
-
-	return app_fail(&ctl->app, 1, "%s: %s", ctl->socket,
-			is_gone ? "the target has hung up (it may not take calls of this user)"
-			: error == EAGAIN ? "no answer in time"
-					  : strerror(error));
-}
-
-static int send_all(struct ctl *ctl, const char *text)
-{
-	size_t len = strlen(text), at = 0;
-
-	while (at < len) {
-		ssize_t n = send(ctl->fd, text + at, len - at, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return say_lost(ctl, errno);
-		at += (size_t)n;
-	}
-	return 0;
-}
-
-/* A line, without its end, into ctl->buf. */
-static int receive_line(struct ctl *ctl)
-{
-	ctl->len = 0;
-	for (;;) {
-		char *grown = realloc(ctl->buf, ctl->len + 65536);
-
-		if (!grown)
-			return app_fail(&ctl->app, 1, "out of memory");
-		ctl->buf = grown;
-		ssize_t n = recv(ctl->fd, ctl->buf + ctl->len, 65536, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return say_lost(ctl, n == 0 ? EPIPE : errno);
-		ctl->len += (size_t)n;
-		if (ctl->buf[ctl->len - 1] == '\n') {
-			ctl->buf[--ctl->len] = '\0';
-			return 0;
-		}
-	}
-}
-
-/* ---- one call ---- */
-
-static int say_error(const struct ctl *ctl, const char *method, const json_t *error)
-{
-	const char *message = json_string_value(json_object_get(error, "message"));
-	const char *key = json_string_value(json_object_get(json_object_get(error, "data"), "key"));
-
-	return app_fail(&ctl->app, 1, "%s: %s%s%s%s", method, message ? message : "it failed",
-			key ? " (parameter " : "", key ? key : "", key ? ")" : "");
-}
-
-/* The result is the caller's. */
-static int call(struct ctl *ctl, const char *method, json_t *params, json_t **result)
-{
-	json_t *request = json_pack("{s:s,s:i,s:s,s:O}", "jsonrpc", "2.0", "id", 1, "method",
-				    method, "params", params);
-	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
-	json_t *reply, *error;
-	int code;
-
-	json_decref(request);
-	if (!text)
-		return app_fail(&ctl->app, 1, "%s: not UTF-8", method);
-	code = send_all(ctl, text);
-	free(text);
-	if (code == 0)
-		code = receive_line(ctl);
-	if (code != 0)
-		return code;
-	reply = json_loadb(ctl->buf, ctl->len, 0, NULL);
-	error = json_object_get(reply, "error");
-	*result = json_incref(json_object_get(reply, "result"));
-	if (error)
-		code = say_error(ctl, method, error);
-	else if (!*result)
-		code = app_fail(&ctl->app, 1, "%s: the answer is no JSON-RPC", ctl->socket);
-	json_decref(reply);
-	return code;
+	return rpc_client_connect(&ctl->client) ? 0 : app_fail(&ctl->app, 1, "%s", ctl->client.why);
 }
 
 /* ---- words ---- */
@@ -304,7 +201,7 @@ static int take_option(struct ctl *ctl, int c, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct ctl ctl = { .fd = -1, .seconds = 60 };
+	struct ctl ctl = { .seconds = 60 };
 	int c, code;
 
 	app_init(&ctl.app, "bh-ctl");
@@ -318,10 +215,8 @@ int main(int argc, char **argv)
 		return app_usage(&ctl.app, "expected a SOCKET and a METHOD, or --file FILE");
 	if (ctl.file && argc - optind > 1)
 		return app_usage(&ctl.app, "'%s': --file takes no METHOD", argv[optind + 1]);
-	ctl.socket = argv[optind];
+	rpc_client_init(&ctl.client, argv[optind], ctl.seconds);
 	code = ctl.file ? call_file(&ctl) : call_words(&ctl, argv[optind + 1], argv + optind + 2);
-	if (ctl.fd >= 0)
-		close(ctl.fd);
-	free(ctl.buf);
+	rpc_client_close(&ctl.client);
 	return code;
 }

@@ -165,6 +165,11 @@ struct bh_reactor_stats {
 	uint64_t busy_passes;
 	uint64_t sleeps;
 	uint64_t messages;
+	/*
+	 * Time: with work in at least one of the eight passes between two looks at the clock; asleep,
+	 * until now. The rest of a thread's time it polled in vain.
+	 */
+	uint64_t busy_ns, asleep_ns;
 };
 /* Any thread; approximate. */
 void bh_reactor_stats(const struct bh_reactor *reactor, struct bh_reactor_stats *stats);

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include <bellhop/blk.h>
+#include <bellhop/latency.h>
 #include <bellhop/log.h>
 #include <bellhop/poll.h>
 
@@ -124,16 +125,62 @@ int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
 
 const char *bh_target_nvme_path(const struct bh_target_nvme *ctrl);
 
-struct bh_target_nvme_stats {
-	uint64_t reads, writes, others, errors; /* I/O commands completed */
+/* What was counted, from the controller's creation on; all of it read while it changes. */
+
+struct bh_target_nvme_counts {
+	uint64_t reads, writes, others, errors; /* I/O commands completed; failed ones are errors */
 	uint64_t read_bytes, write_bytes;
-	uint64_t doorbell_messages; /* trapped I/O doorbell writes */
-	uint64_t interrupts;
-	uint64_t polls, empty_polls;
+};
+
+struct bh_target_nvme_stats {
+	struct bh_target_nvme_counts counts;
+	uint64_t doorbell_messages;	 /* trapped I/O doorbell writes */
+	uint64_t interrupts, suppressed; /* see struct bh_target_nvme_queue_stats */
+	uint64_t polls, empty_polls;	 /* passes of its threads; those that found nothing */
 	uint64_t sgls; /* looked through, in memory that is mapped: one per command, seldom more */
 };
 void bh_target_nvme_stats(struct bh_target_nvme *ctrl,
 			  struct bh_target_nvme_stats *stats); /* any thread; approximate */
+
+#define BH_TARGET_NVME_BATCHES 7u
+
+/* A pair of I/O queues by its id: whatever submission and completion queue had it. */
+struct bh_target_nvme_queue_stats {
+	uint16_t qid;
+	bool is_here;  /* one of the two, now */
+	uint16_t cqid; /* of the submission queue; 0: there is no submission queue now */
+	int cpu;       /* of the thread that owns it; -1: that is not pinned */
+	struct bh_target_nvme_counts counts;
+	/* Visits that found 2^i to 2^(i+1) - 1 commands; 64, the last, is the most. */
+	uint64_t batches[BH_TARGET_NVME_BATCHES];
+	/*
+	 * Of the completion queue. Suppressed: there were completions, and no eventfd was written,
+	 * because another queue of the vector had just had it written, or the host masks it.
+	 */
+	uint64_t interrupts, suppressed;
+	/*
+	 * Nanoseconds in the target, from its finding a command to its completion being ready.
+	 * Commands that wait for a store are timed one by one. Those that are done where they are
+	 * found are too fast for that: of every 16th visit to the queue the whole is timed, and taken
+	 * for the latency of all commands completed so since the last that was timed.
+	 */
+	const struct bh_histogram *latency;
+};
+typedef void (*bh_target_nvme_queue_fn)(void *ctx, const struct bh_target_nvme_queue_stats *stats);
+/* Of each pair of which one is there or was, by id. clock: measured. Any thread; approximate. */
+void bh_target_nvme_queues(struct bh_target_nvme *ctrl, const struct bh_clock *clock,
+			   bh_target_nvme_queue_fn fn, void *ctx);
+
+/* Since it was attached. The latency is that of its commands, as above. */
+struct bh_target_nvme_ns_stats {
+	uint32_t nsid;
+	struct bh_target_nvme_counts counts;
+	const struct bh_histogram *latency;
+};
+/* False: nothing has had that id. `latency` is filled and pointed to. Any thread; approximate. */
+bool bh_target_nvme_ns_stats(struct bh_target_nvme *ctrl, uint32_t nsid,
+			     const struct bh_clock *clock, struct bh_histogram *latency,
+			     struct bh_target_nvme_ns_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -265,6 +265,14 @@ typedef void (*bh_tgt_net_fn)(void *ctx, const struct bh_tgt_net_info *info);
 /* Network controllers, in the order of creation. fn calls nothing of the target. */
 void bh_tgt_nets(struct bh_tgt *tgt, bh_tgt_net_fn fn, void *ctx);
 
+struct bh_tgt_thread_info {
+	int cpu;
+	struct bh_reactor_stats stats;
+};
+typedef void (*bh_tgt_thread_fn)(void *ctx, const struct bh_tgt_thread_info *info);
+/* The poll threads, by CPU. */
+void bh_tgt_threads(const struct bh_tgt *tgt, bh_tgt_thread_fn fn, void *ctx);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include <bellhop/clock.h>
+
 enum { NS_PER_MS = 1000 * 1000, NS_PER_S = 1000 * NS_PER_MS };
 
 int bh_fd_source_add(struct bh_reactor *reactor, int fd, uint32_t events,
@@ -99,7 +101,13 @@ unsigned int bh__fds_wait(struct bh_reactor *reactor, uint64_t timeout_ns)
 	eventfd_t ignored;
 
 	reactor->event_next = 0;
+	if (timeout_ns)
+		__atomic_store_n(&reactor->asleep_since, bh_now_ns(), __ATOMIC_RELAXED);
 	reactor->event_count = wait_events(reactor, timeout_ns);
+	if (timeout_ns) {
+		bh__count(&reactor->stats.asleep_ns, bh_now_ns() - reactor->asleep_since);
+		__atomic_store_n(&reactor->asleep_since, 0, __ATOMIC_RELAXED);
+	}
 	/* Nobody needs to wake us from here on (a write that is under way costs one idle turn). */
 	__atomic_store_n(&reactor->inbox.sleeping, 0, __ATOMIC_RELAXED);
 	bh__pollers_disarm(reactor);

@@ -26,10 +26,15 @@ enum {
 
 static void clock_look(struct bh_reactor *reactor)
 {
+	uint64_t before = reactor->now;
+
 	reactor->pass = CLOCK_PASSES;
 	reactor->now = bh_now_ns();
-	if (reactor->busy)
+	if (reactor->busy) {
+		if (before)
+			bh__count(&reactor->stats.busy_ns, reactor->now - before);
 		reactor->idle_since = reactor->now;
+	}
 	reactor->busy = false;
 }
 

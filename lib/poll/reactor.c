@@ -15,6 +15,8 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
+#include <bellhop/clock.h>
+
 #include "base/fd.h"
 
 void bh_reactor_opts_init(struct bh_reactor_opts *opts)
@@ -245,8 +247,15 @@ int bh_reactor_cpu(const struct bh_reactor *reactor)
 
 void bh_reactor_stats(const struct bh_reactor *reactor, struct bh_reactor_stats *stats)
 {
+	uint64_t since = __atomic_load_n(&reactor->asleep_since, __ATOMIC_RELAXED), now;
+
 	stats->passes = __atomic_load_n(&reactor->stats.passes, __ATOMIC_RELAXED);
 	stats->busy_passes = __atomic_load_n(&reactor->stats.busy_passes, __ATOMIC_RELAXED);
 	stats->sleeps = __atomic_load_n(&reactor->stats.sleeps, __ATOMIC_RELAXED);
 	stats->messages = __atomic_load_n(&reactor->stats.messages, __ATOMIC_RELAXED);
+	stats->busy_ns = __atomic_load_n(&reactor->stats.busy_ns, __ATOMIC_RELAXED);
+	stats->asleep_ns = __atomic_load_n(&reactor->stats.asleep_ns, __ATOMIC_RELAXED);
+	now = since ? bh_now_ns() : 0;
+	if (now > since)
+		stats->asleep_ns += now - since;
 }

@@ -87,6 +87,7 @@ struct bh_reactor {
 	bool no_pwait2; /* the kernel lacks epoll_pwait2 */
 
 	struct bh_reactor_stats stats; /* __atomic, written by the reactor's thread only */
+	uint64_t asleep_since;	       /* the same; 0: awake */
 	struct bh_reactor_opts opts;
 	char name[16];
 

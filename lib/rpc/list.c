@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What there is: lists, statistics, and the configuration as the calls that would bring it about.
+ * What there is: lists, and the configuration as the calls that would bring it about.
  *
  * A saved configuration names the UUIDs of stores that belong to one controller: they were derived
  * from the order in which such stores came, which another start would not repeat.
@@ -175,61 +175,6 @@ bool rpc_controller_list(struct rpc_call *call)
 	if (!list_controllers(call, add_controller))
 		return false;
 	bh_tgt_nets(call->tgt, add_net, call->result);
-	return true;
-}
-
-/* ---- statistics ---- */
-
-static void add_stats(void *ctx, const struct bh_tgt_controller_info *info)
-{
-	struct bh_target_nvme_stats s;
-	json_t *one = json_object();
-
-	bh_target_nvme_stats(info->nvme, &s);
-	rpc_put_text(one, "name", info->name);
-	rpc_put_u64(one, "reads", s.reads);
-	rpc_put_u64(one, "writes", s.writes);
-	rpc_put_u64(one, "others", s.others);
-	rpc_put_u64(one, "errors", s.errors);
-	rpc_put_u64(one, "read_bytes", s.read_bytes);
-	rpc_put_u64(one, "write_bytes", s.write_bytes);
-	rpc_put_u64(one, "sgls", s.sgls);
-	rpc_put_u64(one, "doorbell_messages", s.doorbell_messages);
-	rpc_put_u64(one, "interrupts", s.interrupts);
-	rpc_put_u64(one, "polls", s.polls);
-	rpc_put_u64(one, "empty_polls", s.empty_polls);
-	json_array_append_new(ctx, one);
-}
-
-static void add_net_stats(void *ctx, const struct bh_tgt_net_info *info)
-{
-	struct bh_target_net_stats s;
-	json_t *one = json_object();
-
-	bh_target_net_stats(info->net, &s);
-	rpc_put_text(one, "name", info->name);
-	rpc_put_u64(one, "tx_packets", s.tx_packets);
-	rpc_put_u64(one, "tx_bytes", s.tx_bytes);
-	rpc_put_u64(one, "tx_drops", s.tx_drops);
-	rpc_put_u64(one, "rx_packets", s.rx_packets);
-	rpc_put_u64(one, "rx_bytes", s.rx_bytes);
-	rpc_put_u64(one, "rx_drops", s.rx_drops);
-	rpc_put_u64(one, "notify_messages", s.notify_messages);
-	rpc_put_u64(one, "interrupts", s.interrupts);
-	json_array_append_new(ctx, one);
-}
-
-bool rpc_stats(struct rpc_call *call)
-{
-	json_t *controllers = json_array(), *nets;
-
-	call->result = controllers;
-	if (!list_controllers(call, add_stats))
-		return false;
-	nets = json_array();
-	bh_tgt_nets(call->tgt, add_net_stats, nets);
-	call->result =
-		json_pack("{s:i,s:o,s:o}", "schema", 1, "controllers", controllers, "nets", nets);
 	return true;
 }
 

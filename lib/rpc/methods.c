@@ -50,7 +50,7 @@ static const struct rpc_method methods[] = {
 	{ "namespace.delete", rpc_namespace_delete, " subsys nsid " },
 	{ "namespace.detach", rpc_namespace_detach, " controller nsid " },
 	{ "namespace.list", rpc_namespace_list, " subsys " },
-	{ "stats", rpc_stats, " " },
+	{ "stats", rpc_stats, " controller " },
 	{ "stop", stop, " " },
 	{ "store.create", rpc_store_create, " name store " },
 	{ "store.delete", rpc_store_delete, " name " },

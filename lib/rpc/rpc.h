@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include <bellhop/clock.h>
 #include <bellhop/poll.h>
 #include <bellhop/rpc.h>
 
@@ -71,6 +72,7 @@ struct bh_rpc {
 	struct bh_fd_source *listen_source;
 	TAILQ_HEAD(, rpc_conn) conns;
 	unsigned int num_conns;
+	struct bh_clock clock; /* measured */
 };
 
 /* ---- call.c ---- */
@@ -119,7 +121,7 @@ struct rpc_method {
 };
 const struct rpc_method *rpc_method_find(const char *name);
 
-/* ---- objects.c, list.c ---- */
+/* ---- objects.c, list.c, stats.c ---- */
 
 bool rpc_controller_create(struct rpc_call *call);
 bool rpc_controller_delete(struct rpc_call *call);
@@ -132,6 +134,8 @@ bool rpc_controller_list(struct rpc_call *call);
 bool rpc_store_list(struct rpc_call *call);
 bool rpc_config_save(struct rpc_call *call);
 bool rpc_stats(struct rpc_call *call);
+/* What `stats` returns of everything. NULL: out of memory. */
+json_t *rpc_stats_new(struct bh_rpc *rpc);
 
 /* A key of a SPEC, judged by the SPEC's own function. */
 bool rpc_set_key(struct rpc_call *call, struct bh_tgt_spec *spec, const char *key,

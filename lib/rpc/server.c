@@ -238,6 +238,7 @@ static int rpc_start(struct bh_rpc *rpc)
 {
 	int rc = reactor_create(rpc);
 
+	bh_clock_init(&rpc->clock);
 	/* The first object seeds the library's tables, from a file that may be out of reach later. */
 	json_decref(json_object());
 	if (rc == 0)

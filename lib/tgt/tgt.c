@@ -154,6 +154,16 @@ const struct bh_cpuset *bh_tgt_control_cpus(const struct bh_tgt *tgt)
 	return &tgt->control_cpus;
 }
 
+void bh_tgt_threads(const struct bh_tgt *tgt, bh_tgt_thread_fn fn, void *ctx)
+{
+	for (unsigned int i = 0; i < tgt->num_threads; i++) {
+		struct bh_tgt_thread_info info = { .cpu = bh_reactor_cpu(tgt->threads[i]) };
+
+		bh_reactor_stats(tgt->threads[i], &info.stats);
+		fn(ctx, &info);
+	}
+}
+
 void bh_tgt_confined(struct bh_tgt *tgt)
 {
 	tgt->is_confined = true;

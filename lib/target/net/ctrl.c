@@ -437,6 +437,48 @@ void bh_target_net_stats(const struct bh_target_net *net, struct bh_target_net_s
 		stats->tx_drops += bh_load_u64(&c->tx_drops);
 		stats->rx_drops += bh_load_u64(&c->rx_drops);
 		stats->interrupts += bh_load_u64(&c->interrupts);
+		stats->suppressed += bh_load_u64(&c->suppressed);
+	}
+	for (i = 0; i < net->num_threads; i++) {
+		stats->polls += bh_load_u64(&net->thread[i]->polls);
+		stats->empty_polls += bh_load_u64(&net->thread[i]->empty_polls);
+	}
+}
+
+static bool is_live(const struct bh_vdq *q)
+{
+	return __atomic_load_n(&q->is_live, __ATOMIC_RELAXED);
+}
+
+void bh_target_net_queues(const struct bh_target_net *net, const struct bh_clock *clock,
+			  bh_target_net_queue_fn fn, void *ctx)
+{
+	struct bh_histogram latency;
+	unsigned int i, k;
+
+	for (i = 0; i < net->num_pairs; i++) {
+		const struct tnet_pair *p = net->pair[i];
+		const struct tnet_counts *c = &p->counts;
+		struct bh_target_net_queue_stats stats = {
+			.index = i,
+			.is_here = is_live(&p->rx) || is_live(&p->tx),
+			.cpu = bh_reactor_cpu(p->thread->reactor),
+			.tx_packets = bh_load_u64(&c->tx_packets),
+			.tx_bytes = bh_load_u64(&c->tx_bytes),
+			.rx_packets = bh_load_u64(&c->rx_packets),
+			.rx_bytes = bh_load_u64(&c->rx_bytes),
+			.tx_drops = bh_load_u64(&c->tx_drops),
+			.rx_drops = bh_load_u64(&c->rx_drops),
+			.interrupts = bh_load_u64(&c->interrupts),
+			.suppressed = bh_load_u64(&c->suppressed),
+			.latency = &latency,
+		};
+
+		for (k = 0; k < BH_TARGET_NET_BATCHES; k++)
+			stats.batches[k] = bh_load_u64(&c->batches[k]);
+		bh_histogram_init(&latency);
+		bh_latency_collect(&p->latency, clock, &latency);
+		fn(ctx, &stats);
 	}
 }
 

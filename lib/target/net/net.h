@@ -82,8 +82,11 @@ struct tnet_filter {
 
 struct tnet_counts {
 	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes, tx_drops, rx_drops;
-	uint64_t interrupts;
+	uint64_t interrupts, suppressed;
+	uint64_t batches[BH_TARGET_NET_BATCHES];
 };
+
+#define TNET_TIMED 16u /* of so many passes that found something one is timed */
 
 struct tnet_pair {
 	struct bh_vdq rx __attribute__((aligned(64)));
@@ -99,6 +102,8 @@ struct tnet_pair {
 	bool is_blocked;   /* the port did not take all of the last burst */
 	struct bh_fd_source *source;
 	struct tnet_counts counts; /* __atomic, relaxed, written by the thread */
+	uint32_t untimed;	   /* packets since the last pass that was timed */
+	struct bh_latency latency; /* as counts */
 };
 
 /* ---- a poll thread ---- */
@@ -110,6 +115,8 @@ struct tnet_thread {
 	unsigned int index;
 	bool is_gated;
 	uint32_t faults;
+	uint32_t found;		     /* passes that found something */
+	uint64_t polls, empty_polls; /* __atomic, relaxed, written by the thread */
 	unsigned int num_pairs;
 	struct tnet_pair *pair[BH_TARGET_NET_MAX_QUEUES];
 	struct bh_msg wake_msg;

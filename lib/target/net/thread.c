@@ -72,6 +72,9 @@ static int thread_poll(void *ctx)
 	if (bh_cmem_faults(t->net->cmem) != t->faults)
 		fault(t);
 	n = tnet_pass(t);
+	tnet_count(&t->polls, 1);
+	if (!n)
+		tnet_count(&t->empty_polls, 1);
 	say_broken(t);
 	if (watches_cvq(t) && bh_vdq_is_avail(&t->net->cvq) &&
 	    !__atomic_exchange_n(&t->net->cvq_sent, 1, __ATOMIC_SEQ_CST))

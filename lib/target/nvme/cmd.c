@@ -181,25 +181,36 @@ uint16_t tn_cmd_errno(int error, uint8_t op)
 void tn_cmd_failed(struct tn_thread *t, const struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		   uint16_t status, uint16_t param)
 {
-	tn_count(&t->stats.errors, 1);
+	tn_count(&sq->stats->counts.errors, 1);
+	if (cmd->nsid <= BH_TARGET_NVME_MAX_NS && t->nstats[cmd->nsid])
+		tn_count(&t->nstats[cmd->nsid]->counts.errors, 1);
 	tn_error_add(t->ctrl, sq->qid, cmd->cid, status, param,
 		     cmd->cdw10 | (uint64_t)cmd->cdw11 << 32, cmd->nsid);
 }
 
-void tn_cmd_count(struct tn_thread *t, const struct tn_job *job)
+static void count(struct bh_target_nvme_counts *counts, const struct tn_job *job)
 {
+	if (job->op == BH_BLK_READ) {
+		tn_count(&counts->reads, 1);
+		tn_count(&counts->read_bytes, job->bytes);
+	} else if (job->op == BH_BLK_WRITE) {
+		tn_count(&counts->writes, 1);
+		tn_count(&counts->write_bytes, job->bytes);
+	} else {
+		tn_count(&counts->others, 1);
+	}
+}
+
+void tn_cmd_count(struct tn_thread *t, const struct tn_sq *sq, const struct tn_job *job)
+{
+	struct tn_ns_stats *ns = t->nstats[job->line - t->line];
+
 	if (job->op != BH_BLK_READ && job->op != BH_BLK_FLUSH && job->op != BH_BLK_COMPARE &&
 	    !(job->flags & BH_BLK_FLAG_FUA) && job->line->caps & BH_BLK_CAP_FLUSH)
 		job->line->is_written = true;
-	if (job->op == BH_BLK_READ) {
-		tn_count(&t->stats.reads, 1);
-		tn_count(&t->stats.read_bytes, job->bytes);
-	} else if (job->op == BH_BLK_WRITE) {
-		tn_count(&t->stats.writes, 1);
-		tn_count(&t->stats.write_bytes, job->bytes);
-	} else {
-		tn_count(&t->stats.others, 1);
-	}
+	count(&sq->stats->counts, job);
+	if (ns)
+		count(&ns->counts, job);
 }
 
 /* ---- data by pointer ---- */
@@ -333,6 +344,6 @@ uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	if (status)
 		tn_cmd_failed(t, sq, cmd, status, job.param);
 	else
-		tn_cmd_count(t, &job);
+		tn_cmd_count(t, sq, &job);
 	return status;
 }

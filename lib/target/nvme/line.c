@@ -185,7 +185,7 @@ void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(vo
 
 	ns->removal = tn_fan_new(ctrl->io, remove_run, remove_finish);
 	ns->orphans = calloc(1, sizeof(*ns->orphans));
-	if (!fan || !ns->removal || !ns->orphans) {
+	if (!fan || !ns->removal || !ns->orphans || tn_stats_ns_new(ctrl->io, ns->nsid)) {
 		free(fan);
 		free(ns->removal);
 		free(ns->orphans);

@@ -73,10 +73,10 @@ static void smart_log(struct tn_admin_cmd *cmd)
 	log->temperature[0] = TN_TEMPERATURE & 0xff;
 	log->temperature[1] = TN_TEMPERATURE >> 8;
 	log->avail_spare = 100;
-	log->data_units_read[0] = data_units(stats.read_bytes);
-	log->data_units_written[0] = data_units(stats.write_bytes);
-	log->host_reads[0] = stats.reads;
-	log->host_writes[0] = stats.writes;
+	log->data_units_read[0] = data_units(stats.counts.read_bytes);
+	log->data_units_written[0] = data_units(stats.counts.write_bytes);
+	log->host_reads[0] = stats.counts.reads;
+	log->host_writes[0] = stats.counts.writes;
 	log->power_cycles[0] = 1;
 	log->power_on_hours[0] = (bh_now_ns() - tn_ctl(ctrl)->created_ns) / NS_PER_HOUR;
 	pthread_mutex_lock(&ctrl->error_lock);

@@ -20,6 +20,7 @@
 
 #include "target/nvme/admin.h"
 #include "target/nvme/io.h"
+#include "target/nvme/stats.h"
 
 /* What is returned in place of a status field, which has 15 bits. */
 #define TN_PENDING 0x8000u  /* it will complete by itself */
@@ -162,6 +163,7 @@ struct tn_cq {
 	struct tn_req *wait_first, **wait_last; /* completions without room */
 	struct tn_mirror *mirror;
 	struct tn_bell bell;
+	struct tn_queue_stats *stats;
 	uint16_t qid;
 	uint64_t iova;
 };
@@ -180,6 +182,8 @@ struct tn_sq {
 	struct tn_reqs *reqs; /* NULL until one is needed */
 	uint64_t iova;
 	const uint32_t *db; /* tail */
+	struct tn_queue_stats *stats;
+	const struct tn_line *line; /* of the last command; of no namespace at first */
 };
 
 /* What a pass looks at, densely: a queue whose doorbell has not moved costs one load. */
@@ -228,6 +232,7 @@ struct tn_req {
 	bool is_lost;	/* its buffer went away */
 	uint16_t status;
 	uint32_t faults;	    /* of client memory when it was translated */
+	uint64_t begun;		    /* ticks */
 	uint32_t step;		    /* ranges, namespaces done */
 	uint32_t at;		    /* blocks of this range done */
 	struct tn_orphans *orphans; /* it is one of them */
@@ -291,9 +296,13 @@ struct tn_flush {
 /* ---- threads ---- */
 
 struct tn_stats {
-	uint64_t reads, writes, others, errors;
-	uint64_t read_bytes, write_bytes;
-	uint64_t interrupts, polls, empty_polls;
+	uint64_t polls, empty_polls;
+};
+
+/* Of a visit to a queue, what its namespaces but the last have been credited with; zeros between. */
+struct tn_told {
+	uint32_t count, writes;
+	uint64_t bytes, write_bytes;
 };
 
 struct tn_thread {
@@ -305,7 +314,9 @@ struct tn_thread {
 	uint32_t scan_from;   /* where the next pass begins */
 	struct tn_cq *due;
 	bool is_gated;
-	struct tn_stats stats; /* __atomic: written here, read by anybody */
+	struct tn_stats stats;	     /* __atomic: written here, read by anybody */
+	struct tn_ns_stats **nstats; /* by nsid; __atomic, see stats.h */
+	struct tn_told told;
 
 	/* ---- rare ---- */
 	uint32_t num_async;		       /* lines that are reaped, */
@@ -347,9 +358,10 @@ struct tn_thread {
 	struct iovec *iov; /* as many */
 	struct tn_walk walk;
 	struct tn_bounce *bounce[TN_BOUNCE_CLASSES];
-	uint32_t bounced[TN_BOUNCE_CLASSES];		 /* those that can be freed */
-	uint32_t arena_used;				 /* bytes that were cut off it */
-	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1]; /* by qid; NULL: not here */
+	uint32_t bounced[TN_BOUNCE_CLASSES]; /* those that can be freed */
+	uint32_t arena_used;		     /* bytes that were cut off it */
+	struct tn_queue_stats *qstats[BH_TARGET_NVME_MAX_QUEUES + 1]; /* by qid; as nstats */
+	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1];	      /* by qid; NULL: not here */
 	struct tn_sq *sq[BH_TARGET_NVME_MAX_QUEUES + 1];
 	struct tn_orphans *orphans[BH_TARGET_NVME_MAX_NS + 1]; /* by nsid */
 	struct tn_line line[BH_TARGET_NVME_MAX_NS + 1];
@@ -500,7 +512,7 @@ uint16_t tn_cmd_recheck(struct tn_thread *t, struct tn_sq *sq, const struct bh_n
 /* Fills t->scratch and t->iov: 0, a status field, or TN_UNMAPPED. */
 uint16_t tn_cmd_map(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		    uint64_t len, bool to_client);
-void tn_cmd_count(struct tn_thread *t, const struct tn_job *job);
+void tn_cmd_count(struct tn_thread *t, const struct tn_sq *sq, const struct tn_job *job);
 
 /* req.c */
 uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
@@ -548,10 +560,5 @@ void tn_hold_cancel(struct tn_hold *hold);
 void tn_lines_init(struct tn_thread *t);
 void tn_line_release(struct tn_thread *t, struct tn_line *line);
 void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
-
-static inline void tn_count(uint64_t *counter, uint64_t n)
-{
-	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
-}
 
 #endif

@@ -67,7 +67,8 @@ void tn_io_cq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *
 	struct tn_cq *cq = calloc(1, sizeof(*cq));
 	struct tn_op *op;
 
-	if (!cq) {
+	if (!cq || !(cq->stats = tn_stats_queue(io->thread[index], params->qid))) {
+		free(cq);
 		done(arg, BH_NVME_SC_INTERNAL_ERROR);
 		return;
 	}
@@ -81,6 +82,7 @@ void tn_io_cq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *
 	cq->iova = params->iova;
 	cq->interrupt = params->interrupt;
 	cq->vector = params->vector;
+	__atomic_store_n(&cq->stats->has_cq, true, __ATOMIC_RELAXED);
 	bh_store_u32(tn_doorbell(ctrl, 2u * cq->qid + 1), 0);
 	io->next_thread = (index + 1) % io->num_threads;
 	io->has_cq[cq->qid] = (uint8_t)(index + 1);
@@ -99,14 +101,16 @@ void tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *
 		     tn_done done, void *arg)
 {
 	struct tn_io *io = ctrl->io;
+	struct tn_thread *t = owner(io, params->cqid);
 	struct tn_sq *sq = calloc(1, sizeof(*sq));
 	struct tn_op *op;
 
-	if (!sq) {
+	if (!sq || !(sq->stats = tn_stats_queue(t, params->qid))) {
+		free(sq);
 		done(arg, BH_NVME_SC_INTERNAL_ERROR);
 		return;
 	}
-	op = op_for(owner(io, params->cqid), sq_create_run, done, arg);
+	op = op_for(t, sq_create_run, done, arg);
 	if (!op) {
 		free(sq);
 		return;
@@ -114,6 +118,8 @@ void tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *
 	sq->qid = params->qid;
 	sq->entries = params->entries;
 	sq->iova = params->iova;
+	sq->line = &t->line[0];
+	__atomic_store_n(&sq->stats->cqid, params->cqid, __ATOMIC_RELAXED);
 	bh_store_u32(tn_doorbell(ctrl, 2u * sq->qid), 0);
 	io->sq_cq[sq->qid] = params->cqid;
 	op->u.sq = sq;

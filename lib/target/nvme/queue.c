@@ -224,6 +224,8 @@ static void line_set(struct tn_thread *t, struct tn_cq *cq, bool asserted)
 	if (cq->is_asserted == asserted)
 		return;
 	cq->is_asserted = asserted;
+	if (asserted)
+		tn_count(&cq->stats->interrupts, 1);
 	t->num_asserted += asserted ? 1 : UINT32_MAX;
 	bh_vfu_irq_level(t->ctrl->server, cq->qid, asserted);
 }
@@ -279,10 +281,12 @@ void tn_irq_flush(struct tn_thread *t)
 		cq->is_due = false;
 		if (!is_msix) {
 			line_update(t, cq);
-		} else if (!(*word & bit)) {
+		} else if (!(*word & bit) && bh_vfu_irq_raise(t->ctrl->server, cq->vector)) {
 			*word |= bit;
-			if (bh_vfu_irq_raise(t->ctrl->server, cq->vector))
-				tn_count(&t->stats.interrupts, 1);
+			tn_count(&cq->stats->interrupts, 1);
+		} else {
+			*word |= bit;
+			tn_count(&cq->stats->suppressed, 1);
 		}
 	}
 }
@@ -340,6 +344,7 @@ static void cq_free(struct tn_thread *t, struct tn_cq *cq)
 	if (*at)
 		*at = cq->due_next;
 	tn_mirror_drop(t, cq->mirror);
+	__atomic_store_n(&cq->stats->has_cq, false, __ATOMIC_RELAXED);
 	free(cq);
 }
 
@@ -347,6 +352,7 @@ static void sq_free(struct tn_thread *t, struct tn_sq *sq)
 {
 	tn_reqs_leave(t, sq);
 	tn_mirror_drop(t, sq->mirror);
+	__atomic_store_n(&sq->stats->cqid, 0, __ATOMIC_RELAXED);
 	free(sq);
 }
 

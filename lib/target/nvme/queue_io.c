@@ -20,9 +20,11 @@
 #define PAGE_MASK (TN_PAGE_SIZE - 1u)
 #define AHEAD 2u /* entries whose data is prefetched */
 
+/* Commands done by the fast path in this visit, the last of them to the namespace of that line. */
 struct batch {
 	uint32_t count, writes;
 	uint64_t bytes, write_bytes;
+	const struct tn_line *line;
 };
 
 /*
@@ -173,6 +175,59 @@ static inline bool data_run(struct tn_thread *t, struct tn_sq *sq, const struct 
 	return true;
 }
 
+static inline void sum_count(struct bh_target_nvme_counts *to, uint32_t count, uint32_t writes,
+			     uint64_t bytes, uint64_t write_bytes)
+{
+	if (count != writes) {
+		tn_count(&to->reads, count - writes);
+		tn_count(&to->read_bytes, bytes - write_bytes);
+	}
+	if (writes) {
+		tn_count(&to->writes, writes);
+		tn_count(&to->write_bytes, write_bytes);
+	}
+}
+
+/* The batch so far was the last line's namespace's; what follows is another's. */
+static __attribute__((noinline)) void batch_turn(struct tn_thread *t, const struct tn_line *last,
+						 uint32_t count, uint32_t writes, uint64_t bytes,
+						 uint64_t write_bytes)
+{
+	struct tn_ns_stats *ns = t->nstats[last - t->line];
+	struct tn_told *told = &t->told;
+
+	if (ns)
+		sum_count(&ns->counts, count - told->count, writes - told->writes,
+			  bytes - told->bytes, write_bytes - told->write_bytes);
+	*told = (struct tn_told){ count, writes, bytes, write_bytes };
+}
+
+static inline void batch_end(struct tn_thread *t, struct tn_sq *sq, const struct batch *b)
+{
+	struct tn_ns_stats *ns = t->nstats[b->line - t->line];
+
+	t->work += b->bytes;
+	sq->line = b->line;
+	sq->stats->untimed += b->count;
+	sum_count(&sq->stats->counts, b->count, b->writes, b->bytes, b->write_bytes);
+	if (unlikely(t->told.count)) {
+		batch_turn(t, b->line, b->count, b->writes, b->bytes, b->write_bytes);
+		t->told = (struct tn_told){ 0 };
+	} else if (likely(ns != NULL)) {
+		sum_count(&ns->counts, b->count, b->writes, b->bytes, b->write_bytes);
+	}
+}
+
+static __attribute__((noinline)) void visit_timed(struct tn_thread *t, const struct tn_sq *sq,
+						  uint64_t begun)
+{
+	struct tn_queue_stats *s = sq->stats;
+
+	if (s->untimed)
+		tn_stats_took(t, sq, sq->line, bh_ticks() - begun, s->untimed);
+	s->untimed = 0;
+}
+
 /* True: it is done with success. False: it takes the general way, from the beginning. */
 static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct ring *r,
 			   const struct bh_nvme_cmd *cmd, struct batch *batch)
@@ -194,6 +249,12 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct r
 	bytes = blocks << line->shift;
 	if (unlikely(!data_run(t, sq, r, cmd, line, lba, bytes)))
 		return false;
+	if (unlikely(line != batch->line)) {
+		if (batch->count)
+			batch_turn(t, batch->line, batch->count, batch->writes, batch->bytes,
+				   batch->write_bytes);
+		batch->line = line;
+	}
 	batch->count++;
 	batch->bytes += bytes;
 	if (cmd->opc == BH_NVME_CMD_WRITE) {
@@ -201,21 +262,6 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct r
 		batch->write_bytes += bytes;
 	}
 	return true;
-}
-
-static void batch_end(struct tn_thread *t, const struct batch *batch)
-{
-	struct tn_stats *s = &t->stats;
-
-	t->work += batch->bytes;
-	if (batch->count > batch->writes) {
-		tn_count(&s->reads, batch->count - batch->writes);
-		tn_count(&s->read_bytes, batch->bytes - batch->write_bytes);
-	}
-	if (batch->writes) {
-		tn_count(&s->writes, batch->writes);
-		tn_count(&s->write_bytes, batch->write_bytes);
-	}
 }
 
 static inline bool trails_late(const struct tn_sq *sq)
@@ -252,6 +298,11 @@ static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq
 	}
 	if (status == TN_PENDING)
 		return !cq->wait_first;
+	if (!is_done) {
+		sq->stats->untimed++;
+		if (cmd->nsid <= BH_TARGET_NVME_MAX_NS)
+			sq->line = &t->line[cmd->nsid];
+	}
 	if (sq->is_stopped)
 		return false; /* its memory was lost: nothing is posted any more */
 	tn_cq_put(cq, sq, cmd->cid, status);
@@ -275,13 +326,15 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 	/* The first command goes out of line when the event index waits for it. */
 	uint32_t faults = trails_late(sq) ? ~t->faults : t->faults;
 	struct tn_cq *cq = sq->cq;
-	struct batch batch = { 0 };
-	uint64_t work_end = t->work + TN_BATCH_BYTES;
+	struct batch batch = { .line = sq->line };
+	uint64_t work_end = t->work + TN_BATCH_BYTES, begun = 0;
 	struct bh_nvme_cmd cmd;
 	struct ring r;
 
 	if (unlikely(cq->wait_first))
 		return 0; /* what is complete already goes first */
+	if (unlikely(!(sq->stats->visits++ % TN_STATS_TIMED)))
+		begun = bh_ticks();
 	left = distance(start, limit, sq->entries);
 	r.end = advance(start, left < TN_BATCH ? left : TN_BATCH, sq->entries);
 	ring_load(&r, sq, cq);
@@ -305,10 +358,16 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 			break;
 	}
 	ring_store(&r, sq, cq);
-	batch_end(t, &batch);
-	if (batch.count)
+	left = distance(start, r.head, r.entries);
+	if (likely(left))
+		tn_count(&sq->stats->batches[31 - __builtin_clz(left)], 1);
+	if (batch.count) {
+		batch_end(t, sq, &batch);
 		tn_cq_posted(t, cq, from);
-	return distance(start, r.head, r.entries);
+	}
+	if (unlikely(begun))
+		visit_timed(t, sq, begun);
+	return left;
 }
 
 static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)

@@ -187,7 +187,8 @@ static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	if (status)
 		tn_cmd_failed(t, req->sq, &req->xfer.cmd, status, req->job.param);
 	else
-		tn_cmd_count(t, &req->job);
+		tn_cmd_count(t, req->sq, &req->job);
+	tn_stats_took(t, req->sq, req->job.line, bh_ticks() - req->begun, 1);
 	tn_line_release(t, req->job.line);
 	if (req->sq->cq->is_stopped)
 		req_free(t, req); /* nobody can be told */
@@ -351,6 +352,7 @@ uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	req->job = *job;
 	req->xfer.cmd = *cmd;
 	req->faults = t->faults;
+	req->begun = bh_ticks();
 	status = prepare(t, req);
 	if (status) {
 		req_free(t, req);

@@ -168,6 +168,7 @@ static void thread_free(struct tn_thread *t)
 	free(t->iov);
 	tn_pieces_free(&t->scratch);
 	tn_bounce_fini(t);
+	tn_stats_fini(t);
 	free(t);
 }
 
@@ -200,7 +201,7 @@ static struct tn_thread *thread_new(struct tn_io *io, struct bh_reactor *reactor
 	t->iov = calloc(cap, sizeof(*t->iov));
 	t->scan = calloc(BH_TARGET_NVME_MAX_QUEUES, sizeof(*t->scan));
 	tn_lines_init(t);
-	if (!tn_bounce_init(t) && t->scratch.v && t->iov && t->scan)
+	if (!tn_stats_init(t) && !tn_bounce_init(t) && t->scratch.v && t->iov && t->scan)
 		return t;
 	thread_free(t);
 	return NULL;
@@ -363,28 +364,4 @@ void tn_io_run_once(struct bh_target_nvme *ctrl)
 
 	for (i = 0; ctrl->io && i < ctrl->io->num_threads; i++)
 		bh_reactor_run_once(ctrl->io->thread[i]->reactor);
-}
-
-void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats)
-{
-	struct tn_io *io = ctrl->io;
-	unsigned int i;
-
-	if (!io)
-		return;
-	for (i = 0; i < io->num_threads; i++) {
-		const struct tn_stats *s = &io->thread[i]->stats;
-
-		stats->reads += bh_load_u64(&s->reads);
-		stats->writes += bh_load_u64(&s->writes);
-		stats->others += bh_load_u64(&s->others);
-		stats->errors += bh_load_u64(&s->errors);
-		stats->read_bytes += bh_load_u64(&s->read_bytes);
-		stats->write_bytes += bh_load_u64(&s->write_bytes);
-		stats->interrupts += bh_load_u64(&s->interrupts);
-		stats->polls += bh_load_u64(&s->polls);
-		stats->empty_polls += bh_load_u64(&s->empty_polls);
-		stats->sgls += bh_load_u64(&io->thread[i]->walk.sgls);
-	}
-	stats->doorbell_messages += bh_load_u64(&io->doorbell_messages);
 }

@@ -247,7 +247,7 @@ static void smart_counts(void)
 	const struct bh_nvme_smart_log *log = rig_data();
 
 	rig.stats = (struct bh_target_nvme_stats){
-		.reads = 5, .writes = 6, .read_bytes = 512001, .write_bytes = 512000
+		.counts = { .reads = 5, .writes = 6, .read_bytes = 512001, .write_bytes = 512000 }
 	};
 	tn_error_add(rig.ctrl, 1, 1, BH_NVME_SC_WRITE_FAULT, 0xffff, 0, 1);
 	tn_error_add(rig.ctrl, 1, 1, BH_NVME_SC_COMPARE_FAILURE, 0xffff, 0, 1);
