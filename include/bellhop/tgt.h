@@ -84,13 +84,14 @@ struct bh_tgt_spec {
 	enum bh_tgt_spec_kind kind;
 	char *name;  /* the store's or subsystem's NAME, the controller's socket */
 	char *alias; /* the controller's name; NULL: its socket. Not in a SPEC word */
-	struct bh_tgt_store_spec
-		store[BH_TGT_SPEC_NS]; /* [0] of a store SPEC; ns= of a controller */
+	struct bh_tgt_store_spec store
+		[BH_TGT_SPEC_NS]; /* [0] of a store SPEC, pool= of a subsystem; ns= of a controller */
 	unsigned int num_stores;
 	/* controller keys; 0 or NULL where not given */
 	char *serial, *model; /* a subsystem's, too */
 	char *subsys;	      /* the NAME of the controller's subsystem */
-	char *nqn;	      /* of a subsystem */
+	char *nqn;	      /* of a subsystem, */
+	uint64_t cap;	      /* its bytes, in store[0] or in memory of its own; 0: all or none */
 	unsigned int queues, depth, dstrd;
 	enum bh_target_doorbells doorbells;
 	uint64_t mdts, cmb;
@@ -184,13 +185,20 @@ int bh_tgt_subsys_destroy(struct bh_tgt *tgt, const char *name, char why[BH_TGT_
 struct bh_tgt_ns_spec {
 	const char *subsys;
 	uint32_t nsid; /* 0: the lowest free */
-	const struct bh_tgt_store_spec
-		*store;	 /* what is in it: a store of its own or a reference */
+	/* What is in it: a store of its own or a reference; NULL: bytes of the subsystem's pool, */
+	const struct bh_tgt_store_spec *store;
+	/* see struct bh_target_subsys_ns_opts */
+	uint64_t bytes;
+	uint32_t block_size;
+	bool has_offset;
+	uint64_t offset;
+	bool has_uuid;
+	uint8_t uuid[16];
 	bool is_private; /* for one controller at a time */
 };
 /*
  * One that is attached nowhere yet. The id, or -ENOENT: no such subsystem or store; -EEXIST: the id
- * is taken; -ENOSPC: all are; what the store says.
+ * is taken; -ENOSPC: all are, or the pool has no room in one piece; what the store says.
  */
 int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char why[BH_TGT_WHY]);
 /* Detached from every controller first. -ENOENT; -EINPROGRESS: as bh_tgt_ns_detach(). */
@@ -205,6 +213,10 @@ struct bh_tgt_subsys_info {
 	const char *name;
 	const struct bh_tgt_spec *spec;
 	const char *nqn;
+	/* NULL: none, or memory of its own */
+	const struct bh_tgt_store_spec *pool;
+	const struct bh_blk_info *pool_now;
+	uint64_t capacity, unallocated; /* bytes */
 	const struct bh_tgt_subsys_ns_info *ns;
 	unsigned int num_ns;
 };

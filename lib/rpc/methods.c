@@ -46,7 +46,8 @@ static const struct rpc_method methods[] = {
 	{ "controller.list", rpc_controller_list, " " },
 	{ "log.set", log_set, " component level " },
 	{ "namespace.attach", rpc_namespace_attach, " controller store nsid " },
-	{ "namespace.create", rpc_namespace_create, " subsys store nsid private " },
+	{ "namespace.create", rpc_namespace_create,
+	  " subsys store size bs nsid private uuid offset " },
 	{ "namespace.delete", rpc_namespace_delete, " subsys nsid " },
 	{ "namespace.detach", rpc_namespace_detach, " controller nsid " },
 	{ "namespace.list", rpc_namespace_list, " subsys " },
@@ -56,7 +57,7 @@ static const struct rpc_method methods[] = {
 	{ "store.delete", rpc_store_delete, " name " },
 	{ "store.list", rpc_store_list, " " },
 	{ "store.resize", rpc_store_resize, " name size " },
-	{ "subsystem.create", rpc_subsystem_create, " name nqn serial model " },
+	{ "subsystem.create", rpc_subsystem_create, " name nqn serial model cap pool " },
 	{ "subsystem.delete", rpc_subsystem_delete, " name " },
 	{ "subsystem.list", rpc_subsystem_list, " " },
 };

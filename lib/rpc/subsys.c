@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <uuid/uuid.h>
+
 #include "rpc/rpc.h"
 
 /* ---- subsystems ---- */
@@ -73,21 +75,59 @@ static bool get_bool(struct rpc_call *call, const char *key, bool *out)
 	return rpc_fail(call, RPC_INVALID_PARAMS, key, 0, "%s: expected true or false", key);
 }
 
+/* What is cut out of the pool. */
+static bool get_pool_keys(struct rpc_call *call, struct bh_tgt_ns_spec *spec)
+{
+	uint64_t bs = 512;
+	const char *uuid;
+
+	if (!rpc_size(call, "size", &spec->bytes) ||
+	    (json_object_get(call->params, "bs") && !rpc_size(call, "bs", &bs)) ||
+	    !rpc_text(call, "uuid", false, &uuid))
+		return false;
+	if (bs != 512 && bs != 4096)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "bs", -EINVAL,
+				"bs: a block has 512 or 4096 bytes");
+	spec->block_size = (uint32_t)bs;
+	spec->has_uuid = uuid != NULL;
+	if (uuid && uuid_parse(uuid, spec->uuid) != 0)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "uuid", -EINVAL, "uuid: not a UUID");
+	spec->has_offset = json_object_get(call->params, "offset") != NULL;
+	return !spec->has_offset || rpc_size(call, "offset", &spec->offset);
+}
+
+static bool get_store(struct rpc_call *call, const char *text, struct bh_tgt_ns_spec *spec,
+		      struct bh_tgt_store_spec *store)
+{
+	static const char *const others[] = { "size", "bs", "uuid", "offset" };
+
+	if (!text)
+		return get_pool_keys(call, spec);
+	for (unsigned int i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		if (json_object_get(call->params, others[i]))
+			return rpc_fail(call, RPC_INVALID_PARAMS, others[i], -EINVAL,
+					"%s: the store has its own", others[i]);
+	}
+	spec->store = store;
+	return rpc_store_word(call, text, store);
+}
+
 bool rpc_namespace_create(struct rpc_call *call)
 {
 	struct bh_tgt_store_spec store = { 0 };
-	struct bh_tgt_ns_spec spec = { .store = &store };
+	struct bh_tgt_ns_spec spec = { 0 };
 	char why[BH_TGT_WHY];
 	uint64_t nsid = 0;
 	const char *text;
 	int rc;
 
 	if (!rpc_text(call, "subsys", true, &spec.subsys) ||
-	    !rpc_text(call, "store", true, &text) || !get_bool(call, "private", &spec.is_private) ||
+	    !rpc_text(call, "store", false, &text) ||
+	    !get_bool(call, "private", &spec.is_private) ||
 	    (json_object_get(call->params, "nsid") &&
 	     !rpc_number(call, "nsid", 1, BH_TARGET_NVME_MAX_NS, &nsid)))
 		return false;
-	if (!rpc_store_word(call, text, &store)) {
+	if (!get_store(call, text, &spec, &store)) {
 		bh_tgt_store_spec_fini(&store);
 		return false;
 	}
@@ -133,6 +173,8 @@ static json_t *namespace_new(const struct bh_tgt_subsys_ns_info *info)
 		store_text(info, text, sizeof(text));
 		rpc_put_text(one, "store", text);
 	}
+	if (info->now.is_pooled)
+		rpc_put_u64(one, "offset", info->now.offset);
 	rpc_put_u64(one, "size", info->now.blocks * info->now.block_size);
 	rpc_put_u64(one, "bs", info->now.block_size);
 	rpc_put_uuid(one, info->now.uuid);
@@ -157,6 +199,7 @@ static json_t *namespaces_new(const struct bh_tgt_subsys_info *info)
 /* What it was created with. */
 static json_t *subsystem_new(const struct bh_tgt_subsys_info *info)
 {
+	char text[BH_TGT_STORE_TEXT];
 	json_t *one = json_object();
 
 	rpc_put_text(one, "name", info->name);
@@ -165,6 +208,12 @@ static json_t *subsystem_new(const struct bh_tgt_subsys_info *info)
 		rpc_put_text(one, "serial", info->spec->serial);
 	if (info->spec->model)
 		rpc_put_text(one, "model", info->spec->model);
+	if (info->spec->cap)
+		rpc_put_u64(one, "cap", info->spec->cap);
+	if (info->pool) {
+		bh_tgt_store_text(info->pool, info->pool_now, NULL, text, sizeof(text));
+		rpc_put_text(one, "pool", text);
+	}
 	return one;
 }
 
@@ -172,6 +221,8 @@ static void add_subsystem(void *ctx, const struct bh_tgt_subsys_info *info)
 {
 	json_t *one = subsystem_new(info);
 
+	rpc_put_u64(one, "capacity", info->capacity);
+	rpc_put_u64(one, "unallocated", info->unallocated);
 	json_object_set_new(one, "namespaces", namespaces_new(info));
 	json_array_append_new(ctx, one);
 }
@@ -225,8 +276,15 @@ static void save_namespace(json_t *calls, const char *subsys,
 
 	rpc_put_text(params, "subsys", subsys);
 	rpc_put_u64(params, "nsid", info->nsid);
-	store_text(info, text, sizeof(text));
-	rpc_put_text(params, "store", text);
+	if (info->spec) {
+		store_text(info, text, sizeof(text));
+		rpc_put_text(params, "store", text);
+	} else {
+		rpc_put_u64(params, "size", info->now.blocks * info->now.block_size);
+		rpc_put_u64(params, "bs", info->now.block_size);
+		rpc_put_uuid(params, info->now.uuid);
+		rpc_put_u64(params, "offset", info->now.offset);
+	}
 	if (info->now.is_private)
 		json_object_set_new(params, "private", json_true());
 	rpc_add_call(calls, "namespace.create", params);

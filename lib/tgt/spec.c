@@ -406,7 +406,7 @@ int tgt_spec_parse_keys(char *rest, const char *what, const char *const *keys, t
 	return 0;
 }
 
-static int add_store(char *text, struct bh_tgt_spec *spec, char *why)
+int tgt_spec_add_store(char *text, struct bh_tgt_spec *spec, char *why)
 {
 	if (spec->num_stores == BH_TGT_SPEC_NS)
 		return tgt_spec_fail(why, -EINVAL, "more than %u namespaces", BH_TGT_SPEC_NS);
@@ -417,7 +417,7 @@ static int add_store(char *text, struct bh_tgt_spec *spec, char *why)
 static int set_quoted_key(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(key, "ns") == 0)
-		return add_store(value, spec, why);
+		return tgt_spec_add_store(value, spec, why);
 	tgt_spec_unquote(value);
 	return set_controller_key(key, value, spec, why);
 }
@@ -495,7 +495,7 @@ int bh_tgt_spec_set(struct bh_tgt_spec *spec, const char *key, const char *value
 		return set_controller_key(key, value, spec, why);
 	char *copy = strdup(value);
 	int error = !copy			     ? tgt_spec_fail(why, -ENOMEM, "out of memory")
-		    : spec->kind == BH_TGT_SPEC_NVME ? add_store(copy, spec, why)
+		    : spec->kind == BH_TGT_SPEC_NVME ? tgt_spec_add_store(copy, spec, why)
 		    : spec->kind == BH_TGT_SPEC_SUBSYS ? tgt_spec_set_subsys(key, copy, spec, why)
 						       : tgt_spec_set_net(key, copy, spec, why);
 	free(copy);

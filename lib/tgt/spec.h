@@ -24,6 +24,9 @@ int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, cha
 /* What follows "net:". */
 int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why);
 
+/* One more STORE or @NAME of the SPEC; text may be changed. */
+int tgt_spec_add_store(char *text, struct bh_tgt_spec *spec, char *why);
+
 /* The same of a subsystem, and what follows "subsys:". */
 int tgt_spec_set_subsys(const char *key, char *value, struct bh_tgt_spec *spec, char *why);
 int tgt_spec_parse_subsys(char *rest, struct bh_tgt_spec *spec, char *why);

@@ -62,6 +62,8 @@ static int subsys_free(struct bh_tgt *tgt, struct subsys *s)
 		bh_reactor_call(tgt->control, unmake_on_control, &make);
 	if (make.error)
 		return make.error;
+	bh_blk_put(s->pool);
+	tgt_ns_free(s->pool_store);
 	while (s->ns) {
 		struct ns *ns = s->ns;
 
@@ -74,7 +76,33 @@ static int subsys_free(struct bh_tgt *tgt, struct subsys *s)
 	return 0;
 }
 
-static int build(struct bh_tgt *tgt, struct subsys *s, char *why)
+/* The store that namespaces are cut out of: pool=, or cap= bytes of memory. */
+static int get_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_spec *spec, char *why)
+{
+	struct bh_tgt_store_spec ram = {
+		.type = (char *)"ram", .arg = (char *)"cap", .bytes = spec->cap, .block_size = 512
+	};
+	char name[256];
+
+	if (!spec->num_stores) {
+		snprintf(name, sizeof(name), "%.200s's pool", s->name);
+		return spec->cap ? tgt_blk_create(tgt, name, &ram, "cap", why, &s->pool) : 0;
+	}
+	s->pool_store = calloc(1, sizeof(*s->pool_store));
+	if (!s->pool_store)
+		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
+	int error = tgt_ns_store(tgt, &s->num_made, &spec->store[0], "pool", why, s->pool_store,
+				 &s->pool);
+	if (error)
+		return error;
+	const struct bh_blk_info *info = bh_blk_info(s->pool);
+	if (spec->cap > info->blocks * info->block_size)
+		return tgt_fail(tgt, "cap", why, -EINVAL, "cap=: the pool has %llu bytes only",
+				(unsigned long long)(info->blocks * info->block_size));
+	return 0;
+}
+
+static int build(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_spec *spec, char *why)
 {
 	struct make make = { .subsys = s };
 	char nqn[224];
@@ -91,6 +119,11 @@ static int build(struct bh_tgt *tgt, struct subsys *s, char *why)
 			return tgt_fail(tgt, "nqn", why, -EEXIST, "%s: the NQN of subsystem '%s'",
 					make.opts.nqn, other->name);
 	}
+	int error = get_pool(tgt, s, spec, why);
+	if (error)
+		return error;
+	make.opts.pool = s->pool;
+	make.opts.capacity = spec->cap;
 	bh_reactor_call(tgt->control, make_on_control, &make);
 	return make.error ? tgt_fail(tgt, "nqn", why, make.error, "subsystem '%s': %s", s->name,
 				     strerror(-make.error))
@@ -115,7 +148,7 @@ int bh_tgt_subsys_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, cha
 		free(s);
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
 	}
-	int error = build(tgt, s, why);
+	int error = build(tgt, s, spec, why);
 	if (error) {
 		subsys_free(tgt, s);
 		return error;
@@ -235,6 +268,62 @@ static int create_of_store(struct bh_tgt *tgt, struct subsys *s, const struct bh
 	return change.result;
 }
 
+static void made(void *arg, int result)
+{
+	struct ns_call *call = arg;
+
+	call->error = result;
+	sem_post(&call->done);
+}
+
+static void make_ns_on_control(void *arg)
+{
+	struct change *change = arg;
+	int rc = bh_target_subsys_ns_make(change->handle, &change->opts, made, change->call);
+
+	if (rc)
+		made(change->call, rc);
+}
+
+static int say_make(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
+{
+	if (error == -ENOSPC)
+		return tgt_fail(tgt, "size", why, error,
+				"the subsystem has no room for it (in one piece)");
+	if (error == -EINVAL)
+		return tgt_fail(
+			tgt, "size", why, error,
+			"size and bs must be blocks of the pool's, offset a multiple of 4K");
+	if (error == -EOPNOTSUPP)
+		return tgt_fail(tgt, NULL, why, error, "the pool's store cannot be zeroed");
+	return say_create(tgt, error, nsid, why);
+}
+
+static int create_of_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_ns_spec *spec,
+			  char *why)
+{
+	struct change change = { .handle = s->handle,
+				 .call = tgt_ns_call_new(NULL, NULL, 0),
+				 .opts = { .size = sizeof(change.opts),
+					   .nsid = spec->nsid,
+					   .is_private = spec->is_private,
+					   .has_uuid = spec->has_uuid,
+					   .bytes = spec->bytes,
+					   .block_size = spec->block_size,
+					   .has_offset = spec->has_offset,
+					   .offset = spec->offset } };
+
+	if (!change.call)
+		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
+	memcpy(change.opts.uuid, spec->uuid, sizeof(change.opts.uuid));
+	bh_reactor_call(tgt->control, make_ns_on_control, &change);
+	while (sem_wait(&change.call->done) != 0)
+		continue;
+	int result = change.call->error;
+	tgt_ns_call_free(change.call);
+	return result < 0 ? say_make(tgt, result, spec->nsid, why) : result;
+}
+
 int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char why[BH_TGT_WHY])
 {
 	struct subsys *s = tgt_subsys_find(tgt, spec->subsys);
@@ -244,7 +333,7 @@ int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char
 		return tgt_fail(tgt, "subsys", why, -ENOENT, "there is no subsystem '%s'",
 				spec->subsys);
 	tgt_reap(tgt);
-	return create_of_store(tgt, s, spec, why);
+	return spec->store ? create_of_store(tgt, s, spec, why) : create_of_pool(tgt, s, spec, why);
 }
 
 /* The record of a namespace that goes: its own, or one for the purpose. */
@@ -307,12 +396,15 @@ struct look {
 	struct subsys *subsys;
 	struct bh_tgt_subsys_ns_info *info;
 	unsigned int count;
+	struct bh_tgt_subsys_info *one;
 };
 
 static void look_on_control(void *arg)
 {
 	struct look *look = arg;
 
+	bh_target_subsys_capacity(look->subsys->handle, &look->one->capacity,
+				  &look->one->unallocated);
 	for (uint32_t nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
 		struct bh_tgt_subsys_ns_info *info = &look->info[look->count];
 		const struct ns *ns = tgt_subsys_ns(look->subsys, nsid);
@@ -337,8 +429,12 @@ int bh_tgt_subsystems(struct bh_tgt *tgt, bh_tgt_subsys_fn fn, void *ctx)
 		struct bh_tgt_subsys_info one = { .name = s->name,
 						  .spec = &s->spec,
 						  .nqn = bh_target_subsys_nqn(s->handle),
+						  .pool = s->pool_store ? &s->pool_store->spec
+									: NULL,
+						  .pool_now = s->pool ? bh_blk_info(s->pool) : NULL,
 						  .ns = info };
 
+		look.one = &one;
 		bh_reactor_call(tgt->control, look_on_control, &look);
 		one.num_ns = look.count;
 		fn(ctx, &one);

@@ -41,6 +41,8 @@ struct subsys {
 	char *name;
 	struct bh_tgt_spec spec;
 	struct bh_target_subsys *handle;
+	struct bh_blk *pool;   /* NULL: none */
+	struct ns *pool_store; /* whose it is; NULL: memory of its own */
 	struct ns *ns;
 	unsigned int num_made; /* stores of its own so far, as below */
 };

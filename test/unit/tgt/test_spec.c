@@ -54,6 +54,8 @@ static void describe(char *to, const struct bh_tgt_spec *spec)
 		add(to, " subsys=%s", spec->subsys);
 	if (spec->nqn)
 		add(to, " nqn=%s", spec->nqn);
+	if (spec->cap)
+		add(to, " cap=%llu", (unsigned long long)spec->cap);
 	if (spec->serial)
 		add(to, " serial=%s", spec->serial);
 	if (spec->model)
