@@ -7,9 +7,12 @@
 
 #include <stdio.h>
 
+#include <bellhop/target_subsys.h>
+
 #define DOC BH_SRC "/doc/nvme-support.md"
 #define TEXT_MAX (512u << 10)
 
+static struct bh_target_subsys *subsys;
 static char *doc;
 
 static char *slurp(const char *path)
@@ -26,9 +29,22 @@ static char *slurp(const char *path)
 	return text;
 }
 
+/* In a subsystem, which has more. */
 static int setup(void)
 {
-	if (rig_setup())
+	struct bh_target_subsys_opts so;
+	struct bh_target_nvme_opts opts;
+
+	if (rig_init())
+		return -1;
+	bh_target_subsys_opts_init(&so);
+	so.nqn = "nqn.2026-01.io.x:support";
+	so.control = rig.control;
+	if (bh_target_subsys_create(&so, &subsys))
+		return -1;
+	opts = rig_opts();
+	opts.subsys = subsys;
+	if (rig_open(&opts, BH_CMEM_MAPPED))
 		return -1;
 	rig_enable(16, 16);
 	doc = slurp(DOC);
@@ -45,7 +61,7 @@ static void attach(void)
 static int teardown(void)
 {
 	free(doc);
-	return rig_teardown();
+	return rig_teardown() || bh_target_subsys_destroy(subsys);
 }
 
 /* ---- what there is ---- */

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A subsystem with a pool and two controllers: what is allocated, attached, created and deleted by
+ * the first one's host, and what the second one's is told.
+ */
+#include "target_nvme/control_rig.h"
+
+#include <bellhop/target_subsys.h>
+
+#include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
+
+#define MIB (1u << 20)
+
+static struct bh_target_subsys *subsys;
+static struct bh_target_nvme *second;
+static struct bh_blk *pool;
+
+static struct bh_blk *ram(uint64_t bytes, uint32_t block_size)
+{
+	const struct bh_blk_spec spec = { .arg = "", .bytes = bytes, .block_size = block_size };
+	struct bh_blk *blk = NULL;
+	char why[256];
+
+	return bh_blk_ram_type.create(&spec, "ram:test", NULL, why, &blk) ? NULL : blk;
+}
+
+/* The rig is the first controller's; the second has the same threads. */
+static int setup(void)
+{
+	struct bh_target_subsys_opts so;
+	struct bh_target_nvme_opts opts;
+	struct bh_vfu_server *first;
+
+	if (rig_init())
+		return -1;
+	pool = ram(8 * MIB, 512);
+	bh_target_subsys_opts_init(&so);
+	so.nqn = "nqn.2026-01.io.x:pool";
+	so.control = rig.control;
+	so.pool = pool;
+	so.capacity = 6 * MIB;
+	if (!pool || bh_target_subsys_create(&so, &subsys))
+		return -1;
+	opts = rig_opts();
+	opts.subsys = subsys;
+	if (rig_open(&opts, BH_CMEM_MAPPED))
+		return -1;
+	first = rig.server;
+	if (bh_target_nvme_create(&opts, &second))
+		return -1;
+	rig.server = first;
+	rig_enable(16, 16);
+	/* As if it had a host, for what that one is told. */
+	second->regs.csts = BH_NVME_CSTS_RDY;
+	return 0;
+}
+
+static int teardown(void)
+{
+	struct bh_vfu_server *first = rig.server;
+	int rc;
+
+	bh_target_nvme_free(second);
+	rig.server = first;
+	rc = rig_teardown() || bh_target_subsys_destroy(subsys);
+	bh_blk_put(pool);
+	return rc;
+}
+
+static uint16_t identify(uint8_t cns, uint32_t nsid, uint16_t cntid)
+{
+	memset(rig_data(), 0xa5, 4096);
+	return rig_admin(BH_NVME_ADMIN_IDENTIFY, nsid, cns | (uint32_t)cntid << 16, 0, NULL);
+}
+
+/* A command with a page of data. */
+static uint16_t create(uint64_t blocks, uint8_t flbas, uint8_t nmic, uint32_t *nsid)
+{
+	struct bh_nvme_id_ns *id = rig_data();
+
+	memset(id, 0, sizeof(*id));
+	id->nsze = id->ncap = blocks;
+	id->flbas = flbas;
+	id->nmic = nmic;
+	return rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, BH_NVME_NS_MGMT_CREATE, 0, nsid);
+}
+
+static uint16_t delete (uint32_t nsid)
+{
+	return rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, nsid, BH_NVME_NS_MGMT_DELETE, 0, NULL);
+}
+
+/* ids ended by 0. */
+static uint16_t attach(uint32_t nsid, uint32_t sel, const uint16_t *ids)
+{
+	struct bh_nvme_ctrl_list *list = rig_data();
+
+	memset(list, 0, sizeof(*list));
+	for (; *ids; ids++)
+		list->cntlid[list->count++] = *ids;
+	return rig_admin(BH_NVME_ADMIN_NS_ATTACHMENT, nsid, sel, 0, NULL);
+}
+
+#define IDS(...) ((const uint16_t[]){ __VA_ARGS__, 0 })
+
+static bool is_told(uint32_t nsid)
+{
+	uint64_t *changed = tn_ctl(second)->changed_ns;
+	bool is = changed[nsid / 64] & 1ull << nsid % 64;
+
+	changed[nsid / 64] = 0;
+	return is;
+}
+
+/* What a host is told of the subsystem. */
+static void what_is_said(void)
+{
+	const struct bh_nvme_id_ctrl *ctrl = rig_data();
+	const struct bh_nvme_id_ns *ns = rig_data();
+
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_CTRL, 0, 0), 0);
+	CU_ASSERT_EQUAL(ctrl->cntlid, 1);
+	CU_ASSERT_EQUAL(second->cntlid, 2);
+	CU_ASSERT_EQUAL(ctrl->cmic, BH_NVME_CMIC_MULTI_PORT | BH_NVME_CMIC_MULTI_CTRL);
+	CU_ASSERT_TRUE(ctrl->oacs & BH_NVME_OACS_NS_MANAGEMENT);
+	CU_ASSERT_STRING_EQUAL(ctrl->subnqn, "nqn.2026-01.io.x:pool");
+	CU_ASSERT_EQUAL(ctrl->tnvmcap[0], 6 * MIB);
+	CU_ASSERT_EQUAL(ctrl->unvmcap[0], 6 * MIB);
+	CU_ASSERT_STRING_EQUAL(second->serial, rig.ctrl->serial);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, BH_NVME_NSID_ALL, 0), 0);
+	CU_ASSERT_EQUAL(ns->nlbaf, 1);
+	CU_ASSERT_EQUAL(ns->lbaf[0].lbads, 9);
+	CU_ASSERT_EQUAL(ns->lbaf[1].lbads, 12);
+	CU_ASSERT_EQUAL(ns->nsze, 0);
+}
+
+static void hosts_create_and_delete(void)
+{
+	const struct bh_nvme_id_ctrl *ctrl = rig_data();
+	const struct bh_nvme_id_ns *ns = rig_data();
+	const struct bh_nvme_ns_list *list = rig_data();
+	const struct bh_nvme_ctrl_list *ctrls = rig_data();
+	uint32_t nsid = 0;
+
+	CU_ASSERT_EQUAL(create(MIB / 512, 0, BH_NVME_NMIC_SHARED, &nsid), 0);
+	CU_ASSERT_EQUAL(nsid, 1);
+	CU_ASSERT_EQUAL(create(MIB / 4096, 1, 0, &nsid), 0);
+	CU_ASSERT_EQUAL(nsid, 2);
+	/* Allocated, and nowhere active. */
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS_LIST, 0, 0), 0);
+	CU_ASSERT_TRUE(list->nsid[0] == 1 && list->nsid[1] == 2 && !list->nsid[2]);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS_LIST, 1, 0), 0);
+	CU_ASSERT_TRUE(list->nsid[0] == 2 && !list->nsid[1]);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ACTIVE_NS_LIST, 0, 0), 0);
+	CU_ASSERT_EQUAL(list->nsid[0], 0);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS, 2, 0), 0);
+	CU_ASSERT_TRUE(ns->nsze == MIB / 4096 && ns->flbas == 1 && !ns->nmic);
+	CU_ASSERT_EQUAL(ns->nvmcap[0], MIB);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, 2, 0), 0);
+	CU_ASSERT_EQUAL(ns->nsze, 0);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_CTRL, 0, 0), 0);
+	CU_ASSERT_EQUAL(ctrl->unvmcap[0], 4 * MIB);
+	/* To both, and whoever has it is told. */
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_ATTACH, IDS(1, 2)), 0);
+	CU_ASSERT_TRUE(is_told(1));
+	CU_ASSERT_PTR_NOT_NULL(tn_ns_get(rig.ctrl, 1));
+	CU_ASSERT_PTR_NOT_NULL(tn_ns_get(second, 1));
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS_CTRL_LIST, 1, 0), 0);
+	CU_ASSERT_TRUE(ctrls->count == 2 && ctrls->cntlid[0] == 1 && ctrls->cntlid[1] == 2);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS_CTRL_LIST, 1, 2), 0);
+	CU_ASSERT_TRUE(ctrls->count == 1 && ctrls->cntlid[0] == 2);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_CTRL_LIST, 0, 0), 0);
+	CU_ASSERT_EQUAL(ctrls->count, 2);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, 1, 0), 0);
+	CU_ASSERT_EQUAL(ns->nmic, BH_NVME_NMIC_SHARED);
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_DETACH, IDS(1)), 0);
+	CU_ASSERT_PTR_NULL(rig.ctrl->ns[1]);
+	/* Deleted it leaves whoever has it. */
+	CU_ASSERT_EQUAL(delete (1), 0);
+	CU_ASSERT_TRUE(is_told(1));
+	CU_ASSERT_PTR_NULL(second->ns[1]);
+	CU_ASSERT_EQUAL(delete (BH_NVME_NSID_ALL), 0);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_CTRL, 0, 0), 0);
+	CU_ASSERT_EQUAL(ctrl->unvmcap[0], 6 * MIB);
+}
+
+static void what_is_refused(void)
+{
+	uint32_t nsid = 0;
+
+	CU_ASSERT_EQUAL(create(MIB / 512, 2, 0, NULL), BH_NVME_SC_INVALID_FORMAT);
+	CU_ASSERT_EQUAL(create(0, 0, 0, NULL), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(create(1, 0, 2, NULL), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(create(7 * MIB / 512, 0, 0, NULL), BH_NVME_SC_NS_INSUFFICIENT_CAPACITY);
+	CU_ASSERT_EQUAL(create(UINT64_MAX, 0, 0, NULL), BH_NVME_SC_NS_INSUFFICIENT_CAPACITY);
+	((struct bh_nvme_id_ns *)rig_data())->ncap = 1;
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 0, 0, NULL),
+			BH_NVME_SC_THIN_NOT_SUPPORTED);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 1, 0, 0, NULL),
+			BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 2, 0, NULL),
+			BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 0, 1u << 24, NULL),
+			BH_NVME_SC_INVALID_IOCS);
+	CU_ASSERT_EQUAL(delete (1), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(delete (0), BH_NVME_SC_INVALID_NS);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(1)), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(create(8, 0, 0, &nsid), 0);
+	CU_ASSERT_EQUAL(attach(1, 2, IDS(1)), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(attach(0, 0, IDS(1)), BH_NVME_SC_INVALID_NS);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(0)), BH_NVME_SC_CTRL_LIST_INVALID);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(3)), BH_NVME_SC_CTRL_LIST_INVALID);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(2, 1)), BH_NVME_SC_CTRL_LIST_INVALID);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(1, 1)), BH_NVME_SC_CTRL_LIST_INVALID);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(1, 2)), BH_NVME_SC_NS_PRIVATE);
+	CU_ASSERT_EQUAL(attach(1, 1, IDS(1)), BH_NVME_SC_NS_NOT_ATTACHED);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(2)), 0);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(2)), BH_NVME_SC_NS_ALREADY_ATTACHED);
+	CU_ASSERT_EQUAL(attach(1, 0, IDS(1)), BH_NVME_SC_NS_PRIVATE);
+	CU_ASSERT_PTR_NULL(rig.ctrl->ns[1]);
+}
+
+/* A namespace of a store is the operator's: it comes and goes on controllers, no more. */
+static void the_operators_stay(void)
+{
+	struct bh_blk *blk = rig_store(MIB, 512);
+
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(rig.ctrl, blk, 0), 1);
+	/* The same disk by the other path. */
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(second, blk, 0), 1);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(second, blk, 1), -EEXIST);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(second, NULL, 2), -ENOENT);
+	CU_ASSERT_EQUAL(delete (1), BH_NVME_SC_OPERATION_DENIED);
+	CU_ASSERT_EQUAL(delete (BH_NVME_NSID_ALL), BH_NVME_SC_OPERATION_DENIED);
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_DETACH, IDS(1, 2)), 0);
+	CU_ASSERT_PTR_NOT_NULL(tn_space_get(subsys, 1));
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_ATTACH, IDS(2)), 0);
+	bh_blk_put(blk);
+}
+
+/* Room is reused, and nobody sees what was there. */
+static void room_is_zeroed(void)
+{
+	uint32_t nsid = 0;
+	unsigned int i;
+
+	memset(pool->inline_base, 0x5a, 8 * MIB);
+	for (i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL(create(2 * MIB / 512, 0, 0, &nsid), 0);
+	CU_ASSERT_EQUAL(create(8, 0, 0, &nsid), BH_NVME_SC_NS_INSUFFICIENT_CAPACITY);
+	CU_ASSERT_EQUAL(pool->inline_base[6 * MIB], 0x5a);
+	CU_ASSERT_EQUAL(delete (2), 0);
+	memset(pool->inline_base + 2 * MIB, 0x77, 2 * MIB);
+	/* In one piece only. */
+	CU_ASSERT_EQUAL(create(3 * MIB / 512, 0, 0, &nsid), BH_NVME_SC_NS_INSUFFICIENT_CAPACITY);
+	CU_ASSERT_EQUAL(create(MIB / 512, 0, 0, &nsid), 0);
+	CU_ASSERT_EQUAL(nsid, 2);
+	for (i = 0; i < 3 * MIB && !pool->inline_base[i]; i++)
+		;
+	CU_ASSERT_EQUAL(i, 3 * MIB);
+	CU_ASSERT_EQUAL(pool->inline_base[3 * MIB], 0x77);
+}
+
+static void full_subsystem_takes_no_more(void)
+{
+	struct bh_target_nvme *more[BH_TARGET_SUBSYS_MAX_CTRLS] = { 0 };
+	struct bh_target_nvme_opts opts = rig_opts();
+	struct bh_vfu_server *first = rig.server;
+	unsigned int i = 0;
+
+	opts.subsys = subsys;
+	while (i < BH_TARGET_SUBSYS_MAX_CTRLS && bh_target_nvme_create(&opts, &more[i]) == 0)
+		i++;
+	CU_ASSERT_EQUAL(i, BH_TARGET_SUBSYS_MAX_CTRLS - 2);
+	CU_ASSERT_EQUAL(bh_target_nvme_create(&opts, &more[i]), -ENOSPC);
+	CU_ASSERT_EQUAL(bh_target_subsys_destroy(subsys), -EBUSY);
+	while (i-- > 0)
+		bh_target_nvme_free(more[i]);
+	rig.server = first;
+}
+
+BH_SUITE_FIXTURE("target_nvme_subsys", setup, teardown, { "what_is_said", what_is_said },
+		 { "hosts_create_and_delete", hosts_create_and_delete },
+		 { "what_is_refused", what_is_refused },
+		 { "the_operators_stay", the_operators_stay }, { "room_is_zeroed", room_is_zeroed },
+		 { "full_subsystem_takes_no_more", full_subsystem_takes_no_more }, )
