@@ -12,6 +12,7 @@ MAKEFLAGS += --no-builtin-rules --no-builtin-variables
 
 include mk/config.mk
 include mk/components.mk
+include mk/plugins.mk
 include mk/programs.mk
 include mk/unit.mk
 include mk/functional.mk
@@ -25,7 +26,7 @@ include mk/install.mk
 
 lib: $(LIBBELLHOP)
 
-all: $(LIBBELLHOP) $(PROGRAM_BINS)
+all: $(LIBBELLHOP) $(PROGRAM_BINS) plugins
 
 clean:
 	rm -rf $(O)

@@ -24,11 +24,12 @@
 #include "common.h"
 #include "confine.h"
 #include "levels.h"
+#include "plugin.h"
 
 static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
 	"              [--socket-users USER,...] [--rpc SOCKET] [--rpc-mode MODE]\n"
-	"              [--rpc-users USER,...] [SPEC...]\n"
+	"              [--rpc-users USER,...] [--plugin NAME]... [SPEC...]\n"
 	"\n"
 	"Serves emulated NVMe and network controllers on vfio-user sockets, to virtual machines "
 	"and to\n"
@@ -43,6 +44,7 @@ static const char help[] =
 	"  --socket-users USER,...     only processes of these users may connect\n"
 	"  --rpc SOCKET                take calls of bh-ctl there; then no SPEC is needed\n"
 	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
+	"  --plugin NAME               types of stores out of a plug-in: nbd, or a path\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
 	"\n"
@@ -60,6 +62,7 @@ static const char help[] =
 	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "
 	"none,\n"
 	"or a block device), then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
+	"With --plugin nbd also nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH.\n"
 	"PORT is loopback, null, pair:NAME (two controllers wired to each other), tap:NAME or\n"
 	"pcap:OUT[:IN] (files of packets captured, and replayed).\n"
 	"A backslash before \\ , : ? makes it literal.\n"
@@ -79,7 +82,7 @@ static const char help[] =
 	"removed.\n";
 
 /* Options of the contract that come with later parts: refused by name. */
-static const char *const later[] = { "mem", "state", "plugin" };
+static const char *const later[] = { "mem", "state" };
 
 enum {
 	OPT_HELP = 256,
@@ -91,10 +94,11 @@ enum {
 	OPT_RPC,
 	OPT_RPC_MODE,
 	OPT_RPC_USERS,
+	OPT_PLUGIN,
 	OPT_LATER,
 };
 
-enum { MAX_SOCKET_USERS = 64 };
+enum { MAX_SOCKET_USERS = 64, MAX_PLUGINS = 16 };
 
 struct options {
 	struct bh_tgt_opts tgt;
@@ -103,6 +107,9 @@ struct options {
 	bool sandbox;
 	uid_t socket_uids[MAX_SOCKET_USERS];
 	uid_t rpc_uids[MAX_SOCKET_USERS];
+	const char *plugin[MAX_PLUGINS];
+	unsigned int num_plugins;
+	struct plugin_table types;
 };
 
 static const struct option options[] = {
@@ -115,9 +122,9 @@ static const struct option options[] = {
 	{ "rpc", required_argument, NULL, OPT_RPC },
 	{ "rpc-mode", required_argument, NULL, OPT_RPC_MODE },
 	{ "rpc-users", required_argument, NULL, OPT_RPC_USERS },
+	{ "plugin", required_argument, NULL, OPT_PLUGIN },
 	{ "mem", required_argument, NULL, OPT_LATER },
 	{ "state", required_argument, NULL, OPT_LATER + 1 },
-	{ "plugin", required_argument, NULL, OPT_LATER + 2 },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -196,6 +203,11 @@ static int take_option(struct app *app, int c, char **argv, struct options *o)
 	case OPT_RPC_USERS:
 		o->rpc.allowed_uids = o->rpc_uids;
 		return parse_users(app, "rpc-users", optarg, o->rpc_uids, &o->rpc.num_allowed_uids);
+	case OPT_PLUGIN:
+		if (o->num_plugins == MAX_PLUGINS)
+			return app_usage(app, "--plugin: more than %d", MAX_PLUGINS);
+		o->plugin[o->num_plugins++] = optarg;
+		return -1;
 	case ':':
 	case '?':
 		return app_bad_option(app, c, argv);
@@ -220,6 +232,16 @@ static int parse_options(struct app *app, int argc, char **argv, struct options 
 			app,
 			"nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
 	return -1;
+}
+
+/* -1: go on; else the exit code. */
+static int load_plugins(const struct app *app, struct options *o)
+{
+	int code = -1;
+
+	for (unsigned int i = 0; i < o->num_plugins && code < 0; i++)
+		code = plugin_load(app, o->plugin[i], &o->types);
+	return code;
 }
 
 /*
@@ -298,6 +320,7 @@ static int serve(struct app *app, struct options *o, char **words, const sigset_
 {
 	struct bh_tgt *tgt = NULL;
 	struct bh_rpc *rpc = NULL;
+	char why[BH_TGT_WHY];
 	int number, code;
 
 	int error = bh_tgt_create(&o->tgt, &tgt);
@@ -306,6 +329,8 @@ static int serve(struct app *app, struct options *o, char **words, const sigset_
 	code = apply_specs(app, tgt, words);
 	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
 		code = app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code == 0 && o->sandbox && bh_tgt_check_confinable(tgt, why) != 0)
+		code = app_fail(app, 1, "%s", why);
 	if (code == 0 && o->sandbox)
 		bh_tgt_confined(tgt);
 	if (code == 0)
@@ -346,15 +371,18 @@ int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_ty
 	app_init(&app, "bh-tgt");
 	bh_tgt_opts_init(&o.tgt);
 	bh_rpc_opts_init(&o.rpc);
-	o.tgt.store_types = store_types;
+	plugin_table_init(&o.types, store_types);
+	o.tgt.store_types = o.types.type;
 	o.tgt.log = o.rpc.log = &levels.log;
 	o.rpc.ctx = &levels;
 	int code = parse_options(&app, argc, argv, &o);
-	if (code < 0)
-		code = check_specs(&app, argv + optind, !o.rpc.path);
-	else
+	if (code >= 0)
 		return code;
+	code = check_specs(&app, argv + optind, !o.rpc.path);
 	if (code != 0)
+		return code;
+	code = load_plugins(&app, &o);
+	if (code >= 0)
 		return code;
 	levels_init(&levels, &app);
 

@@ -6,7 +6,7 @@
 
 #include <bellhop/blk.h>
 
-/* store_types as in bh_tgt_opts. Returns the exit code. */
+/* store_types as in bh_tgt_opts, not NULL; plug-ins add theirs. Returns the exit code. */
 int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types);
 
 #endif

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 APPS := bh-tgt bh-ctl bh-perf bh-identify bh-hello bh-devices bh-pktgen bh-l2fwd
 
-bh-tgt_SRCS := bh-tgt_main.c bh-tgt.c confine.c levels.c common.c
+bh-tgt_SRCS := bh-tgt_main.c bh-tgt.c plugin.c confine.c levels.c common.c
 bh-tgt_LIBS := $(SECCOMP_LIBS)
 bh-perf_SRCS := bh-perf.c perf_options.c perf_setup.c perf_meta.c perf_worker.c perf_rate.c perf_zoned.c perf_report.c app_json.c common.c
 bh-identify_SRCS := bh-identify.c identify_names.c identify_zones.c identify_text.c identify_json.c app_json.c common.c

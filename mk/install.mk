@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# make install DESTDIR= PREFIX=/usr/local: programs, the library, its headers, bellhop.pc, and the
+# make install DESTDIR= PREFIX=/usr/local: programs, plug-ins, the library, its headers, bellhop.pc, and the
 # manual pages of doc/man/*.scd where scdoc is installed.
 
 PREFIX ?= /usr/local
@@ -28,5 +28,7 @@ install: all man $(B)/bellhop.pc
 	install -m 644 $(LIBBELLHOP) $(DESTDIR)$(PREFIX)/lib/
 	install -m 644 $(B)/bellhop.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/bellhop/
+	$(if $(PLUGIN_BINS),@mkdir -p $(DESTDIR)$(PREFIX)/lib/bellhop)
+	$(if $(PLUGIN_BINS),install -m 755 $(PLUGIN_BINS) $(DESTDIR)$(PREFIX)/lib/bellhop/)
 	$(if $(MAN_BUILT),$(foreach m,$(MAN_BUILT),install -D -m 644 $m \
 		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $m))/$(notdir $m) &&) true)

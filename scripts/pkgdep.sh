@@ -10,14 +10,16 @@ set -eu
 
 # pkgconf and python3: the build and the test runner. util-linux's setarch is always there.
 build="gcc libc6-dev binutils make pkgconf libdpdk-dev libnuma-dev libjansson-dev uuid-dev libisal-dev liburing-dev libpcap-dev libseccomp-dev"
+# For plug-ins: without it they are not built.
+plugins="libnbd-dev"
 # g++ for public headers as C++17, clang as the second compiler and, with its runtime, for fuzzing;
-# valgrind counts instructions.
-check="python3 libcunit1-dev g++ clang libclang-rt-dev shellcheck valgrind"
+# valgrind counts instructions; nbdkit and qemu-nbd are servers for the NBD plug-in.
+check="python3 libcunit1-dev g++ clang libclang-rt-dev shellcheck valgrind nbdkit qemu-utils"
 cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # A kernel for the VM tests is built with these; flex and bison come with the tests' own inputs.
 vm="bc libelf-dev libssl-dev xz-utils"
 docs="scdoc"
-packages="$build $check $cross $vm $docs"
+packages="$build $plugins $check $cross $vm $docs"
 
 missing() {
 	for package in $packages; do

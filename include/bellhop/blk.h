@@ -75,7 +75,7 @@ struct bh_blk_done {
 	void *cookie;
 	/*
 	 * 0; -EIO, -ENOSPC, -ENODATA (unreadable), -EROFS, -EILSEQ (compare), -ECANCELED,
-	 * -EOPNOTSUPP
+	 * -EOPNOTSUPP, -ENOTCONN (where the data are cannot be reached, for now)
 	 */
 	int status;
 };

@@ -56,6 +56,11 @@ int bh_tgt_start(struct bh_tgt *tgt); /* runs the reactors */
 void bh_tgt_destroy(struct bh_tgt *tgt);
 /* From here on this process can open no files and no sockets: what would need that is refused. */
 void bh_tgt_confined(struct bh_tgt *tgt);
+/*
+ * Could it be confined? -EPERM, and why: one of its stores has to open files or sockets again, when a
+ * connection is lost, say.
+ */
+int bh_tgt_check_confinable(struct bh_tgt *tgt, char why[BH_TGT_WHY]);
 /* The CPUs of threads that do not poll: all the process may use but the polling ones, if any. */
 const struct bh_cpuset *bh_tgt_control_cpus(const struct bh_tgt *tgt);
 

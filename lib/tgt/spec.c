@@ -213,6 +213,7 @@ static bool is_nbd_uri(const char *text)
 static int parse_store_type(char *text, struct bh_tgt_store_spec *store, char *why)
 {
 	if (is_nbd_uri(text)) {
+		tgt_spec_unquote(text);
 		store->type = strdup("nbd");
 		store->arg = strdup(text);
 		return store->type && store->arg ? 0 : tgt_spec_fail(why, -ENOMEM, "out of memory");

@@ -8,7 +8,8 @@
 #include "tgt/tgt.h"
 
 /* What the contract names and some build may lack: told apart from a slip of the pen. */
-static const char *const contract_types[] = { "null", "ram", "file", "nvme", "rbd", "nbd" };
+static const char *const contract_types[] = { "null", "ram", "file", "nvme" };
+static const char *const plugin_types[] = { "nbd", "rbd" };
 
 struct store *tgt_store_find(struct bh_tgt *tgt, const char *name)
 {
@@ -33,6 +34,14 @@ static int find_type(struct bh_tgt *tgt, const char *name, const char *key,
 			return tgt_fail(tgt, key, why, -ENOTSUP,
 					"stores of type '%s' are not part of this build", name);
 	}
+	for (size_t i = 0; i < sizeof(plugin_types) / sizeof(*plugin_types); i++) {
+		if (strcmp(plugin_types[i], name) == 0)
+			return tgt_fail(
+				tgt, key, why, -ENOTSUP,
+				"stores of type '%s' are in a plug-in: start the target with "
+				"--plugin %s",
+				name, name);
+	}
 	return tgt_fail(tgt, key, why, -EINVAL,
 			"unknown store type '%s' (try null:SIZE, ram:SIZE or file:PATH)", name);
 }
@@ -50,6 +59,36 @@ int tgt_check_confined(struct bh_tgt *tgt, const char *type, bool is_there, cons
 	return tgt_fail(tgt, key, why, -EPERM,
 			"a store of type '%s' needs files to be opened, which --sandbox forbids",
 			type);
+}
+
+static bool is_confinable(const struct bh_tgt_store_spec *spec)
+{
+	static const char *const types[] = { "null", "ram", "file" };
+
+	for (size_t i = 0; spec->type && i < sizeof(types) / sizeof(*types); i++) {
+		if (strcmp(types[i], spec->type) == 0)
+			return true;
+	}
+	return !spec->type; /* a reference: looked at where it refers to */
+}
+
+int bh_tgt_check_confinable(struct bh_tgt *tgt, char why[BH_TGT_WHY])
+{
+	const struct bh_tgt_store_spec *bad = NULL;
+
+	why[0] = '\0';
+	for (const struct store *s = tgt->stores; s; s = s->next)
+		bad = is_confinable(&s->spec) ? bad : &s->spec;
+	for (const struct controller *c = tgt->controllers; c; c = c->next) {
+		for (const struct ns *ns = c->ns; ns; ns = ns->next)
+			bad = is_confinable(&ns->spec) ? bad : &ns->spec;
+	}
+	if (!bad)
+		return 0;
+	return tgt_fail(tgt, NULL, why, -EPERM,
+			"a store of type '%s' has to connect again when its connection is lost, "
+			"which --sandbox forbids",
+			bad->type);
 }
 
 int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,

@@ -58,6 +58,17 @@ static size_t put_quoted(char *out, size_t size, const char *text)
 	return n;
 }
 
+/* A URI is known by its beginning, which therefore stays as it is. */
+static int put_uri(char *out, size_t size, const char *uri)
+{
+	size_t begin = strcspn(uri, ":");
+	int n = snprintf(out, size, "%.*s:", (int)begin, uri);
+
+	if (!uri[begin] || n < 0 || (size_t)n >= size)
+		return n;
+	return n + (int)put_quoted(out + n, size - (size_t)n, uri + begin + 1);
+}
+
 void bh_tgt_port_text(const struct bh_tgt_spec *spec, char *out, size_t size)
 {
 	char arg[BH_TGT_STORE_TEXT - 128];
@@ -82,6 +93,8 @@ void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk
 		n = snprintf(out, size, "%s:%llu", spec->type, bytes);
 	else if (strcmp(spec->type, "file") == 0)
 		n = snprintf(out, size, "file:%s:%llu", arg, bytes);
+	else if (strcmp(spec->type, "nbd") == 0)
+		n = put_uri(out, size, spec->arg);
 	else
 		n = snprintf(out, size, "%s:%s", spec->type, arg);
 	if (spec->block_size != 512 && n >= 0 && (size_t)n < size)

@@ -6,7 +6,7 @@ FUNCTIONAL_HELPERS := bh-tgt-test
 bh-tgt-test_SRCS := bh-tgt-test.c
 bh-tgt-test_LIBS := $(SECCOMP_LIBS)
 $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $(B)/obj/app/levels.o \
-	$(B)/obj/app/common.o \
+	$(B)/obj/app/common.o $(B)/obj/app/plugin.o \
 	$(B)/obj/test/common/blk_late.o
 
 FUNCTIONAL := ft_data ft_cmb ft_queues ft_late ft_file ft_doorbells ft_memory ft_loss ft_env ft_race
@@ -84,3 +84,8 @@ ft_pktgen_DEADLINE := 300
 FUNCTIONAL_SCRIPTS += ft_bench
 FUNCTIONAL_NO_SAN += ft_bench
 ft_bench_DEADLINE := 300
+
+# Stores in plug-ins: NBD, by servers that are not ours.
+FUNCTIONAL_SCRIPTS += ft_plugin
+FUNCTIONAL += ft_nbd
+ft_nbd_SRCS := ft_nbd.c

@@ -165,6 +165,8 @@ uint16_t tn_cmd_errno(int error, uint8_t op)
 		return TN_SF(BH_NVME_SC_UNRECOVERED_READ_ERROR);
 	case -EROFS:
 		return TN_SF(BH_NVME_SC_WRITE_TO_READ_ONLY);
+	case -ENOTCONN: /* it may come back, and so may the host with its command */
+		return BH_NVME_SC_NS_NOT_READY;
 	case -ECANCELED:
 		return BH_NVME_SC_ABORTED_BY_REQUEST;
 	case -EOPNOTSUPP:
