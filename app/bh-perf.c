@@ -6,34 +6,10 @@
  * second, draws the progress line and ends the run. Ctrl-C ends it early with a report of what was
  * measured; so does somebody who wants one of the devices back, for whom it is let go of at once.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <bellhop/fault.h>
 
 #include "perf.h"
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
-
-/* True while some controller still works. */
-static bool look_after(struct perf *perf)
-{
-	bool alive = false;
-
-	for (unsigned int i = 0; i < perf->num_devices; i++)
-		alive |= bh_nvme_poll(perf->device[i].nvme) >= 0;
-	return alive;
-}
+#include "perf_verify.h"
 
 static bool wanted_back(const struct perf *perf)
 {
@@ -58,77 +34,55 @@ static int say_wanted_back(const struct perf *perf)
 	return code;
 }
 
-/* Until `end`, but no longer than a tenth of a second. */
-static void nap(uint64_t end)
+/* Goes on while nobody wants a device back and some controller still works. */
+static int look_after(void *ctx, uint64_t now)
 {
-	const uint64_t most = 100 * 1000 * 1000;
-	uint64_t now = bh_now_ns(), left = end > now ? end - now : 0;
-	const struct timespec tick = { .tv_nsec = (long)(left < most ? left : most) };
+	struct perf *perf = ctx;
+	bool alive = false;
 
-	nanosleep(&tick, NULL);
+	if (wanted_back(perf))
+		return 0;
+	for (unsigned int i = 0; i < perf->num_devices; i++)
+		alive |= bh_nvme_poll(perf->device[i].nvme) >= 0;
+	if (now >= perf->warm_at_ns)
+		__atomic_store_n(&perf->warm, 1, __ATOMIC_RELAXED);
+	return alive ? -1 : 0;
 }
 
-static void wait_for_end(struct perf *perf)
+static void progress(void *ctx, unsigned int second)
 {
-	bool live = isatty(STDOUT_FILENO) && !perf->opts->json;
-	uint64_t begin = bh_now_ns(), last_ios = 0;
-	uint64_t warm = begin + perf->opts->warm_ns, end = warm + perf->opts->run_ns;
-	unsigned int shown = 0;
-
-	while (!interrupted && !wanted_back(perf) && look_after(perf)) {
-		uint64_t now = bh_now_ns();
-
-		if (now >= end)
-			break;
-		if (now >= warm)
-			__atomic_store_n(&perf->warm, 1, __ATOMIC_RELAXED);
-		nap(now < warm ? warm : end);
-		if (live && (bh_now_ns() - begin) / 1000000000ull > shown)
-			perf_progress(perf, ++shown, &last_ios);
-	}
-	if (live && shown > 0)
-		printf("\r%80s\r", "");
+	perf_progress(ctx, second);
 }
 
-/* The number of workers started; all of them, or stop is set and they end at once. */
-static unsigned int start_workers(struct perf *perf)
+static int wait_for_end(void *ctx)
 {
-	unsigned int started = 0;
-	int error = 0;
+	struct perf *perf = ctx;
+	struct app_wait wait = {
+		.begin_ns = bh_now_ns(),
+		.live = !perf->opts->json,
+		.look = look_after,
+		.progress = progress,
+		.ctx = perf,
+	};
 
-	pthread_mutex_init(&perf->start, NULL);
-	pthread_mutex_lock(&perf->start);
-	while (!error && started < perf->num_workers) {
-		error = pthread_create(&perf->workers[started].thread, NULL, perf_worker_run,
-				       &perf->workers[started]);
-		started += !error;
-	}
-	if (error) {
-		app_fail(perf->app, 1, "cannot start a worker: %s", strerror(error));
-		__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
-	}
-	pthread_mutex_unlock(&perf->start);
-	return started;
+	wait.mark_ns = perf->warm_at_ns = wait.begin_ns + perf->opts->warm_ns;
+	wait.end_ns = perf->warm_at_ns + perf->opts->run_ns;
+	return app_wait(&wait);
 }
 
 static int measure(struct perf *perf)
 {
-	unsigned int started = start_workers(perf);
-
-	if (started == perf->num_workers)
-		wait_for_end(perf);
-	__atomic_store_n(&perf->stop, 1, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < started; i++)
-		pthread_join(perf->workers[i].thread, NULL);
-	pthread_mutex_destroy(&perf->start);
-	if (started < perf->num_workers)
+	if (app_crew_run(perf->app, &perf->crew, perf->workers, sizeof(*perf->workers),
+			 perf->num_workers, wait_for_end, perf) != 0)
 		return 1;
 	perf_report(perf);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return app_fail(perf->app, 1, "cannot write to the output");
 	int code = say_wanted_back(perf);
 	for (unsigned int i = 0; i < perf->num_lanes; i++) {
-		if (perf->lanes[i].errors != 0)
+		const struct perf_lane *l = &perf->lanes[i];
+
+		if (l->errors != 0 || (l->verify && l->verify->differing != 0))
 			code = 1;
 	}
 	return code;
@@ -144,11 +98,7 @@ int main(int argc, char **argv)
 	int code = perf_options_parse(&app, argc, argv, &opts);
 	if (code >= 0)
 		return code;
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	bh_fault_install();
+	app_signals();
 	code = perf_open(&perf, &app, &opts);
 	if (code == 0)
 		code = measure(&perf);

@@ -5,80 +5,45 @@
  * The workers poll on their cores; this thread sleeps, looks after the devices ten times a second,
  * draws the progress line and ends the run. Ctrl-C ends it early with a report of what was measured.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <bellhop/fault.h>
 
 #include "pktgen.h"
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
+/* Goes on while packets are to be sent; 1 and a line: a device is gone. */
+static int look_after(void *ctx, uint64_t now)
 {
-	(void)number;
-	interrupted = 1;
-}
+	struct pktgen *gen = ctx;
 
-/* 0, or 1 and a line: a device is gone. */
-static int look_after(struct pktgen *gen)
-{
+	(void)now;
 	for (unsigned int i = 0; i < gen->num_devices; i++)
-		if (bh_net_poll(gen->device[i].net) < 0)
+		if (bh_net_poll(gen->device[i].net) < 0) {
+			/* what it had will not come */
+			__atomic_store_n(&gen->patience_ns, 0, __ATOMIC_RELAXED);
 			return app_fail(gen->app, 1, "%s: the device is gone: ended early",
 					gen->device[i].text);
-	return 0;
+		}
+	return __atomic_load_n(&gen->running, __ATOMIC_RELAXED) > 0 ? -1 : 0;
 }
 
-static int wait_for_end(struct pktgen *gen)
+static void progress(void *ctx, unsigned int second)
 {
-	bool live = isatty(STDOUT_FILENO) && !gen->opts->json;
-	uint64_t begin = bh_now_ns(), elapsed = 0;
-	struct pktgen_counts last = { 0 };
-	unsigned int shown = 0;
-	int code = 0;
-
-	while (!interrupted && !code && elapsed < gen->opts->seconds * 1000000000ull &&
-	       __atomic_load_n(&gen->running, __ATOMIC_RELAXED) > 0) {
-		/* short naps to begin with: -n may be done soon */
-		const struct timespec tick = { .tv_nsec =
-						       elapsed < 100000000u ? 1000000 : 100000000 };
-
-		nanosleep(&tick, NULL);
-		elapsed = bh_now_ns() - begin;
-		code = look_after(gen);
-		if (live && elapsed / 1000000000ull > shown)
-			pktgen_progress(gen, ++shown, &last);
-	}
-	if (live && shown > 0)
-		printf("\r%80s\r", "");
-	return code;
+	pktgen_progress(ctx, second);
 }
 
-/* The number of workers started; all of them, or stop is set and they end at once. */
-static unsigned int start_workers(struct pktgen *gen)
+static int wait_for_end(void *ctx)
 {
-	unsigned int started = 0;
-	int error = 0;
+	struct pktgen *gen = ctx;
+	struct app_wait wait = {
+		.begin_ns = bh_now_ns(),
+		.often = true, /* -n may be done soon */
+		.live = !gen->opts->json,
+		.look = look_after,
+		.progress = progress,
+		.ctx = gen,
+	};
 
-	pthread_mutex_init(&gen->start, NULL);
-	pthread_mutex_lock(&gen->start);
-	gen->running = gen->num_workers;
-	while (!error && started < gen->num_workers) {
-		error = pthread_create(&gen->workers[started].thread, NULL, pktgen_worker_run,
-				       &gen->workers[started]);
-		started += !error;
-	}
-	if (error) {
-		app_fail(gen->app, 1, "cannot start a worker: %s", strerror(error));
-		__atomic_store_n(&gen->stop, 1, __ATOMIC_RELAXED);
-	}
-	pthread_mutex_unlock(&gen->start);
-	return started;
+	wait.end_ns = wait.begin_ns + gen->opts->seconds * 1000000000ull;
+	return app_wait(&wait);
 }
 
 /* What was wrong, a line for each. */
@@ -115,20 +80,14 @@ static int judge(const struct pktgen *gen)
 
 static int measure(struct pktgen *gen)
 {
-	unsigned int started = start_workers(gen);
-	int code = 0;
+	int code = app_crew_run(gen->app, &gen->crew, gen->workers, sizeof(*gen->workers),
+				gen->num_workers, wait_for_end, gen);
 
-	if (started == gen->num_workers)
-		code = wait_for_end(gen);
-	__atomic_store_n(&gen->stop, 1, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < started; i++)
-		pthread_join(gen->workers[i].thread, NULL);
-	pthread_mutex_destroy(&gen->start);
-	if (started < gen->num_workers)
-		return 1;
-	for (unsigned int i = 0; i < started; i++)
+	for (unsigned int i = 0; i < gen->num_workers; i++)
 		if (gen->workers[i].error)
 			return app_fail(gen->app, 1, "no more threads can be registered with DPDK");
+	if (gen->running == gen->num_workers && code)
+		return code; /* none could be started */
 	pktgen_settle(gen);
 	pktgen_report(gen);
 	if (fflush(stdout) != 0 || ferror(stdout))
@@ -146,11 +105,7 @@ int main(int argc, char **argv)
 	int code = pktgen_options_parse(&app, argc, argv, &opts);
 	if (code >= 0)
 		return code;
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	bh_fault_install();
+	app_signals();
 	code = pktgen_open(&gen, &app, &opts);
 	if (code == 0)
 		code = measure(&gen);

@@ -1,56 +1,108 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the measuring loops share: where the next request goes, and counting what went wrong. */
+/* What the measuring loops share: where the next request goes, and counting what comes back. */
 #ifndef APP_PERF_IO_H
 #define APP_PERF_IO_H
 
 #include "perf.h"
+#include "random.h"
+#include "zipf.h"
 
-/*
- * A linear congruential generator (Knuth's multiplier): its high bits, by which requests are placed,
- * are good, and nothing is cheaper.
- */
-static inline uint64_t perf_random(uint64_t state)
+#define PERF_INLINE static inline __attribute__((always_inline))
+
+/* One of the sizes, by its share. */
+static inline const struct perf_extent *perf_pick(const struct perf_lane *lane, uint64_t random)
 {
-	return state * 6364136223846793005ull + 1;
+	const struct perf_extent *e = lane->extent;
+
+	while ((uint32_t)(random >> 32) > e->below)
+		e++;
+	return e;
 }
 
-/* Where the next request of a lane goes, and whether it reads. aim: the lane's, or a copy. */
-static inline uint64_t perf_slot(const struct perf_lane *lane, bool random, struct perf_aim *aim,
+/*
+ * Where the next request of a lane goes, as an LBA of its part; how long it is, and whether it
+ * reads. aim: the lane's, or a copy. place and sized are constants where it matters: what is not
+ * asked for is not there.
+ */
+PERF_INLINE uint64_t perf_aim_at(const struct perf_lane *lane, struct perf_aim *aim,
+				 const enum perf_place place, const bool sized, uint32_t *blocks,
 				 bool *read)
 {
+	uint64_t slots = lane->slots, lba;
 	unsigned __int128 product;
-	uint64_t slot;
 
+	*blocks = lane->blocks;
+	if (sized) {
+		aim->random = perf_random(aim->random);
+		const struct perf_extent *e = perf_pick(lane, aim->random);
+		slots = e->slots;
+		*blocks = e->blocks;
+	}
 	aim->random = perf_random(aim->random);
 	/* By multiply and shift: the upper half is a slot, the lower half where in it, a fraction. */
-	product = (unsigned __int128)aim->random * lane->slots;
+	product = (unsigned __int128)aim->random * slots;
 	*read = (uint64_t)product >> 1 < lane->read_below;
-	if (random)
-		return (uint64_t)(product >> 64);
-	slot = aim->next++;
-	if (aim->next == lane->slots)
-		aim->next = 0;
-	return slot;
+	if (place == PERF_UNIFORM)
+		return (uint64_t)(product >> 64) * *blocks;
+	if (place == PERF_ZIPF)
+		return zipf_place(lane->zipf, zipf_rank(lane->zipf, &aim->random)) * lane->blocks;
+	lba = aim->next;
+	if (lba + *blocks > lane->total)
+		lba = 0;
+	aim->next = lba + *blocks;
+	return lba;
+}
+
+/* The same where a lane's place and sizes were not looked at before. */
+static inline uint64_t perf_aim_any(const struct perf_lane *lane, struct perf_aim *aim,
+				    uint32_t *blocks, bool *read)
+{
+	return perf_aim_at(lane, aim, lane->place, lane->num_extents > 1, blocks, read);
 }
 
 void perf_count_error(struct perf_lane *lane, uint16_t status);
 
-/* perf_worker.c: the measuring loop's two halves. Fills the queue. */
+/* ---- latencies ---- */
+
+/* Four steps per power of two; the top bit of ticks >> shift is the step from one to the next. */
+static inline unsigned int perf_coarse_index(uint64_t ticks)
+{
+	if (ticks < 4)
+		return (unsigned int)ticks;
+	unsigned int shift = 61 - (unsigned int)__builtin_clzll(ticks);
+	return shift * 4 + (unsigned int)(ticks >> shift);
+}
+
+/* n requests that took so many ticks. */
+PERF_INLINE void perf_enter(struct perf_lane *lane, const struct perf *perf, uint64_t ticks,
+			    unsigned int n, const enum perf_latency latency)
+{
+	if (latency == PERF_LATENCY_EXACT) {
+		bh_histogram_add(&lane->latency, bh_clock_ns(&perf->clock, ticks), n);
+	} else if (latency == PERF_LATENCY_CHEAP) {
+		lane->coarse.count[perf_coarse_index(ticks)] += n;
+		lane->coarse.sum += ticks * n;
+	}
+}
+
+/* As far as coarse ones can tell; added to h. */
+void perf_coarse_merge(struct bh_histogram *h, const struct perf_coarse *coarse,
+		       const struct bh_clock *clock);
+
+/* ---- lanes ---- */
+
+/* Fills the queue. */
 void perf_start(struct perf_lane *lane, const struct perf *perf);
-/* Reaps what is there; submits in its place while `go`. */
-void perf_step(struct perf_lane *lane, const struct perf *perf, bool go);
-/* One request in this slot. */
-void perf_submit(struct perf_lane *lane, const struct perf *perf, uintptr_t slot);
+/* Those that the queue refuses (a reset is under way, or the device is gone) are errors. */
+void perf_submit(struct perf_lane *lane, const struct bh_nvme_rw *rw, unsigned int n);
+/* A queue said -ENODEV. */
+void perf_lost(struct perf_lane *lane);
 
-/* perf_rate.c: the same two at a fixed rate, `lane->rate`. */
-void perf_rate_start(struct perf_lane *lane, const struct perf *perf);
-void perf_rate_step(struct perf_lane *lane, const struct perf *perf, bool go);
+static inline void perf_step(struct perf_lane *lane, const struct perf *perf, bool go)
+{
+	lane->kind->step(lane, perf, go);
+}
 
-/* perf_zoned.c: lanes that write to zones, `lane->zones` */
-void perf_zoned_start(struct perf_lane *lane, const struct perf *perf, size_t stride);
-/* Reaps what is there; submits in its place while `go`. */
-void perf_zoned_step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go);
-/* After the last request: what is being written does not stay open. */
-void perf_zoned_end(struct perf_lane *lane, const struct perf *perf, size_t stride);
+extern const struct perf_kind perf_zoned_kind, perf_single_kind;
 
 #endif

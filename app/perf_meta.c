@@ -31,10 +31,12 @@ int perf_check_format(const struct perf *perf, const struct app_nvme *n,
 		return app_fail(perf->app, EXIT_USAGE,
 				"--pi driver: %s namespace %u has no protection information",
 				n->text, bh_nvme_ns_id(ns));
-	if (opts->bytes % f.data_bytes != 0)
-		return app_fail(perf->app, EXIT_USAGE,
-				"-o %u: %s namespace %u has blocks of %u bytes", opts->bytes,
-				n->text, bh_nvme_ns_id(ns), f.data_bytes);
+	for (unsigned int i = 0; i < opts->num_sizes; i++)
+		if (opts->size[i].bytes % f.data_bytes != 0)
+			return app_fail(perf->app, EXIT_USAGE,
+					"-o %u: %s namespace %u has blocks of %u bytes",
+					opts->size[i].bytes, n->text, bh_nvme_ns_id(ns),
+					f.data_bytes);
 	if (bh_nvme_ns_blocks(ns) < opts->bytes / f.data_bytes)
 		return app_fail(perf->app, EXIT_USAGE,
 				"-o %u: %s namespace %u is smaller than one request", opts->bytes,
@@ -62,16 +64,18 @@ void perf_lane_format(struct perf_lane *lane, const struct perf_options *opts)
 	bh_nvme_rw_opts_init(&lane->rw);
 	lane->rw.pi = opts->pi;
 	strips = pi_only(&f) && opts->pi == BH_NVME_PI_CONTROLLER;
-	lane->iov_bytes = opts->bytes + (f.interleaved && !strips ? lane->blocks * f.md_bytes : 0);
-	lane->rw.md_bytes = f.interleaved || strips ? 0 : (size_t)lane->blocks * f.md_bytes;
+	lane->data_bytes = f.data_bytes;
+	lane->block_bytes = f.data_bytes + (f.interleaved && !strips ? f.md_bytes : 0);
+	lane->separate_bytes = f.interleaved || strips ? 0 : f.md_bytes;
 	lane->options = f.md_bytes && (!f.plain || opts->pi != BH_NVME_PI_CONTROLLER);
 }
 
 int perf_submit_options(struct perf_lane *lane, const struct bh_nvme_rw *rw)
 {
-	struct iovec iov = { rw->buf, lane->iov_bytes };
+	struct iovec iov = { rw->buf, (size_t)rw->blocks * lane->block_bytes };
 
-	lane->rw.md = lane->rw.md_bytes ? (uint8_t *)rw->buf + lane->iov_bytes : NULL;
+	lane->rw.md_bytes = (size_t)rw->blocks * lane->separate_bytes;
+	lane->rw.md = lane->rw.md_bytes ? (uint8_t *)rw->buf + iov.iov_len : NULL;
 	if (rw->flags & BH_NVME_RW_WRITE)
 		return bh_nvme_writev_opts(lane->q, lane->ns, &iov, 1, rw->lba, rw->blocks,
 					   &lane->rw, NULL, rw->arg);

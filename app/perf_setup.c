@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "perf.h"
+#include "perf_verify.h"
+#include "zipf.h"
 
 #define QUEUE_OVERHEAD (64u << 10) /* rings and alignment of one queue, beyond its PRP lists */
 
@@ -135,28 +138,77 @@ static void fill(uint8_t *data, size_t bytes, uint64_t seed)
 	}
 }
 
+/* Sizes and where they go; the lane's part of the namespace is known. */
+static int open_sizes(struct perf *perf, struct perf_lane *lane)
+{
+	const struct perf_options *opts = perf->opts;
+	uint64_t shares = 0, below = 0;
+
+	for (unsigned int i = 0; i < opts->num_sizes; i++)
+		shares += opts->size[i].share;
+	for (unsigned int i = 0; i < opts->num_sizes; i++) {
+		struct perf_extent *e = &lane->extent[i];
+
+		below += opts->size[i].share;
+		e->blocks = opts->size[i].bytes / lane->data_bytes;
+		e->slots = lane->total / e->blocks;
+		e->below = (uint32_t)((below << 32) / shares - 1);
+	}
+	lane->num_extents = opts->num_sizes;
+	lane->slots = lane->total / lane->blocks;
+	if (lane->num_extents > 1) {
+		lane->slot_blocks = calloc(opts->depth, sizeof(*lane->slot_blocks));
+		if (!lane->slot_blocks)
+			return app_fail(perf->app, 1, "out of memory");
+	}
+	if (lane->place == PERF_ZIPF) {
+		lane->zipf = malloc(sizeof(*lane->zipf));
+		if (!lane->zipf)
+			return app_fail(perf->app, 1, "out of memory");
+		zipf_init(lane->zipf, lane->slots, opts->zipf);
+	}
+	return 0;
+}
+
+/* What it does, and where: `part` of `parts` of its namespace. */
+static int open_load(struct perf *perf, struct perf_lane *lane, unsigned int part,
+		     unsigned int parts)
+{
+	const struct perf_options *opts = perf->opts;
+	const struct perf_load *load;
+	uint64_t index = (uint64_t)(lane - perf->lanes);
+	int code = 0;
+
+	lane->load = part % opts->num_loads;
+	load = &opts->load[lane->load];
+	perf_lane_format(lane, opts);
+	lane->place = !load->random ? PERF_SEQUENTIAL : opts->zipf > 0 ? PERF_ZIPF : PERF_UNIFORM;
+	lane->read_below = (uint64_t)(((unsigned __int128)load->read_percent << 63) / 100);
+	lane->mixed = load->read_percent > 0 && load->read_percent < 100;
+	lane->total = bh_nvme_ns_blocks(lane->ns);
+	if (opts->verify)
+		code = perf_verify_divide(perf, lane, part, parts);
+	if (!code)
+		code = open_sizes(perf, lane);
+	lane->aim.random = 0x9e3779b97f4a7c15ull * (index + 1);
+	lane->aim.next = opts->verify ? 0 : lane->slots / perf->num_lanes * index * lane->blocks;
+	for (unsigned int i = 0; i < PERF_REAP; i++)
+		lane->next[i] = (struct bh_nvme_rw){
+			.blocks = lane->blocks,
+			.flags = load->read_percent == 0 ? BH_NVME_RW_WRITE : 0,
+		};
+	lane->kind = perf_loop_kind(lane, opts);
+	return code;
+}
+
 static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme *n,
-		     struct bh_nvme_ns *ns, struct perf_worker *worker)
+		     struct perf_worker *worker)
 {
 	const struct perf_options *opts = perf->opts;
 	struct bh_nvme_queue_opts queue_opts;
 
 	bh_nvme_queue_opts_init(&queue_opts);
 	queue_opts.depth = opts->depth;
-	lane->ns = ns;
-	lane->device = (unsigned int)(n - perf->device);
-	lane->cpu = worker->cpu;
-	perf_lane_format(lane, opts);
-	lane->slots = bh_nvme_ns_blocks(ns) / lane->blocks;
-	lane->aim.random = 0x9e3779b97f4a7c15ull * ((uint64_t)(lane - perf->lanes) + 1);
-	lane->aim.next = lane->slots / perf->num_lanes * (uint64_t)(lane - perf->lanes);
-	lane->read_below = (uint64_t)(((unsigned __int128)opts->read_percent << 63) / 100);
-	lane->mixed = opts->read_percent > 0 && opts->read_percent < 100;
-	for (unsigned int i = 0; i < PERF_REAP; i++)
-		lane->next[i] = (struct bh_nvme_rw){
-			.blocks = lane->blocks,
-			.flags = opts->read_percent == 0 ? BH_NVME_RW_WRITE : 0,
-		};
 	bh_histogram_init(&lane->latency);
 	lane->started = calloc(opts->depth, sizeof(*lane->started));
 	lane->data = bh_pool_alloc(n->data, lane->stride * opts->depth, 4096);
@@ -168,27 +220,44 @@ static int open_lane(struct perf *perf, struct perf_lane *lane, struct app_nvme 
 	if (error)
 		return app_fail_unsaid(perf->app, 1, "%s: cannot create a queue: %s", n->text,
 				       strerror(-error));
+	lane->worker = worker;
 	lane->next_of_worker = worker->lanes;
 	worker->lanes = lane;
 	return 0;
 }
 
+/* How many of so many lanes before this one write. */
+static unsigned int writers(const struct perf_options *opts, unsigned int lanes)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < lanes; i++)
+		count += perf_load_writes(&opts->load[i % opts->num_loads]);
+	return count;
+}
+
 static int open_namespace(struct perf *perf, struct perf_lane **lane, struct app_nvme *n,
 			  struct bh_nvme_ns *ns)
 {
-	unsigned int lanes = perf->num_workers * perf->opts->queues;
-	bool zoned = bh_nvme_ns_csi(ns) == BH_NVME_CSI_ZNS && perf->opts->read_percent < 100;
+	const struct perf_options *opts = perf->opts;
+	unsigned int lanes = perf->num_workers * opts->queues;
+	unsigned int zoned = bh_nvme_ns_csi(ns) == BH_NVME_CSI_ZNS ? writers(opts, lanes) : 0;
 	int code = perf_check_format(perf, n, ns);
 
 	if (!code && zoned)
-		code = perf_zoned_check(perf, n->text, ns, lanes);
+		code = perf_zoned_check(perf, n->text, ns, zoned);
 	for (unsigned int i = 0; !code && i < lanes; i++) {
-		code = open_lane(perf, *lane, n, ns, &perf->workers[i / perf->opts->queues]);
-		if (!code && zoned)
-			code = perf_zoned_open(perf, *lane, i, lanes);
-		else if (!code && perf->opts->rate)
-			code = perf_rate_open(perf, *lane);
-		++*lane;
+		struct perf_lane *l = (*lane)++;
+
+		l->ns = ns;
+		l->device = (unsigned int)(n - perf->device);
+		code = open_load(perf, l, i, lanes);
+		if (!code)
+			code = open_lane(perf, l, n, &perf->workers[i / opts->queues]);
+		if (!code && zoned && perf_load_writes(&opts->load[l->load]))
+			code = perf_zoned_open(perf, l, writers(opts, i), zoned);
+		else if (!code && (opts->rate || opts->verify))
+			code = perf_single_open(perf, l);
 	}
 	return code;
 }
@@ -216,13 +285,12 @@ static int make_workers(struct perf *perf)
 {
 	const struct bh_cpuset *cpus = &perf->opts->cpus;
 
-	perf->workers = calloc(bh_cpuset_count(cpus), sizeof(*perf->workers));
+	perf->workers = app_crew_make(&perf->crew, cpus, sizeof(*perf->workers), perf_worker_run);
 	if (!perf->workers)
 		return app_fail(perf->app, 1, "out of memory");
-	for (int cpu = bh_cpuset_first(cpus); cpu >= 0; cpu = bh_cpuset_next(cpus, cpu)) {
-		perf->workers[perf->num_workers].perf = perf;
-		perf->workers[perf->num_workers++].cpu = (unsigned int)cpu;
-	}
+	perf->num_workers = bh_cpuset_count(cpus);
+	for (unsigned int i = 0; i < perf->num_workers; i++)
+		perf->workers[i].perf = perf;
 	return 0;
 }
 
@@ -231,6 +299,7 @@ int perf_open(struct perf *perf, struct app *app, const struct perf_options *opt
 	memset(perf, 0, sizeof(*perf));
 	perf->app = app;
 	perf->opts = opts;
+	perf->run = (uint64_t)getpid() << 48 ^ bh_now_ns();
 	bh_clock_init(&perf->clock);
 	int code = make_workers(perf);
 	for (unsigned int i = 0; !code && i < opts->num_addresses; i++)
@@ -257,8 +326,10 @@ void perf_close(struct perf *perf)
 	for (unsigned int i = 0; perf->lanes && i < perf->num_lanes; i++) {
 		bh_nvme_queue_destroy(perf->lanes[i].q);
 		free(perf->lanes[i].started);
+		free(perf->lanes[i].slot_blocks);
+		free(perf->lanes[i].zipf);
 		perf_zoned_close(&perf->lanes[i]);
-		perf_rate_close(&perf->lanes[i]);
+		perf_single_close(&perf->lanes[i]);
 	}
 	for (unsigned int i = perf->num_devices; i-- > 0;) {
 		bh_device_event_unlisten(perf->device[i].dev, &perf->removal[i].listener);

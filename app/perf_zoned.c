@@ -79,6 +79,7 @@ int perf_zoned_open(struct perf *perf, struct perf_lane *lane, unsigned int part
 	if (!z)
 		return app_fail(perf->app, 1, "out of memory");
 	lane->zones = z;
+	lane->kind = &perf_zoned_kind;
 	return usable(perf, lane, part, parts);
 }
 
@@ -97,10 +98,16 @@ int perf_zoned_check(const struct perf *perf, const char *address, const struct 
 	uint32_t most = bh_nvme_zone_append_max(ns) * bh_nvme_ns_block_size(ns);
 	struct bh_nvme_zns z;
 
-	if (opts->random)
+	for (unsigned int i = 0; i < opts->num_loads; i++)
+		if (opts->load[i].random && perf_load_writes(&opts->load[i]))
+			return app_fail(perf->app, EXIT_USAGE,
+					"%s: namespace %u is zoned and cannot be written at "
+					"random: -w write or -w rw",
+					address, bh_nvme_ns_id(ns));
+	if (opts->num_sizes > 1 || opts->verify || opts->rate)
 		return app_fail(perf->app, EXIT_USAGE,
-				"%s: namespace %u is zoned and cannot be written at random: -w "
-				"write or -w rw",
+				"%s: namespace %u is zoned: its zones are written in requests of "
+				"one size, as fast as it goes, and cannot be verified",
 				address, bh_nvme_ns_id(ns));
 	if (bh_nvme_ns_zns(ns, &z) || opts->bytes > most)
 		return app_fail(perf->app, EXIT_USAGE,
@@ -142,7 +149,7 @@ static void turn(struct perf_lane *lane)
 }
 
 /* False: refused, or not now. */
-static bool append(struct perf_lane *lane, size_t stride, uint32_t slot)
+static bool append(struct perf_lane *lane, uint32_t slot)
 {
 	struct perf_zones *z = lane->zones;
 
@@ -150,27 +157,27 @@ static bool append(struct perf_lane *lane, size_t stride, uint32_t slot)
 		z->turn = true;
 		return false;
 	}
-	if (bh_nvme_zone_append(lane->q, lane->ns, lane->data + slot * stride, z->zone[z->at].start,
-				lane->blocks, 0, NULL, (void *)(uintptr_t)slot))
+	if (bh_nvme_zone_append(lane->q, lane->ns, lane->data + slot * lane->stride,
+				z->zone[z->at].start, lane->blocks, 0, NULL,
+				(void *)(uintptr_t)slot))
 		return false;
 	z->left -= lane->blocks;
 	return true;
 }
 
-static bool submit(struct perf_lane *lane, const struct perf *perf, size_t stride, uint32_t slot,
-		   uint64_t now)
+static bool submit(struct perf_lane *lane, uint32_t slot, uint64_t now)
 {
 	struct perf_aim aim = lane->aim;
+	uint32_t blocks;
 	bool done, read;
-	uint64_t at = perf_slot(lane, perf->opts->random, &aim, &read);
+	uint64_t lba = perf_aim_any(lane, &aim, &blocks, &read);
 
 	lane->aim.random = aim.random;
 	if (read)
 		lane->aim.next = aim.next;
-	done = read ? !bh_nvme_read(lane->q, lane->ns, lane->data + slot * stride,
-				    at * lane->blocks, lane->blocks, 0, NULL,
-				    (void *)(uintptr_t)slot)
-		    : append(lane, stride, slot);
+	done = read ? !bh_nvme_read(lane->q, lane->ns, lane->data + slot * lane->stride, lba,
+				    blocks, 0, NULL, (void *)(uintptr_t)slot)
+		    : append(lane, slot);
 	if (!done)
 		return false;
 	lane->started[slot] = now;
@@ -178,26 +185,25 @@ static bool submit(struct perf_lane *lane, const struct perf *perf, size_t strid
 	return true;
 }
 
-static void refill(struct perf_lane *lane, const struct perf *perf, size_t stride, uint64_t now)
+static void refill(struct perf_lane *lane, uint64_t now)
 {
 	struct perf_zones *z = lane->zones;
 
 	/* The zone is left when nothing is out any more, so nothing more goes out before. */
-	while (z->parked && !z->turn && !z->turning &&
-	       submit(lane, perf, stride, z->slot[z->parked - 1], now))
+	while (z->parked && !z->turn && !z->turning && submit(lane, z->slot[z->parked - 1], now))
 		z->parked--;
 	if (z->turn && !lane->in_flight && !z->turning)
 		turn(lane);
 	bh_nvme_queue_flush(lane->q);
 }
 
-void perf_zoned_start(struct perf_lane *lane, const struct perf *perf, size_t stride)
+static void start(struct perf_lane *lane, const struct perf *perf)
 {
 	struct perf_zones *z = lane->zones;
 
 	for (z->parked = 0; z->parked < perf->opts->depth; z->parked++)
 		z->slot[z->parked] = z->parked;
-	refill(lane, perf, stride, bh_ticks());
+	refill(lane, bh_ticks());
 }
 
 static void take(struct perf_lane *lane, const struct perf *perf,
@@ -217,36 +223,34 @@ static void take(struct perf_lane *lane, const struct perf *perf,
 	}
 	lane->in_flight--;
 	z->slot[z->parked++] = (uint32_t)slot;
-	bh_histogram_add(&lane->latency, bh_clock_ns(&perf->clock, now - lane->started[slot]), 1);
+	perf_enter(lane, perf, now - lane->started[slot], 1, perf->opts->latency);
 	__atomic_store_n(&lane->ios, lane->ios + 1, __ATOMIC_RELAXED);
 }
 
-void perf_zoned_step(struct perf_lane *lane, const struct perf *perf, size_t stride, bool go)
+static void step(struct perf_lane *lane, const struct perf *perf, bool go)
 {
 	struct bh_nvme_result done[PERF_REAP];
 	int n = bh_nvme_queue_reap(lane->q, done, PERF_REAP);
 
 	if (n < 0) {
-		if (!lane->lost)
-			perf_count_error(lane, BH_NVME_SC_INTERNAL_PATH_ERROR);
-		lane->lost = true;
+		perf_lost(lane);
 		return;
 	}
 	uint64_t now = bh_nvme_queue_ticks(lane->q);
 	for (int i = 0; i < n; i++)
 		take(lane, perf, &done[i], now);
 	if (go && !lane->lost && lane->zones->parked)
-		refill(lane, perf, stride, now);
+		refill(lane, now);
 }
 
 /* Nothing of the load is out any more. What the lane was writing does not stay open. */
-void perf_zoned_end(struct perf_lane *lane, const struct perf *perf, size_t stride)
+static void end(struct perf_lane *lane, const struct perf *perf)
 {
 	struct perf_zones *z = lane->zones;
 	uint64_t deadline = bh_now_ns() + END_NS;
 
 	while (z->turning && !lane->lost && bh_now_ns() < deadline)
-		perf_zoned_step(lane, perf, stride, false);
+		step(lane, perf, false);
 	if (lane->lost || z->turning || !z->left)
 		return;
 	int rc = bh_nvme_zone_manage_sync(lane->q, lane->ns, BH_NVME_ZONE_ACTION_FINISH,
@@ -254,3 +258,5 @@ void perf_zoned_end(struct perf_lane *lane, const struct perf *perf, size_t stri
 	if (rc)
 		perf_count_error(lane, rc > 0 ? (uint16_t)rc : BH_NVME_SC_INTERNAL_PATH_ERROR);
 }
+
+const struct perf_kind perf_zoned_kind = { start, step, end };

@@ -25,6 +25,7 @@
 
 #include "capture.h"
 #include "common.h"
+#include "crew.h"
 #include "pace.h"
 #include "packet.h"
 
@@ -113,14 +114,14 @@ struct pktgen_lane {
 	uint64_t queue_errors;
 	const char *damage; /* of the first damaged one */
 	size_t replay_next;
-	unsigned int index, device, queue, cpu;
+	unsigned int index, device, queue;
 	const struct pktgen *gen;
+	const struct pktgen_worker *worker;
 	struct pktgen_lane *next_of_worker;
 };
 
 struct pktgen_worker {
-	pthread_t thread;
-	unsigned int cpu;
+	struct app_worker base; /* first */
 	struct pktgen *gen;
 	struct pktgen_lane *lanes;
 	uint64_t elapsed_ns;
@@ -142,7 +143,7 @@ struct pktgen {
 	struct bh_clock clock;
 	/*
 	 * Of silence, after which what is on its way is given up for lost; a quarter of it, and the
-	 * run goes on without.
+	 * run goes on without. __atomic.
 	 */
 	uint64_t patience_ns;
 	struct bh_env *env;
@@ -156,10 +157,9 @@ struct pktgen {
 	unsigned int num_lanes;
 	struct pktgen_worker *workers;
 	unsigned int num_workers;
-	pthread_mutex_t start; /* held by the main thread until every worker exists */
-	uint32_t stop;	       /* __atomic: set by the main thread */
-	uint32_t running;      /* __atomic: workers that have not reached their quota */
-	uint32_t draining;     /* __atomic: workers that still wait for packets to come back */
+	struct app_crew crew;
+	uint32_t running;	   /* __atomic: workers that have not reached their quota */
+	struct pktgen_counts last; /* of the progress line */
 };
 
 /* Opens everything. 0 or an exit code, said on stderr. pktgen_close() in every case. */
@@ -167,7 +167,7 @@ int pktgen_open(struct pktgen *gen, struct app *app, const struct pktgen_options
 /* 0, or an exit code: the capture is not complete, which was said. */
 int pktgen_close(struct pktgen *gen);
 
-void *pktgen_worker_run(void *worker);
+void pktgen_worker_run(struct app_worker *worker);
 
 /* ---- what workers share ---- */
 
@@ -206,7 +206,7 @@ void pktgen_capture(const struct pktgen_lane *lane, const struct rte_mbuf *m);
 void pktgen_settle(struct pktgen *gen);
 
 /* Once a second on a terminal. */
-void pktgen_progress(const struct pktgen *gen, unsigned int second, struct pktgen_counts *last);
+void pktgen_progress(struct pktgen *gen, unsigned int second);
 void pktgen_report(const struct pktgen *gen);
 
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "options.h"
 #include "pktgen.h"
 
 static const char help[] =
@@ -92,34 +90,13 @@ const char *pktgen_mode_str(enum pktgen_mode mode)
 	return modes[mode];
 }
 
-static int parse_number(struct app *app, const char *option, const char *text, uint64_t min,
-			uint64_t max, uint64_t *out)
-{
-	if (bh_parse_u64(text, min, max, out) != 0)
-		return app_usage(app, "%s %s: expected a number from %llu to %llu", option, text,
-				 (unsigned long long)min, (unsigned long long)max);
-	return -1;
-}
-
-static int parse_uint(struct app *app, const char *option, const char *text, uint64_t min,
-		      uint64_t max, unsigned int *out)
-{
-	uint64_t value = *out;
-	int code = parse_number(app, option, text, min, max, &value);
-
-	*out = (unsigned int)value;
-	return code;
-}
-
 static int parse_mode(struct app *app, const char *text, struct pktgen_options *opts)
 {
-	for (unsigned int i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
-		if (strcmp(modes[i], text) == 0) {
-			opts->mode = (enum pktgen_mode)i;
-			return -1;
-		}
-	}
-	return app_usage(app, "-m %s: expected tx, rx, echo, loop or latency", text);
+	unsigned int which = opts->mode;
+	int code = app_parse_word(app, "-m", text, modes, sizeof(modes) / sizeof(*modes), &which);
+
+	opts->mode = (enum pktgen_mode)which;
+	return code;
 }
 
 static int parse_bytes(struct app *app, const char *text, struct pktgen_options *opts)
@@ -134,19 +111,6 @@ static int parse_bytes(struct app *app, const char *text, struct pktgen_options 
 		return app_usage(app, "-s %s: expected imix, or bytes from %u to %u", text,
 				 PACKET_MIN, PACKET_MAX);
 	opts->bytes = (uint32_t)bytes;
-	return -1;
-}
-
-static int parse_rate(struct app *app, const char *text, struct pktgen_options *opts)
-{
-	char *end = NULL;
-	double value = strtod(text, &end);
-
-	if (end == text || *end != '\0' || !isfinite(value) || value < 1e-6 || value > 10000)
-		return app_usage(
-			app, "-r %s: expected million packets per second from 0.000001 to 10000",
-			text);
-	opts->mpps = value;
 	return -1;
 }
 
@@ -190,7 +154,7 @@ static int parse_long(struct app *app, int c, struct pktgen_options *opts)
 		opts->pcap_out = optarg;
 		return -1;
 	case OPT_DESCRIPTORS:
-		return parse_uint(app, "--descriptors", optarg, 2, 32768, &opts->descriptors);
+		return app_parse_uint(app, "--descriptors", optarg, 2, 32768, &opts->descriptors);
 	default:
 		opts->split = true;
 		return -1;
@@ -205,21 +169,20 @@ static int parse_one(struct app *app, int c, char **argv, struct pktgen_options 
 	case 's':
 		return parse_bytes(app, optarg, opts);
 	case 'r':
-		return parse_rate(app, optarg, opts);
+		return app_parse_real(app, "-r", optarg, "million packets per second", 1e-6, 10000,
+				      &opts->mpps);
 	case 'b':
-		return parse_uint(app, "-b", optarg, 1, PKTGEN_MAX_BURST, &opts->burst);
+		return app_parse_uint(app, "-b", optarg, 1, PKTGEN_MAX_BURST, &opts->burst);
 	case 'd':
-		return parse_uint(app, "-d", optarg, 1, 65535, &opts->in_flight);
+		return app_parse_uint(app, "-d", optarg, 1, 65535, &opts->in_flight);
 	case 'q':
-		return parse_uint(app, "-q", optarg, 1, PKTGEN_MAX_QUEUES, &opts->queues);
+		return app_parse_uint(app, "-q", optarg, 1, PKTGEN_MAX_QUEUES, &opts->queues);
 	case 't':
-		return parse_uint(app, "-t", optarg, 1, 86400 * 7, &opts->seconds);
+		return app_parse_uint(app, "-t", optarg, 1, 86400 * 7, &opts->seconds);
 	case 'n':
-		return parse_number(app, "-n", optarg, 1, UINT64_MAX - 1, &opts->packets);
+		return app_parse_number(app, "-n", optarg, 1, UINT64_MAX - 1, &opts->packets);
 	case 'c':
-		if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
-			return app_usage(app, "-c %s: expected CPUs such as 0,2-3 or 0x5", optarg);
-		return -1;
+		return app_parse_cpus(app, "-c", optarg, &opts->cpus);
 	case 'v':
 		app_verbose(app);
 		return -1;
@@ -246,27 +209,6 @@ static int check_cpus(struct app *app, struct pktgen_options *opts)
 				 "-c: %u CPUs for %u queues: give each of them work with -q %u",
 				 cpus, opts->queues * opts->num_addresses,
 				 (cpus + opts->num_addresses - 1) / opts->num_addresses);
-	return -1;
-}
-
-static int check_addresses(struct app *app, const struct pktgen_options *opts)
-{
-	if (opts->num_addresses == 0)
-		return app_usage(app, "no ADDRESS: expected a socket's path or a PCI address");
-	if (opts->num_addresses > PKTGEN_MAX_DEVICES)
-		return app_usage(app, "%u addresses: at most %d", opts->num_addresses,
-				 PKTGEN_MAX_DEVICES);
-	for (unsigned int i = 0; i < opts->num_addresses; i++) {
-		struct bh_address address;
-		const char *why = NULL;
-
-		if (bh_address_parse(opts->addresses[i], &address, &why) != 0)
-			return app_usage(app, "address '%s': %s", opts->addresses[i], why);
-		for (unsigned int j = 0; j < i; j++)
-			if (strcmp(opts->addresses[i], opts->addresses[j]) == 0)
-				return app_usage(app, "address '%s' is there twice",
-						 opts->addresses[i]);
-	}
 	return -1;
 }
 
@@ -310,7 +252,7 @@ int pktgen_options_parse(struct app *app, int argc, char **argv, struct pktgen_o
 	}
 	opts->addresses = argv + optind;
 	opts->num_addresses = (unsigned int)(argc - optind);
-	code = check_addresses(app, opts);
+	code = app_check_addresses(app, opts->addresses, opts->num_addresses, PKTGEN_MAX_DEVICES);
 	if (code < 0)
 		code = check_modes(app, opts);
 	return code >= 0 ? code : check_cpus(app, opts);

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "app_json.h"
 #include "pktgen.h"
 
@@ -16,17 +14,9 @@ struct summary {
 	struct bh_histogram latency;
 };
 
-static double lane_seconds(const struct pktgen *gen, const struct pktgen_lane *lane)
+static void add(struct summary *sum, const struct pktgen_lane *lane)
 {
-	for (unsigned int i = 0; i < gen->num_workers; i++)
-		if (gen->workers[i].cpu == lane->cpu)
-			return (double)gen->workers[i].elapsed_ns / 1e9;
-	return 0;
-}
-
-static void add(const struct pktgen *gen, struct summary *sum, const struct pktgen_lane *lane)
-{
-	double seconds = lane_seconds(gen, lane);
+	double seconds = (double)lane->worker->elapsed_ns / 1e9;
 
 	if (seconds > 0) {
 		sum->tx_mpps += (double)lane->counted.tx / seconds / 1e6;
@@ -54,8 +44,8 @@ static void sum_up(const struct pktgen *gen, const struct pktgen_lane *first, st
 	for (unsigned int i = 0; i < gen->num_lanes; i++) {
 		const struct pktgen_lane *lane = gen->lanes[i];
 
-		if (!first || (lane->device == first->device && lane->cpu == first->cpu))
-			add(gen, sum, lane);
+		if (!first || (lane->device == first->device && lane->worker == first->worker))
+			add(sum, lane);
 	}
 }
 
@@ -64,36 +54,12 @@ static bool begins_row(const struct pktgen *gen, unsigned int i)
 {
 	for (unsigned int j = 0; j < i; j++)
 		if (gen->lanes[j]->device == gen->lanes[i]->device &&
-		    gen->lanes[j]->cpu == gen->lanes[i]->cpu)
+		    gen->lanes[j]->worker == gen->lanes[i]->worker)
 			return false;
 	return true;
 }
 
-static double average(const struct bh_histogram *h)
-{
-	return h->count ? (double)h->sum / (double)h->count : 0;
-}
-
 /* ---- JSON ---- */
-
-static void json_count(json_t *to, const char *key, uint64_t value)
-{
-	json_object_set_new(to, key, json_integer((json_int_t)value));
-}
-
-static json_t *json_latency(const struct bh_histogram *h)
-{
-	json_t *lat = json_object();
-
-	json_count(lat, "min", h->count ? h->min : 0);
-	json_object_set_new(lat, "avg", json_real(average(h)));
-	json_count(lat, "p50", bh_histogram_percentile(h, 50000));
-	json_count(lat, "p90", bh_histogram_percentile(h, 90000));
-	json_count(lat, "p99", bh_histogram_percentile(h, 99000));
-	json_count(lat, "p99_9", bh_histogram_percentile(h, 99900));
-	json_count(lat, "max", h->max);
-	return lat;
-}
 
 static void json_summary(json_t *to, const struct summary *sum)
 {
@@ -101,15 +67,15 @@ static void json_summary(json_t *to, const struct summary *sum)
 	json_object_set_new(to, "rx_mpps", json_real(sum->rx_mpps));
 	json_object_set_new(to, "tx_gbps", json_real(sum->tx_gbps));
 	json_object_set_new(to, "rx_gbps", json_real(sum->rx_gbps));
-	json_count(to, "tx_packets", sum->tx);
-	json_count(to, "rx_packets", sum->rx);
-	json_count(to, "drops", sum->drops);
-	json_count(to, "out_of_order", sum->late);
-	json_count(to, "duplicates", sum->doubled);
-	json_count(to, "damaged", sum->damaged);
-	json_count(to, "other", sum->other);
-	json_count(to, "refused", sum->refused);
-	json_object_set_new(to, "lat_ns", json_latency(&sum->latency));
+	app_json_count(to, "tx_packets", sum->tx);
+	app_json_count(to, "rx_packets", sum->rx);
+	app_json_count(to, "drops", sum->drops);
+	app_json_count(to, "out_of_order", sum->late);
+	app_json_count(to, "duplicates", sum->doubled);
+	app_json_count(to, "damaged", sum->damaged);
+	app_json_count(to, "other", sum->other);
+	app_json_count(to, "refused", sum->refused);
+	json_object_set_new(to, "lat_ns", app_json_latency(&sum->latency));
 }
 
 static void json_row(const struct pktgen *gen, const struct pktgen_lane *lane, json_t *devices,
@@ -125,8 +91,8 @@ static void json_row(const struct pktgen *gen, const struct pktgen_lane *lane, j
 	json_object_set_new(row, "address", app_json_text(d->text));
 	json_object_set_new(row, "driver", json_string(bh_net_info(d->net)->driver));
 	json_object_set_new(row, "mac", json_string(mac));
-	json_count(row, "core", lane->cpu);
-	json_count(row, "queues", sum->queues);
+	app_json_count(row, "core", lane->worker->base.cpu);
+	app_json_count(row, "queues", sum->queues);
 	json_summary(row, sum);
 	json_array_append_new(devices, row);
 }
@@ -144,9 +110,7 @@ static void report_json(const struct pktgen *gen, struct summary *sum)
 	for (unsigned int i = 0; i < gen->num_lanes; i++)
 		if (begins_row(gen, i))
 			json_row(gen, gen->lanes[i], devices, sum);
-	json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-	putchar('\n');
-	json_decref(root);
+	app_json_print(root);
 }
 
 /* ---- text ---- */
@@ -163,7 +127,7 @@ static void print_latency(const struct bh_histogram *h)
 		return;
 	printf("latency us: min %.2f, avg %.2f, p50 %.2f, p90 %.2f, p99 %.2f, p99.9 %.2f, max "
 	       "%.2f\n",
-	       (double)h->min / 1000, average(h) / 1000,
+	       (double)h->min / 1000, app_average(h) / 1000,
 	       (double)bh_histogram_percentile(h, 50000) / 1000,
 	       (double)bh_histogram_percentile(h, 90000) / 1000,
 	       (double)bh_histogram_percentile(h, 99000) / 1000,
@@ -196,7 +160,7 @@ static void report_text(const struct pktgen *gen, struct summary *sum)
 			continue;
 		sum_up(gen, lane, sum);
 		snprintf(name, sizeof(name), "%s (%u, %u)", gen->device[lane->device].text,
-			 lane->cpu, sum->queues);
+			 lane->worker->base.cpu, sum->queues);
 		print_row(name, sum);
 	}
 	sum_up(gen, NULL, sum);
@@ -228,9 +192,9 @@ static void add_counts(const struct pktgen *gen, struct pktgen_counts *sum)
 	}
 }
 
-void pktgen_progress(const struct pktgen *gen, unsigned int second, struct pktgen_counts *last)
+void pktgen_progress(struct pktgen *gen, unsigned int second)
 {
-	struct pktgen_counts now;
+	struct pktgen_counts now, *last = &gen->last;
 
 	add_counts(gen, &now);
 	printf("\r%4u s: tx %8.3f Mpps %7.2f Gbit/s, rx %8.3f Mpps %7.2f Gbit/s ", second,

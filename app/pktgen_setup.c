@@ -230,7 +230,7 @@ static int make_lane(struct pktgen *gen, unsigned int device, unsigned int queue
 	lane->gen = gen;
 	lane->device = device;
 	lane->queue = queue;
-	lane->cpu = worker->cpu;
+	lane->worker = worker;
 	lane->index = gen->num_lanes;
 	lane->rxq = bh_net_rxq(d->net, queue);
 	lane->txq = bh_net_txq(d->net, queue);
@@ -261,13 +261,12 @@ static int make_workers(struct pktgen *gen)
 {
 	const struct bh_cpuset *cpus = &gen->opts->cpus;
 
-	gen->workers = calloc(bh_cpuset_count(cpus), sizeof(*gen->workers));
+	gen->workers = app_crew_make(&gen->crew, cpus, sizeof(*gen->workers), pktgen_worker_run);
 	if (!gen->workers)
 		return app_fail(gen->app, 1, "out of memory");
-	for (int cpu = bh_cpuset_first(cpus); cpu >= 0; cpu = bh_cpuset_next(cpus, cpu)) {
-		gen->workers[gen->num_workers].gen = gen;
-		gen->workers[gen->num_workers++].cpu = (unsigned int)cpu;
-	}
+	gen->num_workers = gen->running = bh_cpuset_count(cpus);
+	for (unsigned int i = 0; i < gen->num_workers; i++)
+		gen->workers[i].gen = gen;
 	return 0;
 }
 

@@ -11,8 +11,6 @@
  * Packets that a queue does not take wait in their lane and go first: their numbers are given out,
  * so they are neither dropped nor overtaken.
  */
-#include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 #include "pktgen.h"
@@ -314,7 +312,7 @@ static void pass_loop(struct pktgen_lane *lane, bool go)
 static void look_for_losses(struct pktgen_lane *lane)
 {
 	if (bh_clock_ns(&lane->gen->clock, lane->now - lane->quiet_since) <
-	    lane->gen->patience_ns / 4)
+	    __atomic_load_n(&lane->gen->patience_ns, __ATOMIC_RELAXED) / 4)
 		return;
 	int32_t out = in_flight(lane) - (int32_t)lane->num_waiting;
 	if (out > 0)
@@ -343,19 +341,6 @@ static void pass(struct pktgen_lane *lane, bool go)
 
 /* ---- the worker ---- */
 
-static void pin(unsigned int cpu)
-{
-	cpu_set_t *set = CPU_ALLOC(BH_CPU_MAX);
-	size_t bytes = CPU_ALLOC_SIZE(BH_CPU_MAX);
-
-	if (!set)
-		return;
-	CPU_ZERO_S(bytes, set);
-	CPU_SET_S(cpu, bytes, set);
-	sched_setaffinity(0, bytes, set);
-	CPU_FREE(set);
-}
-
 /* Whether a lane has done its part of -n. */
 static bool has_quota(const struct pktgen_lane *lane)
 {
@@ -382,7 +367,7 @@ static void run(struct pktgen_worker *worker)
 	struct pktgen *gen = worker->gen;
 	bool waits = waits_for_packets(gen);
 
-	while (!__atomic_load_n(&gen->stop, __ATOMIC_RELAXED) && any_left(worker)) {
+	while (!app_crew_stops(&gen->crew) && any_left(worker)) {
 		for (unsigned int i = 0; i < CLOCK_EVERY; i++)
 			for (struct pktgen_lane *l = worker->lanes; l; l = l->next_of_worker)
 				pass(l, true);
@@ -413,6 +398,7 @@ static bool any_out(const struct pktgen *gen)
 static void drain(struct pktgen_worker *worker)
 {
 	struct pktgen *gen = worker->gen;
+	uint64_t patience = __atomic_load_n(&gen->patience_ns, __ATOMIC_RELAXED);
 	bool quiet = false;
 
 	if (!waits_for_packets(gen))
@@ -423,8 +409,7 @@ static void drain(struct pktgen_worker *worker)
 		quiet = true;
 		for (struct pktgen_lane *l = worker->lanes; l; l = l->next_of_worker) {
 			pass(l, false);
-			quiet &= bh_clock_ns(&gen->clock, l->now - l->quiet_since) >=
-				 gen->patience_ns;
+			quiet &= bh_clock_ns(&gen->clock, l->now - l->quiet_since) >= patience;
 		}
 	}
 }
@@ -449,15 +434,12 @@ static void begin(struct pktgen_worker *worker)
 	}
 }
 
-void *pktgen_worker_run(void *arg)
+void pktgen_worker_run(struct app_worker *base)
 {
-	struct pktgen_worker *worker = arg;
+	struct pktgen_worker *worker = (struct pktgen_worker *)base;
 	struct pktgen *gen = worker->gen;
 
-	pin(worker->cpu);
 	worker->error = bh_env_thread_register(gen->env);
-	pthread_mutex_lock(&gen->start);
-	pthread_mutex_unlock(&gen->start);
 	if (!worker->error) {
 		uint64_t started = bh_now_ns();
 
@@ -472,5 +454,4 @@ void *pktgen_worker_run(void *arg)
 	} else {
 		__atomic_sub_fetch(&gen->running, 1, __ATOMIC_RELAXED);
 	}
-	return NULL;
 }

@@ -92,6 +92,28 @@ def run(*argv, seconds=30, **how):
     return finish(start(list(argv), **how), seconds)
 
 
+def cpu_ticks(pid):
+    """What each thread of a process but the first has used, in hundredths of a second."""
+    ticks = []
+    for name in glob.glob("/proc/%d/task/*/stat" % pid):
+        with contextlib.suppress(OSError), open(name, encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+            if name != "/proc/%d/task/%d/stat" % (pid, pid):
+                ticks.append(int(fields[11]) + int(fields[12]))
+    return ticks
+
+
+def at_work(proc, seconds=20):
+    """Waits until a program that measures does: a worker of its polls."""
+    end = time.monotonic() + seconds * SLOW
+    while time.monotonic() < end and proc.poll() is None:
+        if max(cpu_ticks(proc.pid), default=0) >= 5:
+            return proc
+        time.sleep(0.01)
+    proc.kill()
+    raise Failed("%s does not get to work: %r" % (" ".join(proc.args), proc.communicate()))
+
+
 def leftovers():
     """What a program might leave behind: files of ours, EAL runtime directories, hugepages."""
     seen = {}

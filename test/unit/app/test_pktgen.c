@@ -124,6 +124,7 @@ static void make_lane(unsigned int index)
 	lane->streams[0] = lane->hot = own;
 	lane->num_streams = 1;
 	lane->gen = &gen;
+	lane->worker = &worker;
 	lane->index = lane->device = index;
 	lane->rxq = &wires[index].rxq;
 	lane->txq = &wires[index].txq;
@@ -158,7 +159,8 @@ static int setup(void)
 	if (bh_cpuset_allowed(&cpus) != 0 || bh_env_open(&env_opts, &env) != 0)
 		return 1;
 	pool = rte_pktmbuf_pool_create("test", COUNT, 0, 0, 2048 + RTE_PKTMBUF_HEADROOM, 0);
-	worker.cpu = (unsigned int)bh_cpuset_last(&cpus);
+	worker.base.cpu = (unsigned int)bh_cpuset_last(&cpus);
+	worker.base.crew = &gen.crew;
 	worker.gen = &gen;
 	gen.app = &app;
 	gen.opts = &opts;
@@ -170,7 +172,6 @@ static int setup(void)
 	gen.workers = &worker;
 	gen.lanes = calloc(2, sizeof(*gen.lanes));
 	bh_clock_init(&gen.clock);
-	pthread_mutex_init(&gen.start, NULL);
 	return !pool || !gen.lanes;
 }
 
@@ -199,7 +200,7 @@ static struct pktgen_lane *run(unsigned int lanes)
 	gen.num_lanes = lanes;
 	for (unsigned int i = 0; i < lanes; i++)
 		make_lane(i);
-	pktgen_worker_run(&worker);
+	pktgen_worker_run(&worker.base);
 	CU_ASSERT_EQUAL(worker.error, 0);
 	CU_ASSERT_EQUAL(gen.running, 0);
 	pktgen_settle(&gen);
