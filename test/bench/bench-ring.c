@@ -286,26 +286,5 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	int a = bh_cpuset_first(&opts.cpus), b = bh_cpuset_last(&opts.cpus);
-	if (opts.json)
-		printf("{\"schema\":1,\"cpus\":[%d,%d],\"runs\":[", a, b);
-	else
-		printf("bare rings between CPUs %d and %d\n%8s %14s %16s\n", a, b, "depth",
-		       "M entries/s", "round trip ns");
-	for (unsigned int i = 0; i < opts.num_depths; i++) {
-		unsigned int depth = opts.depth[i];
-		double rate;
-
-		if (measure(&opts, depth, &rate) != 0)
-			return 1;
-		if (opts.json)
-			printf("%s{\"depth\":%u,\"entries_per_s\":%.0f,\"round_trip_ns\":%.1f}",
-			       i ? "," : "", depth, rate, depth * 1e9 / rate);
-		else
-			printf("%8u %14.2f %16.1f\n", depth, rate / 1e6, depth * 1e9 / rate);
-		fflush(stdout);
-	}
-	if (opts.json)
-		puts("]}");
-	return 0;
+	return bench_depths(&opts, "bare rings", "entries_per_s", measure);
 }

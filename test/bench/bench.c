@@ -57,18 +57,50 @@ void *bench_map(size_t bytes)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+int bench_depths(const struct bench_options *opts, const char *title, const char *unit,
+		 int (*measure)(const struct bench_options *opts, unsigned int depth, double *rate))
+{
+	int a = bh_cpuset_first(&opts->cpus), b = bh_cpuset_last(&opts->cpus);
+
+	if (opts->json)
+		printf("{\"schema\":1,\"cpus\":[%d,%d],\"runs\":[", a, b);
+	else
+		printf("%s, CPUs %d and %d\n%8s %14s %16s\n", title, a, b, "depth", "M/s",
+		       "round trip ns");
+	for (unsigned int i = 0; i < opts->num_depths; i++) {
+		unsigned int depth = opts->depth[i];
+		double rate, round_trip;
+		int code = measure(opts, depth, &rate);
+
+		if (code)
+			return code;
+		round_trip = rate > 0 ? depth * 1e9 / rate : 0; /* none in so short a time */
+		if (opts->json)
+			printf("%s{\"depth\":%u,\"%s\":%.0f,\"round_trip_ns\":%.1f}", i ? "," : "",
+			       depth, unit, rate, round_trip);
+		else
+			printf("%8u %14.2f %16.1f\n", depth, rate / 1e6, round_trip);
+		fflush(stdout);
+	}
+	if (opts->json)
+		puts("]}");
+	return 0;
+}
+
 /* ---- options ---- */
 
 enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
 	OPT_JSON,
+	OPT_WRITE,
 };
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "write", no_argument, NULL, OPT_WRITE },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -118,22 +150,37 @@ static int check_cpus(struct bench_options *opts)
 {
 	struct bh_cpuset allowed;
 
-	if (bh_cpuset_allowed(&allowed) != 0 || bh_cpuset_count(&allowed) < 2) {
+	if (bh_cpuset_allowed(&allowed) != 0 ||
+	    (!opts->is_client && bh_cpuset_count(&allowed) < 2)) {
 		fprintf(stderr, "%s: two CPUs are needed, this process may use only one\n",
 			opts->name);
 		return 1;
 	}
 	if (bh_cpuset_count(&opts->cpus) == 0) {
-		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_first(&allowed));
+		if (!opts->is_client)
+			bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_first(&allowed));
 		bh_cpuset_add(&opts->cpus, (unsigned int)bh_cpuset_last(&allowed));
 	}
-	if (bh_cpuset_count(&opts->cpus) != 2)
-		return usage(opts, "-c: exactly two CPUs, one for each thread", "");
+	if (bh_cpuset_count(&opts->cpus) != (opts->is_client ? 1 : 2))
+		return usage(opts,
+			     opts->is_client ? "-c: exactly one CPU"
+					     : "-c: exactly two CPUs, one for each thread",
+			     "");
 	for (int cpu = bh_cpuset_first(&opts->cpus); cpu >= 0;
 	     cpu = bh_cpuset_next(&opts->cpus, cpu)) {
 		if (!bh_cpuset_has(&allowed, (unsigned int)cpu))
 			return usage(opts, "-c: names a CPU that this process may not use", "");
 	}
+	return -1;
+}
+
+static int parse_idle(const char *text, struct bench_options *opts)
+{
+	uint64_t idle = 0;
+
+	if (bh_parse_u64(text, 0, 1023, &idle) != 0)
+		return usage(opts, "-i: expected a number from 0 to 1023, not ", text);
+	opts->idle = (unsigned int)idle;
 	return -1;
 }
 
@@ -152,12 +199,19 @@ static int parse_one(int c, char **argv, struct bench_options *opts)
 		return -1;
 	case 'c':
 		if (bh_parse_cpus(optarg, ',', &opts->cpus) != 0)
-			return usage(opts, "-c: expected two CPUs such as 0,1, not ", optarg);
+			return usage(opts, "-c: expected CPUs such as 0,1, not ", optarg);
 		return -1;
+	case 'i':
+		return parse_idle(optarg, opts);
 	case 's':
 		return parse_bytes(optarg, opts);
 	case OPT_JSON:
 		opts->json = true;
+		return -1;
+	case OPT_WRITE:
+		if (!opts->is_client)
+			return usage(opts, "unknown option ", argv[optind - 1]);
+		opts->write = true;
 		return -1;
 	case OPT_HELP:
 		return fputs(opts->help, stdout) < 0;
@@ -172,7 +226,7 @@ static int parse_one(int c, char **argv, struct bench_options *opts)
 
 int bench_options_parse(int argc, char **argv, struct bench_options *opts)
 {
-	const char *known = opts->bytes ? ":q:t:c:s:" : ":q:t:c:";
+	const char *known = opts->is_client ? ":q:t:c:s:i:" : opts->bytes ? ":q:t:c:s:" : ":q:t:c:";
 	int c;
 
 	opterr = 0;
@@ -181,6 +235,10 @@ int bench_options_parse(int argc, char **argv, struct bench_options *opts)
 		if (code >= 0)
 			return code;
 	}
+	if (opts->is_client && optind == argc)
+		return usage(opts, "the address of a controller is missing", "");
+	if (opts->is_client)
+		opts->address = argv[optind++];
 	if (optind != argc)
 		return usage(opts, "unexpected word ", argv[optind]);
 	return check_cpus(opts);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the two ceilings share: two pinned threads, the options they are started with. */
+/* What the measuring programs share: two pinned threads, the options they are started with. */
 #ifndef TEST_BENCH_BENCH_H
 #define TEST_BENCH_BENCH_H
 
@@ -17,10 +17,15 @@ struct bench_options {
 	unsigned int depth[BENCH_MAX_DEPTHS];
 	unsigned int num_depths;
 	uint64_t run_ns;
-	struct bh_cpuset cpus; /* two */
+	struct bh_cpuset cpus; /* two, or a client's one */
 	bool json;
 	unsigned int bytes; /* -s; 0: there is no such option */
 	unsigned int min_bytes, max_bytes;
+	/* ---- a client: one CPU, the address of a controller, --write, -i ---- */
+	bool is_client;
+	bool write;
+	unsigned int idle;
+	const char *address;
 };
 
 /* Fills in what the words say; the rest is set before. -1: go on; else the exit code. */
@@ -35,6 +40,14 @@ int bench_pin(int cpu);
  */
 int bench_run_two(void *(*first)(void *), void *(*second)(void *), void *arg, uint32_t *stop,
 		  uint64_t ns);
+
+/*
+ * Measures each depth and prints what came of it, requests per second as `unit` (of JSON). measure:
+ * 0, or an exit code with the reason said. The exit code.
+ */
+int bench_depths(const struct bench_options *opts, const char *title, const char *unit,
+		 int (*measure)(const struct bench_options *opts, unsigned int depth,
+				double *rate));
 
 /* Zeroed memory of both threads, mapped and touched. NULL and errno. */
 void *bench_map(size_t bytes);

@@ -57,10 +57,13 @@ def is_busy(result):
 
 
 def table(result):
-    lines = ["%-40s %10s %10s %10s %-5s %7s  %s" % ("", "median", "min", "max", "", "ratio", "of")]
+    lines = ["%-40s %10s %10s %10s %-5s %7s  %s" % (
+        "", "median", "min", "max", "", "ratio", "of")]
     for row in result["results"]:
         ratio = "%6.1f%%" % (median(row["ratios"]) * 100) if row["ratios"] else ""
-        met = {True: "  goal met", False: "  goal: " + (goal_text(row) if row["goal"] else ""), None: ""}[is_met(row)]
+        met = {None: "", True: "  goal met"}.get(is_met(row))
+        if met is None:
+            met = "  GOAL NOT MET: " + goal_text(row)
         lines.append("%-40s %10s %10s %10s %-5s %7s  %s%s" % (
             row["name"], number(median(row["samples"])), number(min(row["samples"])),
             number(max(row["samples"])), row["unit"], ratio, row["ceiling"] or "", met))
@@ -79,7 +82,10 @@ def spread(values):
 
 
 def compare(a, b):
-    """Ratios where there are ceilings, figures where not; what moved beyond both runs' spread is marked."""
+    """Ratios where there are ceilings, figures where not.
+
+    What moved beyond the spread of both runs is marked.
+    """
     other = {row["name"]: row for row in b["results"]}
     lines = ["A: %s, %s" % (a["commit"], a["time"]), "B: %s, %s" % (b["commit"], b["time"]),
              "%-40s %12s %12s %9s" % ("", "A", "B", "B to A")]
@@ -105,73 +111,105 @@ def compare(a, b):
 
 # ---- the page ----
 
+def tag(name, text=None, **attributes):
+    """An element; class_ is class, and text_anchor text-anchor."""
+    words = [name] + ['%s="%s"' % (
+        key.rstrip("_").replace("_", "-"),
+        "%.1f" % value if isinstance(value, float) else html.escape(str(value)))
+                      for key, value in attributes.items()]
+    if text is None:
+        return "<%s/>" % " ".join(words)
+    return "<%s>%s</%s>" % (" ".join(words), text, name)
+
+
+def label(text, x, y, **attributes):
+    return tag("text", html.escape(text), x=x, y=y, **attributes)
+
+
+def line(x, y, **attributes):
+    return tag("line", x1=x[0], y1=y[0], x2=x[1], y2=y[1], **attributes)
+
+
 def bars(rows):
     """Ratios as horizontal bars with the span of the rounds; a tick where the goal is."""
-    width, left, line = 560, 250, 22
-    top = max([1.0] + [max(row["ratios"]) for row in rows])
-    x = lambda ratio: left + ratio / top * width
-    out = ['<svg width="%d" height="%d" role="img">' % (left + width + 70, line * len(rows) + 24)]
-    for i in range(0, 5):
-        at = x(top * i / 4)
-        out.append('<line x1="%.1f" y1="0" x2="%.1f" y2="%d" stroke="#e3e8ed"/>' % (at, at, line * len(rows)))
-        out.append('<text x="%.1f" y="%d" text-anchor="middle">%.0f %%</text>' % (
-            at, line * len(rows) + 16, top * i * 25))
+    left, width, step = 290, 520, 22
+    top = max([1.0] + [median(row["ratios"]) for row in rows]) * 1.1
+
+    def x(ratio):
+        return float(left + min(ratio / top, 1) * width)
+
+    bottom = step * len(rows)
+    out = []
+    for tenth in range(0, int(top * 10) + 1, 2):
+        out.append(line((x(tenth / 10),) * 2, (0, bottom), stroke="#e3e8ed"))
+        out.append(label("%d %%" % (tenth * 10), x(tenth / 10), bottom + 16,
+                         text_anchor="middle"))
     for i, row in enumerate(rows):
-        y, mid = i * line, median(row["ratios"])
-        met = is_met(row)
-        colour = {True: "#2f9e5b", False: "#d9601a", None: "#8fa8bf"}[met]
-        out.append('<text x="%d" y="%d" text-anchor="end">%s</text>' % (left - 8, y + 15, html.escape(row["name"])))
-        out.append('<rect x="%d" y="%d" width="%.1f" height="14" fill="%s"><title>%s: %.1f %% of %s</title></rect>' % (
-            left, y + 4, max(1, x(mid) - left), colour, html.escape(row["name"]), mid * 100, row["ceiling"]))
-        low, high = spread(row["ratios"])
-        out.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#1c2733"/>' % (x(low), y + 11, x(high), y + 11))
+        y, mid, (low, high) = i * step, median(row["ratios"]), spread(row["ratios"])
+        colour = {True: "#2f9e5b", False: "#d9601a", None: "#8fa8bf"}[is_met(row)]
+        said = "%s: %.1f %% of %s" % (row["name"], mid * 100, row["ceiling"])
+        out.append(label(row["name"], left - 8, y + 15, text_anchor="end"))
+        out.append(tag("rect", tag("title", html.escape(said)), x=left, y=y + 4, height=14,
+                       width=max(1.0, x(mid) - left), fill=colour))
+        out.append(line((x(low), x(high)), (y + 11, y + 11), stroke="#1c2733"))
         if row["goal"] and row["goal"][0] == "ratio":
-            at = x(row["goal"][2])
-            out.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#b3261e" stroke-width="2"/>' % (
-                at, y + 1, at, y + 21))
-        out.append('<text x="%.1f" y="%d">%.0f %%</text>' % (x(max(mid, high)) + 6, y + 15, mid * 100))
-    return "\n".join(out + ["</svg>"])
+            out.append(line((x(row["goal"][2]),) * 2, (y + 1, y + 21), stroke="#b3261e",
+                            stroke_width=2))
+        out.append(label("%.0f %%" % (mid * 100), max(x(mid), x(high)) + 6, y + 15))
+    return tag("svg", "\n".join(out), width=left + width + 70, height=bottom + 24, role="img")
 
 
-def curves(title, series):
-    """Rates over depth, both logarithmic. series: [(name, {depth: rate}, dashed)]."""
-    width, height, left, bottom = 400, 240, 62, 40
-    points = [(q, v) for _, line, _ in series for q, v in line.items() if v > 0]
-    if len({q for q, _ in points}) < 2:
+def axes(title, places, height, y, decades):
+    """Title, a line and its text per decade, a text per place of the other axis."""
+    left, right = 70, 70 + 430
+    out = [label(title, left, 16, font_weight=600)]
+    for decade in decades:
+        at = y(10.0 ** decade)
+        out.append(line((left, right), (at, at), stroke="#e3e8ed"))
+        out.append(label(number(10.0 ** decade) + "/s", left - 6, at + 4, text_anchor="end"))
+    return out + [label(text, at, height + 38, text_anchor="middle") for text, at in places]
+
+
+def curves(title, series, what="depth"):
+    """series: (name, {place: value}, dashed); both axes logarithmic."""
+    series = [s for s in series if any(v > 0 for v in s[1].values())]
+    if not series:
         return ""
-    depths = sorted({q for q, _ in points})
-    low, high = math.log10(min(v for _, v in points)), math.log10(max(v for _, v in points))
-    low, high = math.floor(low * 2) / 2, max(math.ceil(high * 2) / 2, low + 0.5)
-    x = lambda q: left + math.log2(q / depths[0]) / math.log2(depths[-1] / depths[0]) * width
-    y = lambda v: 20 + (high - math.log10(v)) / (high - low) * height
-    out = ['<svg width="%d" height="%d" role="img">' % (left + width + 20, height + bottom + 20 * (len(series) + 1))]
-    out.append('<text x="%d" y="12" font-weight="bold">%s</text>' % (left, html.escape(title)))
-    for step in range(int(low), int(high) + 1):
-        if low <= step <= high:
-            out.append('<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#e3e8ed"/>' % (
-                left, y(10 ** step), left + width, y(10 ** step)))
-            out.append('<text x="%d" y="%.1f" text-anchor="end">%s/s</text>' % (
-                left - 6, y(10 ** step) + 4, number(10.0 ** step)))
-    for q in depths:
-        out.append('<text x="%.1f" y="%d" text-anchor="middle">%d</text>' % (x(q), height + 38, q))
-    for i, (name, line, dashed) in enumerate(series):
-        colour = COLOURS[i % len(COLOURS)]
-        path = " ".join("%.1f,%.1f" % (x(q), y(v)) for q, v in sorted(line.items()) if v > 0)
-        out.append('<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/>' % (
-            path, colour, ' stroke-dasharray="5 4"' if dashed else ""))
-        for q, v in line.items():
-            if v > 0:
-                out.append('<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s, depth %d: %s/s</title></circle>' % (
-                    x(q), y(v), colour, html.escape(name), q, number(v)))
+    height, left, width = 230, 70, 430
+    places = sorted({q for _, values, _ in series for q in values})
+    values = [v for _, found, _ in series for v in found.values() if v > 0]
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    high += high == low
+    most = max(1.0, math.log2(max(places)))
+
+    def x(q):
+        return float(left + 12 + math.log2(q) / most * (width - 24))
+
+    def y(v):
+        return float(24 + height - (math.log10(v) - low) / (high - low) * height)
+
+    out = axes(title, [(str(q), x(q)) for q in places], height, y, range(low, high + 1))
+    for i, (name, found, dashed) in enumerate(series):
+        style = {"stroke": COLOURS[i % len(COLOURS)]}
+        if dashed:
+            style["stroke_dasharray"] = "5 4"
+        found = {q: v for q, v in sorted(found.items()) if v > 0}
+        out.append(tag("polyline", points=" ".join("%.1f,%.1f" % (x(q), y(v))
+                                                   for q, v in found.items()),
+                       fill="none", stroke_width=2, **style))
+        for q, v in found.items():
+            said = "%s, %s %d: %s/s" % (name, what, q, number(v))
+            out.append(tag("circle", tag("title", html.escape(said)), cx=x(q), cy=y(v), r=3,
+                           fill=style["stroke"]))
         at = height + 58 + 20 * i
-        out.append('<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="%s" stroke-width="3"%s/>' % (
-            left, at - 4, left + 26, at - 4, colour, ' stroke-dasharray="5 4"' if dashed else ""))
-        out.append('<text x="%d" y="%d">%s</text>' % (left + 34, at, html.escape(name)))
-    return "\n".join(out + ["</svg>"])
+        out.append(line((left, left + 26), (at - 4, at - 4), stroke_width=3, **style))
+        out.append(label(name, left + 34, at))
+    return tag("svg", "\n".join(out), width=left + width + 20,
+               height=height + 58 + 20 * len(series), role="img")
 
 
-def by_depth(result, pattern):
-    """{depth: median} of the cases whose names match; the depth is the group."""
+def by_number(result, pattern):
+    """{number: median} of the cases whose names match; the number is the group."""
     found = {}
     for row in result["results"]:
         match = re.fullmatch(pattern, row["name"])
@@ -180,71 +218,117 @@ def by_depth(result, pattern):
     return found
 
 
-def depth_plots(result):
-    ring = ("bare rings", by_depth(result, r"ring q(\d+)"), True)
-    plots = [curves("Null store", [ring] + [("%s %s" % (kind, size), by_depth(result, r"null %s %s q(\d+)" % (kind, size)), False)
-                                           for size in ("4K", "128K") for kind in ("read", "write")])]
-    for size in ("512", "4K", "128K"):
-        series = []
+def null_plot(result):
+    series = [("bare rings", by_number(result, r"ring q(\d+)"), True),
+              ("the driver alone", by_number(result, r"driver alone q(\d+)"), True),
+              ("the target alone", by_number(result, r"target alone, null read 4K q(\d+)"), True)]
+    for size in ("4K", "128K"):
         for kind in ("read", "write"):
-            line = by_depth(result, r"ram %s %s q(\d+)" % (kind, size))
-            top = [median(r["samples"]) for r in result["results"] if r["name"] == "copy %s %s" % (kind, size)]
-            if line and top:
-                series += [("copies, " + kind, {q: top[0] for q in line}, True), (kind, line, False)]
-        plots.append(curves("RAM store, " + size, series) if series else "")
-    return "\n".join(plots)
+            series.append(("%s %s" % (kind, size),
+                           by_number(result, r"null %s %s q(\d+)" % (kind, size)), False))
+    return curves("Null store, over depth", series)
+
+
+def ram_plot(result, size):
+    series = []
+    for kind in ("read", "write"):
+        found = by_number(result, r"ram %s %s q(\d+)" % (kind, size))
+        top = [median(row["samples"]) for row in result["results"]
+               if row["name"] == "copy %s %s" % (kind, size)]
+        if found and top:
+            series += [("copies, " + kind, {q: top[0] for q in found}, True),
+                       (kind, found, False)]
+    return curves("RAM store, %s, over depth" % size, series)
+
+
+def file_plot(result):
+    series = []
+    for kind in ("read", "write"):
+        for name, pattern, dashed in (("fio on the file, " + kind, "fio io_uring %s", True),
+                                      ("file store, " + kind, "file %s", False)):
+            series.append((name, by_number(result, pattern % kind + r" 4K q(\d+)"), dashed))
+    return curves("File, 4K, over depth", series)
+
+
+def growth_plot(result):
+    series = [("controllers, one of them busy", r"(\d+) controllers?, 1 busy"),
+              ("queues, one of them busy", r"(\d+) queues?, 1 busy"),
+              ("namespaces, one of them busy", r"(\d+) namespaces, 1 busy"),
+              ("queues, all busy, 128 requests together", r"(\d+) queues? busy, q\d+")]
+    return curves("Null store, over how many there are",
+                  [(name, by_number(result, pattern), False) for name, pattern in series], "of")
+
+
+def plots(result):
+    parts = [null_plot(result)] + [ram_plot(result, size) for size in ("512", "4K", "128K")]
+    return "\n".join(parts + [file_plot(result), growth_plot(result)])
+
+
+def html_table(names, rows):
+    """rows: of text, or of (text, class)."""
+    lines = [tag("tr", "".join(tag("th", html.escape(name)) for name in names))]
+    for row in rows:
+        cells = [tag("td", html.escape(cell[0]), class_=cell[1]) if isinstance(cell, tuple)
+                 else tag("td", html.escape(cell)) for cell in row]
+        lines.append(tag("tr", "".join(cells)))
+    return tag("table", "\n".join(lines))
 
 
 def goals(rows):
-    lines = ["<table><tr><th>goal</th><th></th><th>found</th><th></th></tr>"]
+    found = []
     for row in rows:
-        met = is_met(row)
         ratio = row["goal"][0] == "ratio"
-        values = row["ratios"] if ratio else row["samples"]
-        found = "%.0f %%" % (median(values) * 100) if ratio else "%s %s" % (number(median(values)), row["unit"])
-        lines.append('<tr><td>%s</td><td>%s</td><td>%s</td><td class="%s">%s</td></tr>' % (
-            html.escape(row["name"]), html.escape(goal_text(row)), found,
-            "good" if met else "bad", "met" if met else "not met"))
-    return "\n".join(lines + ["</table>"])
+        mid = median(row["ratios"] if ratio else row["samples"])
+        found.append((row["name"], goal_text(row),
+                      "%.0f %%" % (mid * 100) if ratio else number(mid) + " " + row["unit"],
+                      ("met", "good") if is_met(row) else ("not met", "bad")))
+    return html_table(("goal", "", "found", ""), found)
 
 
 def all_rows(result):
-    lines = ["<table><tr><th></th><th>median</th><th>min</th><th>max</th><th></th><th>share</th><th>of</th></tr>"]
-    for row in result["results"]:
-        lines.append("<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>" % (
-            html.escape(row["name"]), number(median(row["samples"])), number(min(row["samples"])),
-            number(max(row["samples"])), row["unit"],
-            "%.1f %%" % (median(row["ratios"]) * 100) if row["ratios"] else "", row["ceiling"] or ""))
-    return "\n".join(lines + ["</table>"])
+    return html_table(("", "median", "min", "max", "", "share", "of"), [
+        (row["name"], number(median(row["samples"])), number(min(row["samples"])),
+         number(max(row["samples"])), row["unit"],
+         "%.1f %%" % (median(row["ratios"]) * 100) if row["ratios"] else "",
+         row["ceiling"] or "") for row in result["results"]])
 
 
 def counts(rows):
-    lines = ["<table><tr><th>instructions per request</th><th>side</th><th>counted</th><th>budget</th></tr>"]
-    for case, side, budget, count in rows:
-        lines.append("<tr><td>%s</td><td>%s</td><td>%.1f</td><td>%.0f</td></tr>" % (case, side, count, budget))
-    return "\n".join(lines + ["</table>"])
+    return html_table(("instructions per request", "side", "counted", "budget"),
+                      [(case, side, "%.1f" % count, "%.0f" % budget)
+                       for case, side, budget, count in rows])
+
+
+def remarks(result):
+    """What has to be known before any figure is read."""
+    text = "%s. Commit %s, %s. Medians of %d rounds; host on CPU %d, target on CPU %d." % (
+        result["machine"], result["commit"], result["time"], result["rounds"], *result["cpus"])
+    parts = [tag("p", html.escape(text), class_="note")]
+    if is_busy(result):
+        parts.append(tag("p", "The machine was busy (load %.1f before, %.1f after): times are "
+                         "worth little, ratios a little more, instruction counts all they ever "
+                         "are." % tuple(result["load"]), class_="warn"))
+    for text in result["notes"] + ["Failed: " + text for text in result["failures"]]:
+        parts.append(tag("p", html.escape(text), class_="note"))
+    return parts
 
 
 def write_html(result, path):
     with_goals = [row for row in result["results"] if is_met(row) is not None]
-    with_ratio = [row for row in result["results"] if row["ratios"]]
+    # Shares of what one or the other is a variation of; an eventfd's wake is none.
+    with_ratio = [row for row in result["results"] if row["ratios"] and row["more_is_better"]]
     met = sum(1 for row in with_goals if is_met(row))
-    parts = ["<!doctype html><html lang=en><meta charset=utf-8><title>Bellhop: speed</title><style>%s</style>" % STYLE,
-             "<h1>%d of %d goals met</h1>" % (met, len(with_goals)),
-             '<p class="note">%s. Commit %s, %s. Medians of %d rounds; host on CPU %d, target on CPU %d.</p>' % (
-                 html.escape(result["machine"]), html.escape(result["commit"]), result["time"], result["rounds"],
-                 *result["cpus"])]
-    if is_busy(result):
-        parts.append('<p class="warn">The machine was busy (load %.1f before, %.1f after): times are worth '
-                     "little, ratios a little more, instruction counts all they ever are.</p>" % tuple(result["load"]))
-    for text in result["notes"] + ["Failed: " + text for text in result["failures"]]:
-        parts.append('<p class="note">%s</p>' % html.escape(text))
+    parts = ["<!doctype html><html lang=en><meta charset=utf-8><title>Bellhop: speed</title>",
+             tag("style", STYLE),
+             tag("h1", "%d of %d goals met" % (met, len(with_goals)))] + remarks(result)
     parts += [goals(with_goals) if with_goals else "",
-              "<h2>Share of the ceiling</h2><p class=note>The ceiling of a row is measured in the same round: bare "
-              "rings, plain copies, an eventfd's wake, or the case it is a variation of. The line through a bar is "
-              "the span of the rounds, the red tick the goal.</p>", bars(with_ratio) if with_ratio else "",
-              "<h2>Over depth</h2>", depth_plots(result),
-              "<h2>Each side alone</h2>", counts(result["instructions"]),
-              "<h2>All figures</h2>", all_rows(result), "</html>"]
+              tag("h2", "Curves"), plots(result),
+              tag("h2", "Share of the ceiling"),
+              tag("p", "The ceiling of a row is measured in the same round: bare rings, plain "
+                  "copies, fio, or the case it is a variation of. The line through a bar is the "
+                  "span of the rounds, the red tick the goal.", class_="note"),
+              bars(with_ratio) if with_ratio else "",
+              tag("h2", "Instructions"), counts(result["instructions"]),
+              tag("h2", "All figures"), all_rows(result), "</html>"]
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(parts))
