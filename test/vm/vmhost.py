@@ -4,6 +4,7 @@
 Sockets are named, not spelt: "%c0%" in a SPEC or a device is the socket c0 of this machine.
 """
 
+import atexit
 import json
 import os
 import re
@@ -29,6 +30,37 @@ def controller(name, **properties):
 def socket_paths(base, text):
     """TEXT with the names of sockets replaced by their paths below BASE."""
     return re.sub(r"%(\w+)%", lambda found: "%s.%s" % (base, found.group(1)), text)
+
+
+class NbdServer:
+    """nbdkit with a file, of which a guest's script has it started and killed: a verb of machines."""
+
+    SIZE = 16 << 20
+
+    def __init__(self, directory):
+        self.socket = os.path.join(directory, "nbd.sock")
+        self.disk = os.path.join(directory, "nbd.disk")
+        self.argv = ["nbdkit", "-f", "-U", self.socket, "file", "file=" + self.disk]
+        self.proc = None
+
+    def start(self):
+        if not os.path.exists(self.disk):
+            with open(self.disk, "wb") as file:
+                file.truncate(self.SIZE)
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.proc.kill)
+        return "nbd+unix:///?socket=" + self.socket
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()
+        atexit.unregister(self.proc.kill)
+        return "killed"
+
+    def verb(self, word):
+        return {"start": self.start, "kill": self.kill}[word]()
 
 
 class Target:

@@ -115,6 +115,46 @@ cycles() {
 	return $status
 }
 t detached.under_load cycles
+# ---- a network block device whose server is killed ----
+
+served() {
+	uri=$(host nbd start) && ctl store.create name=net store=$uri &&
+		ctl namespace.attach controller=%c1% store=net nsid=5 && until_true 10 has_disk bells 5
+}
+# A file system that was written and synced is there, whatever happened to the server since.
+synced() {
+	make_fs $N && host nbd kill && host nbd start && check_fs $N
+}
+verifies() {
+	bsrange=4k-32k
+	fio_options='fsync=32'
+	while [ -f /tmp/go ]; do verify 2M $N || return 1; done
+}
+killed() {
+	touch /tmp/go
+	verifies &
+	verifying=$!
+	round=0
+	while [ $round -lt 4 ]; do
+		before=$(writes $N)
+		until_true 20 busy $N $((before + 20)) || break
+		host nbd kill
+		sleep 0.2
+		host nbd start
+		round=$((round + 1))
+	done
+	rm /tmp/go
+	wait $verifying && [ $round = 4 ]
+}
+if [ -n "$NBD" ]; then
+	t nbd.is_seen served
+	N=$(disk bells 5)
+	t nbd.file_system_survives_its_server synced
+	t nbd.server_is_killed_under_fio_verify killed
+else
+	echo "@@ SKIP nbd: no nbdkit, or no plug-in"
+fi
+
 refusals() {
 	ctl namespace.detach controller=%c0% nsid=77 && return 1
 	ctl store.delete name=a && return 1
