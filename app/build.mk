@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-APPS := bh-tgt bh-ctl bh-perf bh-identify bh-hello bh-devices bh-pktgen bh-l2fwd
+APPS := bh-tgt bh-ctl bh-top bh-perf bh-identify bh-hello bh-devices bh-pktgen bh-l2fwd
 
 bh-tgt_SRCS := bh-tgt_main.c bh-tgt.c plugin.c confine.c levels.c common.c
 bh-tgt_LIBS := $(SECCOMP_LIBS)
@@ -12,6 +12,7 @@ bh-identify_SRCS := bh-identify.c identify_names.c identify_zones.c identify_tex
 bh-hello_SRCS := bh-hello.c
 bh-devices_SRCS := bh-devices.c devices_find.c devices_open.c devices_text.c devices_json.c app_json.c common.c
 bh-ctl_SRCS := bh-ctl.c rpc_client.c common.c
+bh-top_SRCS := bh-top.c top_rates.c top_text.c rpc_client.c common.c
 bh-pktgen_SRCS := bh-pktgen.c pktgen_options.c pktgen_setup.c pktgen_worker.c pktgen_check.c pktgen_report.c packet.c capture.c $(MEASURE_SRCS)
 bh-pktgen_LIBS := -lm
 bh-pktgen_DPDK := 1

@@ -167,9 +167,11 @@ struct bh_reactor_stats {
 	uint64_t messages;
 	/*
 	 * Time: with work in at least one of the eight passes between two looks at the clock; asleep,
-	 * until now. The rest of a thread's time it polled in vain.
+	 * until now. The rest of a thread's time it polled in vain, or the kernel had others run.
 	 */
 	uint64_t busy_ns, asleep_ns;
+	uint64_t now_ns; /* bh_now_ns() of this look */
+	uint64_t cpu_ns; /* the thread has run; 0 before and after it does */
 };
 /* Any thread; approximate. */
 void bh_reactor_stats(const struct bh_reactor *reactor, struct bh_reactor_stats *stats);

@@ -106,7 +106,8 @@ unsigned int bh__fds_wait(struct bh_reactor *reactor, uint64_t timeout_ns)
 	reactor->event_count = wait_events(reactor, timeout_ns);
 	if (timeout_ns) {
 		bh__count(&reactor->stats.asleep_ns, bh_now_ns() - reactor->asleep_since);
-		__atomic_store_n(&reactor->asleep_since, 0, __ATOMIC_RELAXED);
+		/* Release: who finds it 0 finds the sleep counted. */
+		__atomic_store_n(&reactor->asleep_since, 0, __ATOMIC_RELEASE);
 	}
 	/* Nobody needs to wake us from here on (a write that is under way costs one idle turn). */
 	__atomic_store_n(&reactor->inbox.sleeping, 0, __ATOMIC_RELAXED);

@@ -117,10 +117,14 @@ void bh_reactor_destroy(struct bh_reactor *reactor)
 static void *thread_main(void *arg)
 {
 	struct bh_reactor *reactor = arg;
+	clockid_t cpu_clock;
 	int rc = 0;
 
 	__atomic_store_n(&reactor->owner, (uintptr_t)pthread_self(), __ATOMIC_RELAXED);
 	pthread_setname_np(pthread_self(), reactor->name);
+	if (pthread_getcpuclockid(pthread_self(), &cpu_clock) == 0)
+		__atomic_store_n(&reactor->cpu_clock, (uint32_t)cpu_clock | BH__HAS_CLOCK,
+				 __ATOMIC_RELAXED);
 	/* The default of 50 us is a large part of the milliseconds pollers ask for. */
 	prctl(PR_SET_TIMERSLACK, 1L, 0L, 0L, 0L);
 	if (reactor->opts.thread_init)
@@ -245,17 +249,33 @@ int bh_reactor_cpu(const struct bh_reactor *reactor)
 	return reactor->opts.cpu;
 }
 
+/* Of a thread that has just ended the kernel knows nothing. */
+static uint64_t cpu_ns(uint64_t cpu_clock)
+{
+	struct timespec ts;
+
+	if (!cpu_clock || clock_gettime((clockid_t)(uint32_t)cpu_clock, &ts) != 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 void bh_reactor_stats(const struct bh_reactor *reactor, struct bh_reactor_stats *stats)
 {
-	uint64_t since = __atomic_load_n(&reactor->asleep_since, __ATOMIC_RELAXED), now;
+	uint64_t since = __atomic_load_n(&reactor->asleep_since, __ATOMIC_ACQUIRE), before;
 
+	/* A sleep that ends meanwhile is in one of the two, not in both. */
+	do {
+		before = since;
+		stats->now_ns = bh_now_ns();
+		stats->asleep_ns = __atomic_load_n(&reactor->stats.asleep_ns, __ATOMIC_ACQUIRE);
+		since = __atomic_load_n(&reactor->asleep_since, __ATOMIC_ACQUIRE);
+	} while (since != before);
+	if (since && stats->now_ns > since)
+		stats->asleep_ns += stats->now_ns - since;
 	stats->passes = __atomic_load_n(&reactor->stats.passes, __ATOMIC_RELAXED);
 	stats->busy_passes = __atomic_load_n(&reactor->stats.busy_passes, __ATOMIC_RELAXED);
 	stats->sleeps = __atomic_load_n(&reactor->stats.sleeps, __ATOMIC_RELAXED);
 	stats->messages = __atomic_load_n(&reactor->stats.messages, __ATOMIC_RELAXED);
 	stats->busy_ns = __atomic_load_n(&reactor->stats.busy_ns, __ATOMIC_RELAXED);
-	stats->asleep_ns = __atomic_load_n(&reactor->stats.asleep_ns, __ATOMIC_RELAXED);
-	now = since ? bh_now_ns() : 0;
-	if (now > since)
-		stats->asleep_ns += now - since;
+	stats->cpu_ns = cpu_ns(__atomic_load_n(&reactor->cpu_clock, __ATOMIC_RELAXED));
 }

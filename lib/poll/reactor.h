@@ -24,6 +24,8 @@ enum {
 	BH__CACHE_LINE = 64,
 };
 
+#define BH__HAS_CLOCK (1ull << 32)
+
 struct bh_poller {
 	TAILQ_ENTRY(bh_poller) link;
 	int (*poll)(void *ctx);
@@ -88,6 +90,7 @@ struct bh_reactor {
 
 	struct bh_reactor_stats stats; /* __atomic, written by the reactor's thread only */
 	uint64_t asleep_since;	       /* the same; 0: awake */
+	uint64_t cpu_clock;	       /* of the thread: its clockid_t + BH__HAS_CLOCK; the same */
 	struct bh_reactor_opts opts;
 	char name[16];
 

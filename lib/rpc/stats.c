@@ -217,12 +217,14 @@ static void add_thread(void *ctx, const struct bh_tgt_thread_info *info)
 	json_t *one = json_object();
 
 	json_object_set_new(one, "cpu", json_integer(info->cpu));
+	rpc_put_u64(one, "time_ns", info->stats.now_ns);
 	rpc_put_u64(one, "passes", info->stats.passes);
 	rpc_put_u64(one, "busy_passes", info->stats.busy_passes);
 	rpc_put_u64(one, "messages", info->stats.messages);
 	rpc_put_u64(one, "sleeps", info->stats.sleeps);
 	rpc_put_u64(one, "busy_ns", info->stats.busy_ns);
 	rpc_put_u64(one, "asleep_ns", info->stats.asleep_ns);
+	rpc_put_u64(one, "cpu_ns", info->stats.cpu_ns);
 	json_array_append_new(ctx, one);
 }
 

@@ -89,3 +89,7 @@ ft_bench_DEADLINE := 300
 FUNCTIONAL_SCRIPTS += ft_plugin
 FUNCTIONAL += ft_nbd
 ft_nbd_SRCS := ft_nbd.c
+
+# Looking on.
+FUNCTIONAL_SCRIPTS += ft_watch
+ft_watch_DEADLINE := 300

@@ -163,6 +163,28 @@ static void busy_pollers_do_not_sleep(void)
 	CU_ASSERT_EQUAL(get(&s.arms), 0);
 }
 
+static void time_is_busy_asleep_or_neither(void)
+{
+	struct scripted s = { .work = 20000 };
+	struct bh_reactor_stats stats, later;
+	uint64_t begin = bh_now_ns();
+
+	opts.idle_ns = 0;
+	create_and_start(&s);
+	CU_ASSERT_TRUE(reaches(&s.arms, 1));
+	bh_reactor_stats(reactor, &stats);
+	CU_ASSERT_TRUE(stats.busy_ns > 0);
+	CU_ASSERT_TRUE(stats.cpu_ns > 0);
+	usleep(20000);
+	/* It is still asleep, and that counts. */
+	bh_reactor_stats(reactor, &later);
+	CU_ASSERT_TRUE(later.asleep_ns >= stats.asleep_ns + 10000000);
+	CU_ASSERT_TRUE(later.cpu_ns >= stats.cpu_ns);
+	CU_ASSERT_EQUAL(later.busy_ns, stats.busy_ns);
+	CU_ASSERT_TRUE(later.busy_ns + later.asleep_ns <= bh_now_ns() - begin);
+	bh_reactor_stop(reactor);
+}
+
 static void never_sleeping_is_an_option(void)
 {
 	struct scripted s = { 0 };
@@ -426,6 +448,7 @@ static void thread_hooks_run_and_may_refuse(void)
 BH_SUITE_FIXTURE("reactor", setup, teardown, { "control_thread_sleeps", control_thread_sleeps },
 		 { "idle_pollers_sleep_and_wake", idle_pollers_sleep_and_wake },
 		 { "busy_pollers_do_not_sleep", busy_pollers_do_not_sleep },
+		 { "time_is_busy_asleep_or_neither", time_is_busy_asleep_or_neither },
 		 { "never_sleeping_is_an_option", never_sleeping_is_an_option },
 		 { "work_found_while_arming_keeps_it_awake",
 		   work_found_while_arming_keeps_it_awake },
