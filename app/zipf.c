@@ -44,7 +44,8 @@ void zipf_init(struct zipf *z, uint64_t n, double theta)
 	z->rest = fabs(1 - theta) < 1e-9 ? 0 : 1 - theta; /* there the power would cancel out */
 	z->inverse = z->rest == 0 ? 0 : 1 / z->rest;
 	z->low = area(z, 1.5) - 1;
-	z->width = area(z, (double)n + 0.5) - z->low;
+	z->last = (double)n;
+	z->width = (area(z, z->last + 0.5) - z->low) * 0x1p-53;
 	z->sure = 2 - inverse_area(z, keep_from(z, 2));
 	for (unsigned int i = 0; i < ZIPF_TABLE; i++)
 		z->keep[i] = keep_from(z, i + 1);
@@ -59,13 +60,14 @@ uint64_t zipf_rank(const struct zipf *z, uint64_t *random)
 {
 	for (;;) {
 		*random = perf_random(*random);
-		double a = z->low + z->width * ((double)(*random >> 11) * 0x1p-53);
+		double a = z->low + z->width * (double)(int64_t)(*random >> 11);
 		double x = inverse_area(z, a);
-		uint64_t k = x >= (double)z->n ? z->n : x < 1 ? 1 : (uint64_t)(x + 0.5);
+		/* Signed: the conversions of unsigned numbers take several instructions. */
+		int64_t k = x >= z->last ? (int64_t)z->n : x < 1 ? 1 : (int64_t)(x + 0.5);
 
 		if ((double)k - x <= z->sure)
-			return k - 1;
+			return (uint64_t)k - 1;
 		if (a >= (k <= ZIPF_TABLE ? z->keep[k - 1] : keep_from(z, (double)k)))
-			return k - 1;
+			return (uint64_t)k - 1;
 	}
 }

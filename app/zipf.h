@@ -24,12 +24,13 @@
 struct zipf {
 	uint64_t n, stride;
 	double theta, rest, inverse; /* rest: 1 - theta; inverse: 1 / rest */
-	double low, width;	     /* of what is drawn from */
+	double low, width;	     /* of what is drawn from; width for a step of 2^-53 */
+	double last;		     /* n */
 	double sure;		     /* a rank at most so far above its number is always kept */
 	double keep[ZIPF_TABLE];     /* by rank - 1: kept from here on */
 };
 
-/* n >= 1, theta > 0. */
+/* n from 1 to 2^63, theta > 0. */
 void zipf_init(struct zipf *z, uint64_t n, double theta);
 
 /*
