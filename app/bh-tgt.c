@@ -29,7 +29,8 @@
 static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
 	"              [--socket-users USER,...] [--rpc SOCKET] [--rpc-mode MODE]\n"
-	"              [--rpc-users USER,...] [--plugin NAME]... [SPEC...]\n"
+	"              [--rpc-users USER,...] [--metrics SOCKET] [--metrics-mode MODE]\n"
+	"              [--plugin NAME]... [SPEC...]\n"
 	"\n"
 	"Serves emulated NVMe and network controllers on vfio-user sockets, to virtual machines "
 	"and to\n"
@@ -44,6 +45,8 @@ static const char help[] =
 	"  --socket-users USER,...     only processes of these users may connect\n"
 	"  --rpc SOCKET                take calls of bh-ctl there; then no SPEC is needed\n"
 	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
+	"  --metrics SOCKET            show Prometheus there what is counted (GET /metrics)\n"
+	"  --metrics-mode MODE         permissions of that socket; default: 0600\n"
 	"  --plugin NAME               types of stores out of a plug-in: nbd, or a path\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
@@ -94,6 +97,8 @@ enum {
 	OPT_RPC,
 	OPT_RPC_MODE,
 	OPT_RPC_USERS,
+	OPT_METRICS,
+	OPT_METRICS_MODE,
 	OPT_PLUGIN,
 	OPT_LATER,
 };
@@ -103,6 +108,8 @@ enum { MAX_SOCKET_USERS = 64, MAX_PLUGINS = 16 };
 struct options {
 	struct bh_tgt_opts tgt;
 	struct bh_rpc_opts rpc;
+	const char *metrics;
+	unsigned int metrics_mode;
 	const char *user;
 	bool sandbox;
 	uid_t socket_uids[MAX_SOCKET_USERS];
@@ -122,6 +129,8 @@ static const struct option options[] = {
 	{ "rpc", required_argument, NULL, OPT_RPC },
 	{ "rpc-mode", required_argument, NULL, OPT_RPC_MODE },
 	{ "rpc-users", required_argument, NULL, OPT_RPC_USERS },
+	{ "metrics", required_argument, NULL, OPT_METRICS },
+	{ "metrics-mode", required_argument, NULL, OPT_METRICS_MODE },
 	{ "plugin", required_argument, NULL, OPT_PLUGIN },
 	{ "mem", required_argument, NULL, OPT_LATER },
 	{ "state", required_argument, NULL, OPT_LATER + 1 },
@@ -203,6 +212,11 @@ static int take_option(struct app *app, int c, char **argv, struct options *o)
 	case OPT_RPC_USERS:
 		o->rpc.allowed_uids = o->rpc_uids;
 		return parse_users(app, "rpc-users", optarg, o->rpc_uids, &o->rpc.num_allowed_uids);
+	case OPT_METRICS:
+		o->metrics = optarg;
+		return -1;
+	case OPT_METRICS_MODE:
+		return parse_mode(app, "metrics-mode", optarg, &o->metrics_mode);
 	case OPT_PLUGIN:
 		if (o->num_plugins == MAX_PLUGINS)
 			return app_usage(app, "--plugin: more than %d", MAX_PLUGINS);
@@ -306,13 +320,17 @@ static void stop(void *ctx)
 
 static int start_rpc(struct app *app, struct options *o, struct bh_tgt *tgt, struct bh_rpc **rpc)
 {
-	if (!o->rpc.path)
+	if (!o->rpc.path && !o->metrics)
 		return 0;
 	o->rpc.tgt = tgt;
 	o->rpc.log_set = log_set;
 	o->rpc.stop = stop;
 	int error = bh_rpc_create(&o->rpc, rpc);
-	return error ? app_fail(app, 1, "--rpc %s: %s", o->rpc.path, strerror(-error)) : 0;
+	if (error && o->rpc.path)
+		return app_fail(app, 1, "--rpc %s: %s", o->rpc.path, strerror(-error));
+	if (!error && o->metrics)
+		error = bh_rpc_metrics(*rpc, o->metrics, o->metrics_mode);
+	return error ? app_fail(app, 1, "--metrics %s: %s", o->metrics, strerror(-error)) : 0;
 }
 
 /* Serves until a signal of `until` comes. */
@@ -363,7 +381,7 @@ static void raise_file_limit(void)
 
 int bh_tgt_main(int argc, char **argv, const struct bh_blk_type *const *store_types)
 {
-	struct options o = { 0 };
+	struct options o = { .metrics_mode = 0600 };
 	struct levels levels;
 	struct app app;
 	sigset_t until;

@@ -28,7 +28,7 @@ struct bh_rpc;
 
 struct bh_rpc_opts {
 	size_t size;
-	const char *path;  /* of the socket */
+	const char *path;  /* of the socket; NULL: calls are not served, metrics may be */
 	unsigned int mode; /* its permissions; default 0600 */
 	/* Users whose processes may connect; kept until destroy. NULL: whoever mode admits. */
 	const uid_t *allowed_uids;
@@ -48,10 +48,17 @@ struct bh_rpc_opts {
 void bh_rpc_opts_init(struct bh_rpc_opts *opts);
 
 /*
- * Listens, and serves on a thread of its own. -EINVAL: no path or no target; -EADDRINUSE,
+ * Listens, and serves on a thread of its own. -EINVAL: no target; -EADDRINUSE,
  * -ENAMETOOLONG, -EEXIST, -ENOENT, -EACCES and the like: the socket; -ENOMEM, -EMFILE, -EAGAIN.
  */
 int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out);
+
+/*
+ * Serves what was counted on a socket with these permissions, too: GET /metrics by HTTP, in the text
+ * format of Prometheus (doc/watching.md). Once, by whoever created rpc. Errors of the socket as
+ * above; -ENOMEM, -EMFILE.
+ */
+int bh_rpc_metrics(struct bh_rpc *rpc, const char *path, unsigned int mode);
 
 /* Waits for a call under way, closes connections and removes the socket. NULL is accepted. */
 void bh_rpc_destroy(struct bh_rpc *rpc);

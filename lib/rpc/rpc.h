@@ -72,7 +72,8 @@ struct bh_rpc {
 	struct bh_fd_source *listen_source;
 	TAILQ_HEAD(, rpc_conn) conns;
 	unsigned int num_conns;
-	struct bh_clock clock; /* measured */
+	struct bh_clock clock;	 /* measured */
+	struct metrics *metrics; /* NULL: nobody wants any */
 };
 
 /* ---- call.c ---- */

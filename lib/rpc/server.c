@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "rpc/rpc.h"
+#include "rpc/metrics.h"
 #include "vfu/vfu.h"
 
 #define READ_BYTES 16384u
@@ -241,9 +241,9 @@ static int rpc_start(struct bh_rpc *rpc)
 	bh_clock_init(&rpc->clock);
 	/* The first object seeds the library's tables, from a file that may be out of reach later. */
 	json_decref(json_object());
-	if (rc == 0)
+	if (rc == 0 && rpc->path)
 		rc = vfu_listen(rpc->path, rpc->opts.mode, &rpc->listen_fd);
-	if (rc == 0)
+	if (rc == 0 && rpc->path)
 		rc = bh_fd_source_add(rpc->reactor, rpc->listen_fd, EPOLLIN, on_listen, rpc,
 				      &rpc->listen_source);
 	return rc ? rc : bh_reactor_start(rpc->reactor);
@@ -255,7 +255,7 @@ int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out)
 	int rc;
 
 	*out = NULL;
-	if (!opts->path || !opts->tgt)
+	if (!opts->tgt)
 		return -EINVAL;
 	rpc = calloc(1, sizeof(*rpc));
 	if (!rpc)
@@ -264,8 +264,8 @@ int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out)
 	bh_rpc_opts_init(&rpc->opts);
 	memcpy(&rpc->opts, opts, opts->size < sizeof(rpc->opts) ? opts->size : sizeof(rpc->opts));
 	rpc->listen_fd = -1;
-	rpc->path = strdup(opts->path);
-	rc = rpc->path ? rpc_start(rpc) : -ENOMEM;
+	rpc->path = opts->path ? strdup(opts->path) : NULL;
+	rc = rpc->path || !opts->path ? rpc_start(rpc) : -ENOMEM;
 	if (rc) {
 		bh_rpc_destroy(rpc);
 		return rc;
@@ -282,6 +282,7 @@ void bh_rpc_destroy(struct bh_rpc *rpc)
 		bh_reactor_stop(rpc->reactor);
 	while (!TAILQ_EMPTY(&rpc->conns))
 		conn_close(TAILQ_FIRST(&rpc->conns));
+	metrics_destroy(rpc->metrics);
 	bh_fd_source_remove(rpc->listen_source);
 	if (rpc->listen_fd >= 0) {
 		close(rpc->listen_fd);
