@@ -16,6 +16,19 @@
  * Callbacks may submit more within a poll, and ring; such a tail is told at the end of the poll,
  * after the head.
  *
+ * Telling is not looking. The barrier waits until all that was stored before it has left for the
+ * controller's cache, and the EventIdx comes from there: twice that per poll is a tenth of the time
+ * of a busy queue. But a controller need not be woken that has just completed something, and if it
+ * falls asleep nevertheless, its completions will be missing: so such a queue's new values are
+ * told, and its event indices looked at (`settled') by the next poll that finds nothing. A step is
+ * then what was told since they were last looked at, and has to be kept from the EventIdx of a
+ * controller that polls as a step always has:
+ *  - of tails: entries before those of the commands in flight have been taken, so [tail - commands
+ *    in flight, tail) is enough of it, and that is not longer than a step may be;
+ *  - of heads: the EventIdx stays ceil((N - u) / 2) behind the head, in a ring of N entries of which
+ *    u <= reach are used. So heads are settled before what is open exceeds (N - reach - 1) / 2, and
+ *    then best before the next is told, when the stores of the last are long done.
+ *
  * Shadow doorbells are used when the controller offers them and its doorbells are not ordinary
  * shared memory: a store there is cheaper than the barrier. A doorbell in a BAR of a device with
  * shadow doorbells is an emulated device behind a hypervisor, where the store is an exit.
@@ -78,26 +91,57 @@ static void kick(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value
 		q->ops->reset(q);
 }
 
-static void ring(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value)
+/* A ring with a shadow: false, there is none. */
+static bool tell(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t value, uint32_t step)
 {
-	uint16_t old;
-
 	/* Entries out of the write-combining buffers before any store that tells of them. */
 	if (d->wc_entries)
 		bh_wmb_wc();
 	if (!d->shadow) {
 		bh_wmb_io();
 		kick(q, d, value);
-		return;
+		return false;
 	}
-	old = (uint16_t)d->last;
 	d->last = value;
+	d->open = d->open + step < q->entries ? d->open + step : q->entries - 1u;
+	q->is_open = true;
 	/* Entries before the shadow that makes them visible. */
 	bh_store_release_u32(d->shadow, value);
-	/* The shadow's store before the load of EventIdx. */
+	return true;
+}
+
+/* Kicks, if EventIdx lies within the last `step` entries before the value told. */
+static void settle(struct bh_nvme_queue *q, struct bh__doorbell *d, uint32_t step)
+{
+	uint32_t old = d->last >= step ? d->last - step : d->last + q->entries - step;
+
+	d->open = 0;
+	if (step && passed((uint16_t)bh_load_u32(d->event), (uint16_t)d->last, (uint16_t)old))
+		kick(q, d, d->last);
+}
+
+void bh__queue_settle(struct bh_nvme_queue *q)
+{
+	uint32_t busy = q->depth - q->nfree;
+
+	if (bh__queue_slow(q) & BH__Q_STOP)
+		return;
+	q->is_open = false;
+	/* What was told, before the event indices are loaded. */
 	bh_mb();
-	if (passed((uint16_t)bh_load_u32(d->event), (uint16_t)value, old))
-		kick(q, d, value);
+	settle(q, &q->cqd, q->cqd.open);
+	settle(q, &q->sqd, q->sqd.open < busy ? q->sqd.open : busy);
+}
+
+/* Has the controller completed something since the last tail was told, which was a moment ago? */
+static bool is_awake(struct bh_nvme_queue *q)
+{
+	bool found = q->completions != q->told_completions;
+	bool soon = q->ticks - q->told_ticks < q->soon_ticks;
+
+	q->told_completions = q->completions;
+	q->told_ticks = q->ticks;
+	return found && soon;
 }
 
 static bool is_within_reach(const struct bh_nvme_queue *q)
@@ -110,16 +154,25 @@ static bool is_within_reach(const struct bh_nvme_queue *q)
 
 void bh__queue_ring_sq(struct bh_nvme_queue *q)
 {
+	uint32_t tail = q->sq_tail, rung = q->sq_rung;
+
 	if (q->sqd.shadow && !is_within_reach(q))
 		return; /* the end of the poll that we are in rings */
-	q->sq_rung = q->sq_tail;
+	q->sq_rung = tail;
 	q->sq_rings++;
-	ring(q, &q->sqd, q->sq_tail);
+	if (tell(q, &q->sqd, tail, tail >= rung ? tail - rung : tail + q->entries - rung) &&
+	    !is_awake(q))
+		bh__queue_settle(q);
 }
 
 void bh__queue_ring_cq(struct bh_nvme_queue *q)
 {
+	uint32_t most = (q->entries - q->reach - 1) / 2, step = q->cq_unrung;
+
 	q->cq_unrung = 0;
 	q->cq_rings++;
-	ring(q, &q->cqd, q->cq_head);
+	if (q->cqd.open && q->cqd.open + step > most)
+		bh__queue_settle(q);
+	if (tell(q, &q->cqd, q->cq_head, step) && q->cqd.open > most)
+		bh__queue_settle(q);
 }

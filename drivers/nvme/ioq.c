@@ -204,13 +204,13 @@ static void dispose(struct bh_nvme *nvme, struct bh_nvme_queue *q, bool safe)
 
 /*
  * A quarter more than can be in flight (queue_io.c says why), if the controller has them; with
- * shadow doorbells twice as many (doorbell.c), so that it is never rung for nothing.
+ * shadow doorbells twice as many and some (doorbell.c), so that it is never rung for nothing.
  */
 static unsigned int ring_entries(const struct bh_nvme *nvme, unsigned int depth)
 {
 	unsigned int want = depth + depth / 4, most = nvme->max_depth;
 
-	want = nvme->shadow_on ? 2 * want + 1 : want + 1;
+	want = nvme->shadow_on ? 2 * want + 3 : want + 1;
 	most = most > UINT16_MAX ? UINT16_MAX : most;
 	return want < most ? want : most;
 }

@@ -116,6 +116,9 @@ int bh_nvme_queue_arm(struct bh_nvme_queue *q)
 	/* Given back all: a controller signals by whether there are entries we have not taken. */
 	if (q->cq_unrung)
 		bh__ring_cq(q);
+	/* The owner will not poll before the controller has done something. */
+	if (q->is_open)
+		bh__queue_settle(q);
 	if (!(slow & BH__Q_ARMED)) {
 		drain_fd(q);
 		rc = q->maskable ? bh_device_irq_unmask(q->dev, BH__IRQ_MSIX, q->vector, true) : 0;

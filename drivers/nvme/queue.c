@@ -13,6 +13,9 @@
 #include "nvme/nvme.h"
 #include "nvme/queue_io.h"
 
+/* Half the time for which a target of ours polls before it sleeps. */
+#define SOON_NS 50000u
+
 static size_t round_up(size_t n, size_t to)
 {
 	return (n + to - 1) / to * to;
@@ -103,6 +106,7 @@ void bh__queue_set_timeout(struct bh_nvme_queue *q, const struct bh_clock *clock
 	unsigned __int128 ticks = (unsigned __int128)ns * clock->hz / 1000000000u;
 
 	q->ticks = q->scan_at = bh_ticks();
+	q->soon_ticks = SOON_NS * clock->hz / 1000000000u;
 	q->scan_ticks = UINT64_MAX;
 	if (!ns)
 		return;

@@ -118,6 +118,7 @@ struct bh__doorbell {
 	enum bh__kick kick;
 	bool wc_entries; /* what it rings for was written to write-combining memory */
 	uint32_t last;	 /* what the shadow was set to */
+	uint32_t open;	 /* entries told since the EventIdx was looked at */
 	uint64_t offset; /* in BAR 0 */
 };
 
@@ -167,9 +168,13 @@ struct bh_nvme_queue {
 	/* ---- seldom ---- */
 	alignas(64) uint64_t empty_polls;
 	uint64_t cq_rings, kicks, splits, aborts;
-	uint32_t reach;	     /* shadow doorbells: see doorbell.c */
-	uint64_t scan_ticks; /* between scans for timeouts, 0: never */
-	uint32_t timeout;    /* coarse ticks */
+	/* Shadow doorbells: see doorbell.c. */
+	uint32_t reach;
+	bool is_open; /* something was told, and no EventIdx looked at yet */
+	uint64_t told_completions, told_ticks; /* as of the last tail */
+	uint64_t soon_ticks;		       /* within which a controller is taken to be awake */
+	uint64_t scan_ticks;		       /* between scans for timeouts, 0: never */
+	uint32_t timeout;		       /* coarse ticks */
 	uint16_t qid;
 	uint16_t zombies;
 	uint16_t bad_cid; /* of the entry that broke the queue */
@@ -285,6 +290,8 @@ void bh__queue_disarm(struct bh_nvme_queue *q);
 /* ---- doorbell.c ---- */
 void bh__queue_ring_sq(struct bh_nvme_queue *q);
 void bh__queue_ring_cq(struct bh_nvme_queue *q);
+/* Looks at the event indices of what was told, and kicks the controller if it sleeps. */
+void bh__queue_settle(struct bh_nvme_queue *q);
 
 /* ---- queue_io.c ---- */
 

@@ -389,6 +389,9 @@ static __attribute__((noinline)) void poll_empty(struct bh_nvme_queue *q)
 	q->empty_polls++;
 	if (!(q->empty_polls & 15))
 		q->ticks = bh_ticks();
+	/* Nothing came of what was told: is the controller asleep? */
+	if (q->is_open)
+		bh__queue_settle(q);
 }
 
 static inline __attribute__((always_inline)) int

@@ -17,6 +17,8 @@
  *
  * Submission never blocks and never allocates: -EAGAIN when the queue is full. The doorbell is rung
  * at once when the queue was empty, else at the end of the next poll or by bh_nvme_queue_flush().
+ * With shadow doorbells a controller that has completed something just before is taken to be awake;
+ * if it is not, the next poll that finds nothing, or bh_nvme_queue_arm(), wakes it.
  * Every command that was accepted completes exactly once: by the controller, or with
  * BH_NVME_SC_ABORTED_SQ_DELETION / BH_NVME_SC_INTERNAL_PATH_ERROR when the queue is destroyed, the
  * controller reset, or the device gone.

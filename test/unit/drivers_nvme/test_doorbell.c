@@ -165,6 +165,77 @@ static void a_sleeping_controller_is_kicked(void)
 	rig_close(&r);
 }
 
+/* A rig with shadow doorbells whose controller has just completed something and falls asleep. */
+static void doze(struct rig *r, uint64_t soon_ticks)
+{
+	struct fake_opts o;
+
+	fake_opts_init(&o);
+	o.bells = FAKE_POSTED;
+	o.shadow = true;
+	rig_start(r, &o, 6);
+	wraps(r, 10);
+	fake_set(&r->fake->asleep, 1);
+	rig_poll_ms(r, 2, false);
+	wraps(r, 1); /* by a kick */
+	rig_poll_ms(r, 2, true);
+	r->q->soon_ticks = soon_ticks;
+}
+
+static uint64_t kicks_of(const struct rig *r)
+{
+	struct bh_nvme_queue_stats stats;
+
+	bh_nvme_queue_stats(r->q, &stats);
+	return stats.doorbell_messages;
+}
+
+/*
+ * Of one that completed something just now it is not asked whether it sleeps, until a poll finds
+ * nothing.
+ */
+static void a_controller_that_dozes_off_is_kicked_by_the_next_poll(void)
+{
+	struct tally t = { 0 };
+	struct rig r;
+	uint64_t before;
+
+	doze(&r, UINT64_MAX);
+	before = kicks_of(&r);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
+	bh_nvme_queue_flush(r.q);
+	CU_ASSERT_EQUAL(r.q->sqd.last, r.q->sq_tail);
+	CU_ASSERT_EQUAL(kicks_of(&r), before);
+	CU_ASSERT_EQUAL(bh_nvme_queue_poll(r.q, 0), 0);
+	CU_ASSERT(kicks_of(&r) > before);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
+	/* The second time nothing was completed in between. */
+	before = kicks_of(&r);
+	fake_set(&r.fake->hold, 1);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
+	bh_nvme_queue_flush(r.q);
+	CU_ASSERT(kicks_of(&r) > before);
+	fake_release(r.fake);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 3));
+	rig_close(&r);
+}
+
+/* Of one whose last completion is a while ago it is asked at once. */
+static void a_controller_that_slept_is_kicked_at_once(void)
+{
+	struct tally t = { 0 };
+	struct rig r;
+	uint64_t before;
+
+	doze(&r, 0);
+	before = kicks_of(&r);
+	CU_ASSERT_EQUAL(bh_nvme_read(r.q, r.ns, r.buf, 0, 1, 0, tally_done, &t), 0);
+	CU_ASSERT(kicks_of(&r) > before);
+	CU_ASSERT_TRUE(rig_wait(&r, &t, 1));
+	rig_close(&r);
+}
+
 static void mapped_memory_needs_no_shadow_a_bar_does(void)
 {
 	struct fake_opts o;
@@ -424,6 +495,9 @@ BH_SUITE("nvme_doorbell", { "every_kind_and_stride", every_kind_and_stride },
 	 { "shadow_doorbells_spare_messages", shadow_doorbells_spare_messages },
 	 { "callbacks_ring_within_reach", callbacks_ring_within_reach },
 	 { "a_sleeping_controller_is_kicked", a_sleeping_controller_is_kicked },
+	 { "a_controller_that_dozes_off_is_kicked_by_the_next_poll",
+	   a_controller_that_dozes_off_is_kicked_by_the_next_poll },
+	 { "a_controller_that_slept_is_kicked_at_once", a_controller_that_slept_is_kicked_at_once },
 	 { "mapped_memory_needs_no_shadow_a_bar_does", mapped_memory_needs_no_shadow_a_bar_does },
 	 { "tail_is_rung_at_once_only_when_empty", tail_is_rung_at_once_only_when_empty },
 	 { "interrupts_with_mask", interrupts_with_mask },
