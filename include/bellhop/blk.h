@@ -153,7 +153,9 @@ struct bh_blk {
 	uint32_t refs; /* __atomic: holders and channels */
 	char name[256];
 	struct bh_blk_listener *listeners;
-	void *lock; /* of listeners; the library's */
+	void *lock; /* of listeners and bad blocks; the library's */
+	struct bh_blk_bad *bad;
+	uint32_t num_bad; /* __atomic: blocks */
 };
 
 /* What every channel embeds as its first member. The library's, all of it. */
@@ -207,12 +209,31 @@ static inline const struct bh_blk_info *bh_blk_info(const struct bh_blk *blk)
 }
 
 struct bh_blk_listener {
-	/* on the resizer's thread */
+	/* on the resizer's thread; may be NULL */
 	void (*resized)(struct bh_blk_listener *listener, uint64_t blocks);
+	/* some blocks are bad from now on; on the setter's thread; may be NULL */
+	void (*has_bad)(struct bh_blk_listener *listener);
 	struct bh_blk_listener *next;
 };
 void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
 void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener);
+
+/*
+ * Bad blocks: somebody wants them to be unreadable until they are written (NVMe's Write
+ * Uncorrectable). They are kept here, not in the store: who reads for others asks first, who has
+ * written clears. They last as long as the store is open. Any thread.
+ *
+ * set: -ENOSPC: more than BH_BLK_BAD_MAX of the store's blocks would be; -ENOMEM. Listeners have
+ * heard of it when it returns.
+ */
+#define BH_BLK_BAD_MAX 65536u /* blocks: as many as one command can name */
+int bh_blk_bad_set(struct bh_blk *blk, uint64_t lba, uint64_t blocks);
+void bh_blk_bad_clear(struct bh_blk *blk, uint64_t lba, uint64_t blocks);
+bool bh_blk_is_bad(struct bh_blk *blk, uint64_t lba, uint64_t blocks); /* any of them */
+static inline bool bh_blk_has_bad(const struct bh_blk *blk)
+{
+	return __atomic_load_n(&blk->num_bad, __ATOMIC_SEQ_CST);
+}
 
 /* on the thread that will own it, or before it runs */
 int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out);

@@ -1449,6 +1449,51 @@ static_assert(sizeof(struct bh_nvme_supported_logs) == 1024, "supported log page
 #define BH_NVME_LOG_LSUPP (1u << 0)
 #define BH_NVME_LOG_IOS (1u << 1)
 
+/* Device Self-test: CDW10, and the log page (base 5.9, 5.16.1.7). */
+#define BH_NVME_SELF_TEST_STC_MASK 0xfu
+#define BH_NVME_SELF_TEST_SHORT 0x1u
+#define BH_NVME_SELF_TEST_EXTENDED 0x2u
+#define BH_NVME_SELF_TEST_ABORT 0xfu
+
+/* 64-bit fields are in halves, low first: results are not aligned in their log. */
+struct bh_nvme_self_test_result {
+	uint8_t status; /* result 3:0, code of the test 7:4 */
+	uint8_t segment;
+	uint8_t valid; /* BH_NVME_SELF_TEST_VALID_* */
+	uint8_t rsvd3;
+	uint32_t power_on_hours[2];
+	uint32_t nsid;
+	uint32_t flba[2];
+	uint8_t sct;
+	uint8_t sc;
+	uint8_t vs[2];
+};
+static_assert(sizeof(struct bh_nvme_self_test_result) == 28, "self-test result");
+static_assert(offsetof(struct bh_nvme_self_test_result, flba) == 16, "failing LBA");
+
+#define BH_NVME_SELF_TEST_RESULTS 20u
+struct bh_nvme_self_test_log {
+	uint8_t current; /* code of the test, 0: none */
+	uint8_t percent;
+	uint8_t rsvd2[2];
+	struct bh_nvme_self_test_result result[BH_NVME_SELF_TEST_RESULTS]; /* newest first */
+};
+static_assert(sizeof(struct bh_nvme_self_test_log) == 564, "device self-test log");
+
+#define BH_NVME_SELF_TEST_PASSED 0x0u
+#define BH_NVME_SELF_TEST_ABORTED 0x1u
+#define BH_NVME_SELF_TEST_ABORTED_RESET 0x2u
+#define BH_NVME_SELF_TEST_ABORTED_NS_REMOVED 0x3u
+#define BH_NVME_SELF_TEST_ABORTED_FORMAT 0x4u
+#define BH_NVME_SELF_TEST_FATAL 0x5u
+#define BH_NVME_SELF_TEST_FAILED 0x7u
+#define BH_NVME_SELF_TEST_ABORTED_SANITIZE 0x9u
+#define BH_NVME_SELF_TEST_UNUSED 0xfu
+#define BH_NVME_SELF_TEST_VALID_NSID (1u << 0)
+#define BH_NVME_SELF_TEST_VALID_FLBA (1u << 1)
+#define BH_NVME_SELF_TEST_VALID_SCT (1u << 2)
+#define BH_NVME_SELF_TEST_VALID_SC (1u << 3)
+
 struct bh_nvme_resv_log {
 	uint64_t count; /* 0: empty */
 	uint8_t type;	/* 1 registration preempted, 2 reservation released, 3 reservation preempted

@@ -34,6 +34,8 @@ int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *na
 	blk->log = log;
 	blk->refs = 1;
 	blk->listeners = NULL;
+	blk->bad = NULL;
+	blk->num_bad = 0;
 	snprintf(blk->name, sizeof(blk->name), "%s", name);
 	blk->info.name = blk->name;
 	blk->info.block_size = block_size;
@@ -48,7 +50,9 @@ void bh_blk_fini(struct bh_blk *blk)
 		return;
 	pthread_mutex_destroy(blk->lock);
 	free(blk->lock);
+	free(blk->bad);
 	blk->lock = NULL;
+	blk->bad = NULL;
 }
 
 int bh_blk_check(const struct bh_blk *blk, const struct bh_blk_io *io)
@@ -106,7 +110,8 @@ void bh_blk_resized(struct bh_blk *blk, uint64_t blocks)
 	pthread_mutex_lock(blk->lock);
 	__atomic_store_n(&blk->info.blocks, blocks, __ATOMIC_RELAXED);
 	for (listener = blk->listeners; listener; listener = listener->next)
-		listener->resized(listener, blocks);
+		if (listener->resized)
+			listener->resized(listener, blocks);
 	pthread_mutex_unlock(blk->lock);
 }
 

@@ -455,6 +455,55 @@ static void raw_commands(void)
 	rig_close(&rig);
 }
 
+/* Verify, Copy and Write Uncorrectable. */
+static void inside_on(const char *rest)
+{
+	const uint16_t unreadable = BH_NVME_SC_UNRECOVERED_READ_ERROR | BH_NVME_STATUS_DNR;
+	struct bh_nvme_copy_range *ranges;
+	struct bh_nvme_cmd cmd = { .nsid = 1 };
+	struct rig rig;
+
+	rig_open(&rig, rest);
+	uint32_t size = bh_nvme_ns_block_size(rig.host.ns);
+	ranges = (void *)rig.b;
+	for (uint32_t i = 0; i < 8 * size; i++)
+		rig.a[i] = (uint8_t)(i / size + i * 3);
+	FT_EQUAL(COMMAND(&rig, write, rig.a, 10, 8, 0), BH_NVME_SC_SUCCESS);
+	ranges[0] = (struct bh_nvme_copy_range){ .slba = 14, .nlb = 3 };
+	ranges[1] = (struct bh_nvme_copy_range){ .slba = 10, .nlb = 3 };
+	cmd.opc = BH_NVME_CMD_COPY;
+	cmd.cdw10 = 500;
+	cmd.cdw12 = 1;
+	FT_EQUAL(raw(&rig, &cmd, ranges, 2 * sizeof(*ranges)), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, compare, rig.a, 504, 4, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, compare, rig.a + 4 * size, 500, 4, 0), BH_NVME_SC_SUCCESS);
+
+	cmd = (struct bh_nvme_cmd){
+		.opc = BH_NVME_CMD_VERIFY, .nsid = 1, .cdw10 = 500, .cdw12 = 7
+	};
+	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
+	cmd.opc = BH_NVME_CMD_WRITE_UNCORRECTABLE;
+	cmd.cdw12 = 0;
+	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, read, rig.b, 496, 8, 0), unreadable);
+	FT_EQUAL(COMMAND(&rig, compare, rig.a, 500, 1, 0), unreadable);
+	FT_EQUAL(COMMAND(&rig, read, rig.b, 501, 7, 0), BH_NVME_SC_SUCCESS);
+	cmd.opc = BH_NVME_CMD_VERIFY;
+	FT_EQUAL(raw(&rig, &cmd, NULL, 0), unreadable);
+	FT_EQUAL(COMMAND(&rig, write, rig.a, 500, 1, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, read, rig.b, 500, 1, 0), BH_NVME_SC_SUCCESS);
+	FT_CHECK(memcmp(rig.a, rig.b, size) == 0);
+	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
+	rig_close(&rig);
+}
+
+static void commands_inside(void)
+{
+	inside_on("ns=ram:16M");
+	inside_on("ns=ram:16M:bs=4096");
+	inside_on("ns=late:16M\\,hold=1");
+}
+
 static void out_of_range(void)
 {
 	static const uint8_t opcodes[] = { BH_NVME_CMD_READ, BH_NVME_CMD_WRITE, BH_NVME_CMD_COMPARE,
@@ -586,7 +635,8 @@ FT_MAIN({ "mmap_mapped_shadow", mmap_mapped_shadow, 0 },
 	{ "doorbell_strides", doorbell_strides, 0 }, { "vectors_by_sgl", vectors_by_sgl, 0 },
 	{ "vectors_of_blocks_by_prp", vectors_of_blocks_by_prp, 0 },
 	{ "vectors_of_pages_by_prp", vectors_of_pages_by_prp, 0 },
-	{ "large_transfers", large_transfers, 0 }, { "commands_512", commands_512, 0 },
-	{ "commands_4096", commands_4096, 0 }, { "commands_late", commands_late, 0 },
-	{ "raw_commands", raw_commands, 0 }, { "out_of_range", out_of_range, 0 },
-	{ "refused_by_the_driver", refused_by_the_driver, 0 }, { "reaped", reaped, 0 })
+	{ "large_transfers", large_transfers, 0 }, { "commands_inside", commands_inside, 0 },
+	{ "commands_512", commands_512, 0 }, { "commands_4096", commands_4096, 0 },
+	{ "commands_late", commands_late, 0 }, { "raw_commands", raw_commands, 0 },
+	{ "out_of_range", out_of_range, 0 }, { "refused_by_the_driver", refused_by_the_driver, 0 },
+	{ "reaped", reaped, 0 })

@@ -189,6 +189,7 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_ASYNC_EVENT] = tn_admin_aer_add,
 	[BH_NVME_ADMIN_NS_MANAGEMENT] = tn_cmd_ns_management,
 	[BH_NVME_ADMIN_NS_ATTACHMENT] = tn_cmd_ns_attachment,
+	[BH_NVME_ADMIN_DEVICE_SELF_TEST] = tn_selftest_cmd,
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
 

@@ -93,6 +93,44 @@ static uint16_t decode_dsm(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	return 0;
 }
 
+static uint16_t decode_uncor(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	take_range(job, cmd);
+	job->op = BH_BLK_WRITE;
+	job->inside = TN_UNCOR;
+	if (!(job->line->caps & BH_BLK_CAP_WRITE))
+		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
+	if ((uint64_t)job->blocks << job->line->shift > TN_UNCOR_BYTES)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
+	return check_range(job);
+}
+
+static uint16_t decode_verify(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	take_range(job, cmd);
+	job->op = BH_BLK_READ;
+	job->inside = TN_VERIFY;
+	if (job->blocks > job->line->max_blocks)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
+	return check_range(job);
+}
+
+/* How many blocks it is about comes with its ranges: see copy.c. */
+static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	take_range(job, cmd);
+	job->op = BH_BLK_WRITE;
+	job->inside = TN_COPY;
+	job->blocks = 0;
+	job->bytes = ((uint32_t)BH_NVME_GET(cmd->cdw12, COPY_NR) + 1) *
+		     (uint32_t)sizeof(struct bh_nvme_copy_range);
+	if (BH_NVME_GET(cmd->cdw12, COPY_FORMAT) != 0)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12) + 1);
+	if (!(job->line->caps & BH_BLK_CAP_WRITE))
+		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
+	return 0;
+}
+
 static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
 	unsigned int i;
@@ -123,6 +161,9 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_COMPARE:
 	case BH_NVME_CMD_WRITE_ZEROES:
 	case BH_NVME_CMD_DSM:
+	case BH_NVME_CMD_WRITE_UNCORRECTABLE:
+	case BH_NVME_CMD_VERIFY:
+	case BH_NVME_CMD_COPY:
 		break;
 	default:
 		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
@@ -145,6 +186,13 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_DSM:
 		write_through(t, job);
 		return decode_dsm(job, cmd);
+	case BH_NVME_CMD_WRITE_UNCORRECTABLE:
+		return decode_uncor(job, cmd);
+	case BH_NVME_CMD_VERIFY:
+		return decode_verify(job, cmd);
+	case BH_NVME_CMD_COPY:
+		write_through(t, job);
+		return decode_copy(job, cmd);
 	case BH_NVME_CMD_WRITE:
 		write_through(t, job);
 		break;
@@ -192,7 +240,9 @@ void tn_cmd_failed(struct tn_thread *t, const struct tn_sq *sq, const struct bh_
 
 static void count(struct bh_target_nvme_counts *counts, const struct tn_job *job)
 {
-	if (job->op == BH_BLK_READ) {
+	if (job->inside) {
+		tn_count(&counts->others, 1);
+	} else if (job->op == BH_BLK_READ) {
 		tn_count(&counts->reads, 1);
 		tn_count(&counts->read_bytes, job->bytes);
 	} else if (job->op == BH_BLK_WRITE) {
@@ -319,11 +369,16 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 
 	if (status || (job->is_nop && !job->bytes))
 		return status;
+	if (!bh_load_u64(&job->line->fast_blocks)) {
+		status = tn_uncor_look(job);
+		if (status)
+			return status;
+	}
 	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
 		return TN_RETRY;
 	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
-	    is_long(job))
-		return tn_req_start(t, sq, cmd, job);
+	    job->inside || is_long(job))
+		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);
 		if (status == TN_UNMAPPED || (!status && t->scratch.n > UINT16_MAX))
@@ -343,9 +398,12 @@ uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 		return status;
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		status = tn_cmd_recheck(t, sq, cmd, status);
-	if (status)
+	if (status) {
 		tn_cmd_failed(t, sq, cmd, status, job.param);
-	else
+	} else {
+		if (job.has_bad)
+			tn_uncor_written(&job, NULL);
 		tn_cmd_count(t, sq, &job);
+	}
 	return status;
 }

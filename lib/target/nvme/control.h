@@ -105,9 +105,10 @@ void tn_cmb_write(struct bh_target_nvme *ctrl, uint64_t msc);
 void tn_cmb_restore(struct bh_target_nvme *ctrl);
 void tn_cmb_power_on(struct bh_target_nvme *ctrl); /* inside a closed gate */
 
-/* ---- event.c ---- */
+/* ---- event.c, selftest.c ---- */
 
 struct tn_events;
+struct tn_selftest;
 
 /* The control plane's state beyond what the I/O plane sees. ctrl->ctl. */
 struct tn_ctl {
@@ -129,10 +130,15 @@ struct tn_ctl {
 	struct bh_timer *reset_timer;
 
 	struct tn_events *events;
+	struct tn_selftest *selftest;
 	/* A bit per nsid, until the log is read. */
 	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1];
 	uint64_t created_ns;
 	uint64_t media_errors; /* under error_lock */
+	/* Of the power, which for an emulated controller is its client. */
+	uint64_t clients_left, unsafe_shutdowns;
+	uint64_t busy_seconds, commands_seen; /* health.c */
+	struct bh_timer *health_timer;
 
 	unsigned int pending_ns; /* namespaces on their way in or out */
 	bool is_leaving;	 /* the server has let its client go */
@@ -270,6 +276,22 @@ bool tn_has_write_cache(const struct bh_target_nvme *ctrl);
  * effects log.
  */
 bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc);
+
+/* ---- selftest.c, health.c ---- */
+
+/* Counts the seconds in which there was something to do */
+int tn_health_create(struct bh_target_nvme *ctrl);
+void tn_health_watch(struct bh_target_nvme *ctrl, bool on);
+
+int tn_selftest_create(struct bh_target_nvme *ctrl);
+void tn_selftest_free(struct bh_target_nvme *ctrl);
+void tn_selftest_reset(struct bh_target_nvme *ctrl); /* a controller reset ends the short one */
+void tn_selftest_cmd(struct tn_admin_cmd *cmd);
+void tn_selftest_log(const struct bh_target_nvme *ctrl, struct bh_nvme_self_test_log *log);
+uint16_t tn_selftest_minutes(const struct bh_target_nvme *ctrl); /* of the extended one: EDSTT */
+/* What reads and writes of namespaces that are under way would undo or be undone by ends it. */
+void tn_selftest_end(struct bh_target_nvme *ctrl, uint8_t result);
+uint64_t tn_power_on_hours(const struct bh_target_nvme *ctrl); /* log.c */
 
 /* ---- ns.c ---- */
 

@@ -116,9 +116,13 @@ static void on_reset(void *ctx, enum bh_reset_reason reason)
 	struct bh_target_nvme *ctrl = ctx;
 
 	/* All are full resets; the client's memory and its eventfds are the server's business. */
+	bool is_unsafe = tn_regs_is_ready(ctrl) && !tn_is_shut_down(ctrl);
+
 	tn_regs_power_on(ctrl);
 	if (reason != BH_RESET_LOST)
 		return;
+	tn_ctl(ctrl)->clients_left++;
+	tn_ctl(ctrl)->unsafe_shutdowns += is_unsafe;
 	renew(ctrl, &tn_ctl(ctrl)->doorbells);
 	renew(ctrl, &tn_ctl(ctrl)->cmb.mem);
 }
@@ -312,6 +316,8 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	bh_vfu_server_destroy(ctrl->server);
 	bh_timer_destroy(ctl->reset_timer);
 	bh_timer_destroy(ctl->flush_timer);
+	bh_timer_destroy(ctl->health_timer);
+	tn_selftest_free(ctrl);
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
@@ -368,6 +374,10 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 		rc = tn_admin_create(ctrl);
 	if (rc == 0)
 		rc = tn_events_create(ctrl);
+	if (rc == 0)
+		rc = tn_selftest_create(ctrl);
+	if (rc == 0)
+		rc = tn_health_create(ctrl);
 	if (rc == 0)
 		rc = server_create(ctrl, o);
 	if (rc == 0)

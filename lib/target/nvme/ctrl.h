@@ -90,6 +90,8 @@ struct tn_ns {
 	struct bh_target_nvme *ctrl;
 	bool detaching;
 	struct tn_orphans *orphans; /* the I/O plane's */
+	struct bh_blk_listener bad; /* likewise */
+	struct tn_io *io;	    /* likewise */
 	void *removal; /* the I/O plane's: made when the namespace is added, so that it can go */
 };
 

@@ -250,7 +250,15 @@ static bool any_work(struct tn_thread *t)
 	for (i = 1; (t->num_waiting || t->num_asserted) && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i] && cq_has_work(t->cq[i]))
 			return true;
-	return t->due || stores_have_work(t);
+	return (t->due && !tn_irq_wait_ns(t)) || stores_have_work(t);
+}
+
+/* An interrupt is due in so many ns. */
+static int64_t sooner(int64_t again, int64_t wait_ns)
+{
+	if (!wait_ns)
+		return -1;
+	return !again || -wait_ns > again ? -wait_ns : again;
 }
 
 int64_t tn_bells_arm(struct tn_thread *t)
@@ -275,7 +283,9 @@ int64_t tn_bells_arm(struct tn_thread *t)
 		return 1;
 	if (t->again || t->is_starved || t->flush.op)
 		return RETRY_NS;
-	return t->num_scan || watches ? again : 0;
+	if (!t->num_scan && !watches)
+		again = 0;
+	return t->due ? sooner(again, tn_irq_wait_ns(t)) : again;
 }
 
 void tn_bells_disarm(struct tn_thread *t)

@@ -108,7 +108,7 @@ static size_t get_coalescing(struct tn_admin_cmd *cmd, const struct tn_features 
 static uint16_t set_coalescing(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
-	f->coalescing = cdw11 & 0xffff;
+	__atomic_store_n(&f->coalescing, cdw11 & 0xffff, __ATOMIC_RELAXED);
 	return 0;
 }
 

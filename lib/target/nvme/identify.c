@@ -61,6 +61,9 @@ bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 	case BH_NVME_CMD_READ:
 	case BH_NVME_CMD_COMPARE:
 	case BH_NVME_CMD_DSM:
+	case BH_NVME_CMD_WRITE_UNCORRECTABLE:
+	case BH_NVME_CMD_VERIFY:
+	case BH_NVME_CMD_COPY:
 		return true;
 	case BH_NVME_CMD_WRITE_ZEROES:
 		return common_caps(ctrl) & BH_BLK_CAP_WRITE_ZEROES;
@@ -76,6 +79,10 @@ static uint16_t oncs(const struct bh_target_nvme *ctrl)
 	bits |= tn_io_supports(ctrl, BH_NVME_CMD_COMPARE) ? BH_NVME_ONCS_COMPARE : 0;
 	bits |= tn_io_supports(ctrl, BH_NVME_CMD_DSM) ? BH_NVME_ONCS_DSM : 0;
 	bits |= tn_io_supports(ctrl, BH_NVME_CMD_WRITE_ZEROES) ? BH_NVME_ONCS_WRITE_ZEROES : 0;
+	bits |= tn_io_supports(ctrl, BH_NVME_CMD_VERIFY) ? BH_NVME_ONCS_VERIFY : 0;
+	bits |= tn_io_supports(ctrl, BH_NVME_CMD_COPY) ? BH_NVME_ONCS_COPY : 0;
+	if (tn_io_supports(ctrl, BH_NVME_CMD_WRITE_UNCORRECTABLE))
+		bits |= BH_NVME_ONCS_WRITE_UNCORRECTABLE;
 	return (uint16_t)bits;
 }
 
@@ -109,15 +116,19 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->oaes = BH_NVME_OAES_NS_ATTR;
 	id->cntrltype = BH_NVME_CNTRLTYPE_IO;
 	id->nvmsr = 1; /* an NVMe storage device */
-	id->oacs = tn_has_doorbell_buffers(ctrl) ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
+	id->oacs = BH_NVME_OACS_SELF_TEST;
+	if (tn_has_doorbell_buffers(ctrl))
+		id->oacs |= BH_NVME_OACS_DOORBELL_BUFFER;
 	if (tn_admin_supports(ctrl, BH_NVME_ADMIN_NS_MANAGEMENT))
 		id->oacs |= BH_NVME_OACS_NS_MANAGEMENT;
 	bh_target_subsys_capacity(ctrl->subsys, &id->tnvmcap[0], &id->unvmcap[0]);
+	id->edstt = tn_selftest_minutes(ctrl);
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
 	id->oncs = oncs(ctrl);
 	id->vwc = BH_NVME_VWC_FLUSH_ALL_YES | (tn_has_write_cache(ctrl) ? BH_NVME_VWC_PRESENT : 0);
 	id->sgls = TN_SGLS;
+	id->cdfs = 1u << 0; /* source ranges of format 0 */
 	put_limits(ctrl, id);
 	snprintf(id->subnqn, sizeof(id->subnqn), "%s", ctrl->subnqn);
 }
@@ -144,14 +155,19 @@ static void put_formats(const struct bh_target_subsys *subsys, unsigned int shif
 	}
 }
 
-static void identify_ns(const struct tn_space *space, struct bh_nvme_id_ns *id)
+static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space *space,
+			struct bh_nvme_id_ns *id)
 {
+	uint8_t shift = (uint8_t)tn_space_shift(space);
 	uint32_t caps = bh_blk_info(space->blk)->caps;
 
 	id->nsze = tn_space_blocks(space);
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
-	put_formats(space->subsys, tn_space_shift(space), id);
+	put_formats(space->subsys, shift, id);
+	id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
+	id->mssrl = (uint16_t)id->mcl;
+	id->msrc = TN_COPY_RANGES - 1;
 	id->nvmcap[0] = space->pool_bytes;
 	if (caps & BH_BLK_CAP_DEALLOCATE)
 		id->dlfeat = BH_NVME_DLFEAT_READ_ZEROES;
@@ -175,6 +191,13 @@ static void identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *i
 	id->nsattr =
 		bh_blk_info(ns->blk)->caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
 	id->nstat = BH_NVME_NSTAT_READY;
+}
+
+/* CNS 06h: of what is not said anything is, MDTS apart, no limit. */
+static void identify_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl_nvm *id)
+{
+	id->vsl = log2_of(ctrl->mdts / TN_PAGE_SIZE);
+	id->wusl = log2_of(TN_UNCOR_BYTES / TN_PAGE_SIZE);
 }
 
 static uint8_t *put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
@@ -248,7 +271,7 @@ static uint16_t about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 		return 0;
 	switch (cns) {
 	case BH_NVME_CNS_NS:
-		identify_ns(ns->space, (struct bh_nvme_id_ns *)cmd->data);
+		identify_ns(cmd->ctrl, ns->space, (struct bh_nvme_id_ns *)cmd->data);
 		break;
 	case BH_NVME_CNS_NS_ID_DESC:
 		identify_desc(ns, cmd->data);
@@ -288,7 +311,7 @@ static uint16_t about_subsystem(struct tn_admin_cmd *cmd, uint8_t cns)
 		if (!is_valid_nsid(nsid))
 			return BH_NVME_SC_INVALID_NS;
 		if (space && cns == BH_NVME_CNS_ALLOCATED_NS)
-			identify_ns(space, (struct bh_nvme_id_ns *)cmd->data);
+			identify_ns(cmd->ctrl, space, (struct bh_nvme_id_ns *)cmd->data);
 		return 0;
 	}
 }
@@ -316,7 +339,8 @@ static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 	case BH_NVME_CNS_IOCS:
 		((struct bh_nvme_id_iocs *)cmd->data)->vector[0] = 1u << BH_NVME_CSI_NVM;
 		return 0;
-	default: /* CNS 06h: no limits of its own: zeros */
+	default:
+		identify_limits(cmd->ctrl, (struct bh_nvme_id_ctrl_nvm *)cmd->data);
 		return 0;
 	}
 }

@@ -122,6 +122,11 @@ void tn_io_ungate(struct bh_target_nvme *ctrl);
 
 /* ---- namespaces ---- */
 
+/* The most blocks that one Copy moves, of a namespace whose other commands move max_blocks. */
+uint32_t tn_copy_limit(uint32_t max_blocks, uint8_t shift);
+#define TN_COPY_RANGES 256u /* in one Copy */
+#define TN_UNCOR_BYTES (32u << 20) /* of one Write Uncorrectable: a power of two of pages */
+
 /*
  * Opens a channel to the store on every thread. 0 or -errno of the store. done as usual; ns stays
  * valid until removed.

@@ -46,9 +46,10 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 		return rc;
 	fd = bh_blk_chan_fd(line->chan);
 	if (fd >= 0)
-		rc = bh_fd_source_add(t->reactor, fd, EPOLLIN, chan_woke, t, &line->source);
-	if (line->source)
-		bh_fd_source_only_wakes(line->source);
+		rc = bh_fd_source_add(t->reactor, fd, EPOLLIN, chan_woke, t,
+				      &t->life[ns->nsid].source);
+	if (t->life[ns->nsid].source)
+		bh_fd_source_only_wakes(t->life[ns->nsid].source);
 	if (rc) {
 		bh_blk_chan_close(line->chan);
 		line->chan = NULL;
@@ -66,6 +67,7 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 	line->caps = ns->blk->info.caps;
 	line->kind = (uint8_t)kind_of(ns->blk);
 	line->inline_blocks = line->kind <= TN_NS_MEMORY ? line->max_blocks : 0;
+	tn_line_fast(line);
 	return 0;
 }
 
@@ -78,18 +80,22 @@ static void line_close(struct tn_thread *t, struct tn_line *line)
 	for (i = 0; i < t->num_async; i++)
 		if (t->async[i] == nsid)
 			t->async[i--] = t->async[--t->num_async];
-	bh_fd_source_remove(line->source);
+	bh_fd_source_remove(t->life[nsid].source);
 	tn_orphans_put(t->orphans[nsid]);
 	t->orphans[nsid] = NULL;
+	t->life[nsid] = (struct tn_line_life){ NULL };
 	*line = (struct tn_line){ .kind = TN_NS_NONE };
 	bh_blk_chan_leave(chan, tn_req_left);
 }
 
 void tn_line_release(struct tn_thread *t, struct tn_line *line)
 {
-	struct tn_op *op = line->removing;
+	struct tn_op *op;
 
-	if (--line->inflight || !op)
+	if (--line->inflight)
+		return;
+	op = t->life[line - t->line].removing;
+	if (!op)
 		return;
 	line_close(t, line);
 	tn_op_reply(op);
@@ -119,7 +125,7 @@ static void remove_run(struct tn_op *op)
 	line->kind = TN_NS_NONE;
 	line->inline_blocks = 0;
 	if (line->inflight) {
-		line->removing = op;
+		op->thread->life[op->u.ns->nsid].removing = op;
 		return;
 	}
 	if (line->chan)
@@ -153,6 +159,7 @@ static void add_undo(struct tn_fan *fan)
 {
 	unsigned int i;
 
+	tn_uncor_leave(fan->op[0].u.ns);
 	fan->kept = (void *)(intptr_t)fan->error;
 	fan->finish = add_undone;
 	for (i = 0; i < fan->io->num_threads; i++)
@@ -196,6 +203,7 @@ void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(vo
 		return;
 	}
 	ns->orphans->refs = 1;
+	tn_uncor_join(ctrl->io, ns);
 	fan->done_error = done;
 	fan->arg = arg;
 	set_ns(fan, ns);
@@ -209,6 +217,7 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 	struct tn_fan *fan = ns->removal;
 
 	(void)ctrl;
+	tn_uncor_leave(ns);
 	ns->removal = NULL;
 	tn_orphans_put(ns->orphans); /* the lines have it, while they are open */
 	ns->orphans = NULL;
@@ -221,6 +230,10 @@ void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 {
 	unsigned int i;
 
-	for (i = 0; i < ctrl->io->num_threads; i++)
-		bh_store_u64(&ctrl->io->thread[i]->line[ns->nsid].blocks, ns->blocks);
+	for (i = 0; i < ctrl->io->num_threads; i++) {
+		struct tn_line *line = &ctrl->io->thread[i]->line[ns->nsid];
+
+		bh_store_u64(&line->blocks, ns->blocks);
+		__atomic_store_n(&line->fast_blocks, 0, __ATOMIC_SEQ_CST); /* until it looks */
+	}
 }

@@ -61,6 +61,11 @@ static uint64_t data_units(uint64_t bytes)
 	return bytes / 512000 + (bytes % 512000 != 0);
 }
 
+uint64_t tn_power_on_hours(const struct bh_target_nvme *ctrl)
+{
+	return (bh_now_ns() - tn_ctl(ctrl)->created_ns) / NS_PER_HOUR;
+}
+
 static void smart_log(struct tn_admin_cmd *cmd)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
@@ -77,8 +82,10 @@ static void smart_log(struct tn_admin_cmd *cmd)
 	log->data_units_written[0] = data_units(stats.counts.write_bytes);
 	log->host_reads[0] = stats.counts.reads;
 	log->host_writes[0] = stats.counts.writes;
-	log->power_cycles[0] = 1;
-	log->power_on_hours[0] = (bh_now_ns() - tn_ctl(ctrl)->created_ns) / NS_PER_HOUR;
+	log->power_cycles[0] = 1 + tn_ctl(ctrl)->clients_left;
+	log->power_on_hours[0] = tn_power_on_hours(ctrl);
+	log->unsafe_shutdowns[0] = tn_ctl(ctrl)->unsafe_shutdowns;
+	log->busy_time[0] = tn_ctl(ctrl)->busy_seconds / 60;
 	pthread_mutex_lock(&ctrl->error_lock);
 	log->media_errors[0] = tn_ctl(ctrl)->media_errors;
 	log->error_log_entries[0] = ctrl->error_count;
@@ -125,9 +132,15 @@ static void effects_log(struct tn_admin_cmd *cmd)
 			continue;
 		log->iocs[opc] = BH_NVME_EFFECT_CSUPP;
 		if (opc == BH_NVME_CMD_WRITE || opc == BH_NVME_CMD_WRITE_ZEROES ||
-		    opc == BH_NVME_CMD_DSM)
+		    opc == BH_NVME_CMD_DSM || opc == BH_NVME_CMD_WRITE_UNCORRECTABLE ||
+		    opc == BH_NVME_CMD_COPY)
 			log->iocs[opc] |= BH_NVME_EFFECT_LBCC;
 	}
+}
+
+static void selftest_log(struct tn_admin_cmd *cmd)
+{
+	tn_selftest_log(cmd->ctrl, (struct bh_nvme_self_test_log *)cmd->data);
 }
 
 static const struct page pages[] = {
@@ -138,6 +151,7 @@ static const struct page pages[] = {
 	[BH_NVME_LOG_FW_SLOT] = { sizeof(struct bh_nvme_fw_slot_log), fw_slot_log },
 	[BH_NVME_LOG_CHANGED_NS] = { sizeof(struct bh_nvme_ns_list), changed_ns_log },
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
+	[BH_NVME_LOG_SELF_TEST] = { sizeof(struct bh_nvme_self_test_log), selftest_log },
 };
 
 static const struct page *page_of(uint8_t lid)

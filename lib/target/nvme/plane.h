@@ -97,7 +97,8 @@ enum tn_kind {
 };
 
 struct tn_line {
-	uint64_t blocks; /* __atomic: the control thread resizes */
+	/* __atomic: what the fast path may touch: all, or 0 while it is off it, see uncor.c */
+	uint64_t fast_blocks;
 	uint8_t *base;
 	struct bh_blk_chan *chan;
 	uint32_t inline_blocks; /* of one command on the fast path: 0 if it is not for this store */
@@ -107,9 +108,15 @@ struct tn_line {
 	bool is_written; /* since this thread last flushed it on its own account */
 	uint32_t caps;
 	uint32_t inflight; /* requests that are not left behind */
+	uint64_t blocks; /* __atomic: the control thread resizes */
+} __attribute__((aligned(64)));
+static_assert(sizeof(struct tn_line) == 64, "one cache line");
+
+/* What coming and going need of it. */
+struct tn_line_life {
 	struct bh_fd_source *source;
 	struct tn_op *removing;
-} __attribute__((aligned(64)));
+};
 
 /* ---- queues ---- */
 
@@ -160,6 +167,8 @@ struct tn_cq {
 	bool is_line;	    /* its interrupts go by INTx */
 	const uint32_t *db; /* head */
 	struct tn_cq *due_next;
+	uint32_t raised; /* the tail at the last interrupt */
+	uint64_t due_ns; /* when one that waits for company is raised at the latest; 0: none does */
 	struct tn_req *wait_first, **wait_last; /* completions without room */
 	struct tn_mirror *mirror;
 	struct tn_bell bell;
@@ -195,6 +204,14 @@ struct tn_scan {
 
 /* ---- requests: commands that wait (req.c) ---- */
 
+/* Commands whose data stays inside. */
+enum tn_inside {
+	TN_NOT_INSIDE,
+	TN_VERIFY, /* read, and the data goes nowhere */
+	TN_COPY,   /* data are source ranges */
+	TN_UNCOR,  /* Write Uncorrectable */
+};
+
 /* A decoded command (cmd.c). */
 struct tn_job {
 	struct tn_line *line;
@@ -209,6 +226,8 @@ struct tn_job {
 	bool is_ranges;	  /* DSM: data are ranges */
 	bool is_all;	  /* flush of every namespace */
 	bool is_emulated; /* compare by reading */
+	bool has_bad;	  /* the store has blocks that are unreadable by a host's wish */
+	uint8_t inside;	  /* enum tn_inside */
 };
 
 enum tn_req_state {
@@ -364,6 +383,7 @@ struct tn_thread {
 	struct tn_cq *cq[BH_TARGET_NVME_MAX_QUEUES + 1];	      /* by qid; NULL: not here */
 	struct tn_sq *sq[BH_TARGET_NVME_MAX_QUEUES + 1];
 	struct tn_orphans *orphans[BH_TARGET_NVME_MAX_NS + 1]; /* by nsid */
+	struct tn_line_life life[BH_TARGET_NVME_MAX_NS + 1];   /* by nsid */
 	struct tn_line line[BH_TARGET_NVME_MAX_NS + 1];
 };
 
@@ -555,6 +575,26 @@ void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan);
 size_t tn_xfer_bytes(const struct bh_nvme_cmd *cmd, size_t len);
 void tn_hold_run(struct tn_hold *hold);
 void tn_hold_cancel(struct tn_hold *hold);
+
+/* coalesce.c */
+bool tn_irq_waits(const struct bh_target_nvme *ctrl, struct tn_cq *cq);
+int64_t tn_irq_wait_ns(const struct tn_thread *t);
+
+/* copy.c */
+size_t tn_copy_buffer(const struct tn_job *job);
+uint16_t tn_copy_check(struct tn_req *req); /* what came is in order */
+bool tn_copy_next(struct tn_req *req);
+
+/* uncor.c */
+/* For a line with fast_blocks = 0: may the command? */
+uint16_t tn_uncor_look(struct tn_job *job);
+uint16_t tn_uncor_check(const struct tn_line *line, uint64_t lba, uint64_t blocks);
+uint16_t tn_uncor_set(const struct tn_job *job);
+void tn_uncor_written(const struct tn_job *job, const void *ranges); /* with success, has_bad */
+/* Lines join before they are opened and leave before they are closed: control thread. */
+void tn_uncor_join(struct tn_io *io, struct tn_ns *ns);
+void tn_uncor_leave(struct tn_ns *ns);
+void tn_line_fast(struct tn_line *line); /* (back) on the fast path, if it may be */
 
 /* line.c */
 void tn_lines_init(struct tn_thread *t);

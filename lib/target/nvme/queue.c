@@ -271,14 +271,21 @@ void tn_irq_flush(struct tn_thread *t)
 {
 	uint64_t raised[BH_TARGET_NVME_MAX_QUEUES / 64 + 1] = { 0 };
 	bool is_msix = bh_vfu_irq_msix_enabled(t->ctrl->server);
-	struct tn_cq *cq;
+	struct tn_cq *cq, *waiting = NULL;
 
 	while ((cq = t->due)) {
 		uint64_t *word = &raised[cq->vector / 64 % (BH_TARGET_NVME_MAX_QUEUES / 64 + 1)];
 		uint64_t bit = 1ull << (cq->vector % 64);
 
 		t->due = cq->due_next;
+		if (is_msix && tn_irq_waits(t->ctrl, cq)) {
+			cq->due_next = waiting;
+			waiting = cq;
+			continue;
+		}
 		cq->is_due = false;
+		cq->raised = cq->tail;
+		cq->due_ns = 0;
 		if (!is_msix) {
 			line_update(t, cq);
 		} else if (!(*word & bit) && bh_vfu_irq_raise(t->ctrl->server, cq->vector)) {
@@ -289,6 +296,7 @@ void tn_irq_flush(struct tn_thread *t)
 			tn_count(&cq->stats->suppressed, 1);
 		}
 	}
+	t->due = waiting;
 }
 
 /* Masks or enables have changed, or the line was acknowledged: every condition is stated anew. */

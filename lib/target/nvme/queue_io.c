@@ -107,7 +107,7 @@ static inline void look_ahead(const struct tn_thread *t, const struct ring *r)
 	if (line->kind != TN_NS_MEMORY)
 		return;
 	lba = bh_load_u32(&cmd->cdw10) | (uint64_t)bh_load_u32(&cmd->cdw11) << 32;
-	if (lba >= bh_load_u64(&line->blocks))
+	if (lba >= bh_load_u64(&line->fast_blocks))
 		return;
 	for (i = 0; i < 256; i += 64)
 		bh_prefetch(line->base + (lba << line->shift) + i);
@@ -243,7 +243,7 @@ static inline bool cmd_run(struct tn_thread *t, struct tn_sq *sq, const struct r
 	line = &t->line[cmd->nsid];
 	lba = cmd->cdw10 | (uint64_t)cmd->cdw11 << 32;
 	blocks = (cmd->cdw12 & BH_NVME_IO_NLB_MASK) + 1;
-	limit = bh_load_u64(&line->blocks);
+	limit = bh_load_u64(&line->fast_blocks);
 	if (unlikely(blocks > line->inline_blocks || lba > limit || blocks > limit - lba))
 		return false;
 	bytes = blocks << line->shift;

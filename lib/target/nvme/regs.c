@@ -125,6 +125,7 @@ static void enable(struct bh_target_nvme *ctrl)
 	tn_admin_start(ctrl);
 	__atomic_fetch_or(&ctrl->regs.csts, BH_NVME_CSTS_RDY, __ATOMIC_ACQ_REL);
 	tn_io_watch_admin(ctrl, true);
+	tn_health_watch(ctrl, true);
 	tn_admin_kick(ctrl);
 }
 
@@ -132,9 +133,11 @@ static void enable(struct bh_target_nvme *ctrl)
 static void drop_everything(struct bh_target_nvme *ctrl)
 {
 	tn_io_watch_admin(ctrl, false);
+	tn_health_watch(ctrl, false);
 	tn_io_drop_queues(ctrl);
 	tn_admin_drop(ctrl);
 	tn_events_reset(ctrl);
+	tn_selftest_reset(ctrl);
 	tn_features_reset(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;

@@ -184,10 +184,13 @@ static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	for (i = 0; !status && req->is_direct && req->job.to_client && i < req->pieces.n; i++)
 		bh_cmem_dirty(t->cmem, req->pieces.v[i].iova, req->pieces.v[i].len);
 	req->status = status;
-	if (status)
+	if (status) {
 		tn_cmd_failed(t, req->sq, &req->xfer.cmd, status, req->job.param);
-	else
+	} else {
+		if (req->job.has_bad)
+			tn_uncor_written(&req->job, req->buf);
 		tn_cmd_count(t, req->sq, &req->job);
+	}
 	tn_stats_took(t, req->sq, req->job.line, bh_ticks() - req->begun, 1);
 	tn_line_release(t, req->job.line);
 	if (req->sq->cq->is_stopped)
@@ -286,6 +289,19 @@ static bool keep_iov(struct tn_thread *t, struct tn_req *req)
 	return true;
 }
 
+static size_t buffer_bytes(const struct tn_req *req)
+{
+	const struct tn_job *job = &req->job;
+
+	if (req->is_direct)
+		return 0;
+	if (job->inside == TN_COPY)
+		return tn_copy_buffer(job);
+	if (job->inside == TN_VERIFY)
+		return (size_t)job->blocks << job->line->shift;
+	return (size_t)job->bytes << job->is_emulated;
+}
+
 /*
  * What the request will need beside its slot is counted, all of it at once, before any is
  * allocated. Lists of pieces are as long as the client likes, however few bytes they describe.
@@ -301,12 +317,18 @@ static bool reserve(struct tn_thread *t, struct tn_req *req)
 		lists = t->scratch.n * (sizeof(struct tn_piece) + sizeof(struct iovec));
 	else if (job->to_client)
 		lists = t->scratch.n * sizeof(struct tn_piece);
-	req->buf_len = req->is_direct ? 0 : (size_t)job->bytes << job->is_emulated;
+	req->buf_len = buffer_bytes(req);
 	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0);
 	if (tn_budget_take(t->budget, req->charge))
 		return true;
 	req->charge = 0;
 	return false;
+}
+
+static uint16_t get_buffer(struct tn_thread *t, struct tn_req *req)
+{
+	req->buf = tn_bounce_get(t, req->buf_len);
+	return req->buf ? 0 : TN_RETRY;
 }
 
 /* Buffers and data as far as they can be had at once: 0, a status field, or TN_RETRY. */
@@ -316,6 +338,10 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	uint16_t status;
 
 	req->state = TN_REQ_STORE;
+	if (job->inside == TN_VERIFY) {
+		req->is_mapped = true; /* there is nothing to map */
+		return reserve(t, req) ? get_buffer(t, req) : TN_RETRY;
+	}
 	if (!job->bytes)
 		return 0;
 	status = tn_cmd_map(t, req->sq, &req->xfer.cmd, job->bytes, job->to_client);
@@ -323,16 +349,17 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 		return status;
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
-			 !job->is_ranges && !job->is_emulated && t->scratch.n <= UINT16_MAX;
+			 !job->is_ranges && !job->is_emulated && job->inside != TN_COPY &&
+			 t->scratch.n <= UINT16_MAX;
 	if (!reserve(t, req))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
 		return TN_RETRY;
 	if (req->is_direct)
 		return keep_iov(t, req) ? 0 : TN_RETRY;
-	req->buf = tn_bounce_get(t, req->buf_len);
-	if (!req->buf)
-		return TN_RETRY;
+	status = get_buffer(t, req);
+	if (status)
+		return status;
 	if (job->to_client)
 		return 0;
 	if (req->is_mapped)
@@ -454,6 +481,8 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 		return false;
 	if (job->is_ranges)
 		return next_range(req);
+	if (job->inside == TN_COPY)
+		return tn_copy_next(req);
 	if (job->is_all)
 		return next_namespace(t, req);
 	if (job->op == BH_BLK_WRITE_ZEROES)
@@ -467,11 +496,11 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 				      .cookie = req };
 	if (job->is_emulated)
 		req->io.op = BH_BLK_READ;
-	if (!job->bytes)
+	if (!job->bytes && job->inside != TN_VERIFY)
 		return true;
 	if (!req->is_direct) {
 		req->one.iov_base = req->buf + (job->is_emulated ? job->bytes : 0);
-		req->one.iov_len = job->bytes;
+		req->one.iov_len = job->inside == TN_VERIFY ? req->buf_len : job->bytes;
 		req->iov = &req->one;
 	}
 	req->io.iov = req->iov;
@@ -500,10 +529,10 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 		put_off(t, req);
 		return false;
 	}
-	if (!req->io.iovcnt && req->io.op != BH_BLK_FLUSH)
+	if (req->io.op != BH_BLK_FLUSH && (!req->io.iovcnt || req->job.inside))
 		t->work += (uint64_t)req->io.blocks << req->job.line->shift;
 	if (rc)
-		req_stored(t, req, tn_cmd_errno(rc, req->job.op));
+		req_stored(t, req, tn_cmd_errno(rc, req->io.op));
 	return rc == 0;
 }
 
@@ -522,7 +551,9 @@ static void run_steps(struct tn_thread *t, struct tn_req *req)
 
 static void req_submit(struct tn_thread *t, struct tn_req *req)
 {
-	uint16_t status = req->job.is_ranges ? check_ranges(req) : 0;
+	uint16_t status = req->job.is_ranges	       ? check_ranges(req)
+			  : req->job.inside == TN_COPY ? tn_copy_check(req)
+						       : 0;
 
 	if (status)
 		finish(t, req, status);
@@ -562,7 +593,7 @@ static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 	if (!req->is_direct)
 		t->work += req->job.to_client || req->job.is_emulated ? req->buf_len : 0;
 	if (done->status)
-		req_stored(t, req, tn_cmd_errno(done->status, req->job.op));
+		req_stored(t, req, tn_cmd_errno(done->status, req->io.op));
 	else
 		run_steps(t, req);
 }

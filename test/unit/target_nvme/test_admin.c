@@ -91,7 +91,6 @@ static void what_is_not_supported(void)
 	static const uint8_t opcodes[] = {
 		BH_NVME_ADMIN_NS_MANAGEMENT,
 		BH_NVME_ADMIN_FW_COMMIT,
-		BH_NVME_ADMIN_DEVICE_SELF_TEST,
 		BH_NVME_ADMIN_KEEP_ALIVE,
 		BH_NVME_ADMIN_DIRECTIVE_SEND,
 		BH_NVME_ADMIN_FABRICS,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "target_nvme/control_rig.h"
+#include "target/nvme/control.h"
 
 static int setup(void)
 {
@@ -111,6 +112,9 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_WRITE_ZEROES), effects->iocs[0x08] & 1);
 	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_DSM), effects->iocs[0x09] & 1);
 	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_COPY), effects->iocs[0x19] & 1);
+	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_VERIFY), effects->iocs[0x0c] & 1);
+	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_WRITE_UNCORRECTABLE), effects->iocs[0x04] & 1);
+	CU_ASSERT_EQUAL(!!(id.oacs & BH_NVME_OACS_SELF_TEST), effects->acs[0x14] & 1);
 	CU_ASSERT_EQUAL(effects->iocs[0x01], BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC);
 	CU_ASSERT_EQUAL(effects->iocs[0x02], BH_NVME_EFFECT_CSUPP);
 	CU_ASSERT_EQUAL(effects->acs[0x18], 0);
@@ -118,7 +122,7 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SUPPORTED, 0, 1024, 0), 0);
 	for (i = 0; i < 256; i++)
 		lids += logs->lid[i] & BH_NVME_LOG_LSUPP;
-	CU_ASSERT_EQUAL(lids, 6);
+	CU_ASSERT_EQUAL(lids, 7);
 }
 
 static void namespaces(void)
@@ -201,7 +205,8 @@ static void log_offsets(void)
 		{ BH_NVME_LOG_SMART, (1 << 20) + 4, 0, BH_NVME_SC_INVALID_FIELD }, /* over MDTS */
 		{ BH_NVME_LOG_EFFECTS, 4096, 0, 0 },
 		{ BH_NVME_LOG_ERROR, 64, 4032, 0 },
-		{ BH_NVME_LOG_SELF_TEST, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
+		{ BH_NVME_LOG_SELF_TEST, 564, 0, 0 },
+		{ BH_NVME_LOG_TELEMETRY_HOST, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 		{ BH_NVME_LOG_ANA, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 		{ 0xff, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 	};
@@ -264,10 +269,46 @@ static void smart_counts(void)
 	CU_ASSERT_EQUAL(log->critical_warning, BH_NVME_SMART_TEMPERATURE);
 }
 
+/* A client's coming and going is the power's; one that leaves without a shutdown is counted. */
+static void smart_counts_clients(void)
+{
+	const struct bh_nvme_smart_log *log = rig_data();
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SMART, 0, 512, 0), 0);
+		CU_ASSERT_EQUAL(log->power_cycles[0], 1 + i);
+		CU_ASSERT_EQUAL(log->unsafe_shutdowns[0], i < 2 ? i : 1);
+		if (i) {
+			rig_write(BH_NVME_REG_CC, RIG_CC | 1u << BH_NVME_CC_SHN_SHIFT, 4);
+			rig_pump();
+		}
+		rig.server->opts.ops->quiesce(rig.ctrl, BH_QUIESCE_DISCONNECT, 0, 0);
+		rig.server->opts.ops->reset(rig.ctrl, BH_RESET_LOST);
+		rig.server->opts.ops->resume(rig.ctrl, BH_QUIESCE_DISCONNECT);
+		rig_enable(16, 16);
+	}
+}
+
+static void smart_counts_busy_seconds(void)
+{
+	uint64_t end = bh_now_ns() + 5000000000ull;
+
+	CU_ASSERT_EQUAL(tn_ctl(rig.ctrl)->busy_seconds, 0);
+	rig.stats.counts.others = 7;
+	while (!tn_ctl(rig.ctrl)->busy_seconds && bh_now_ns() < end) {
+		rig_pump();
+		usleep(10000);
+	}
+	CU_ASSERT_EQUAL(tn_ctl(rig.ctrl)->busy_seconds, 1);
+	CU_ASSERT_EQUAL(tn_ctl(rig.ctrl)->commands_seen, 7);
+}
+
 BH_SUITE_FIXTURE("target_nvme_identify", setup, rig_teardown,
 		 { "what_each_cns_takes", what_each_cns_takes }, { "controller", controller },
 		 { "logs_agree", logs_agree }, { "namespaces", namespaces },
 		 { "identity_survives_a_restart", identity_survives_a_restart },
 		 { "log_offsets", log_offsets },
 		 { "error_log_is_newest_first", error_log_is_newest_first },
-		 { "smart_counts", smart_counts }, )
+		 { "smart_counts", smart_counts }, { "smart_counts_clients", smart_counts_clients },
+		 { "smart_counts_busy_seconds", smart_counts_busy_seconds }, )

@@ -126,7 +126,9 @@ static void commands_are_checked(void)
 
 	CHECK(0, (void)0);
 	BAD(INVALID_OPCODE, cmd->opc = 0x7f);
-	BAD(INVALID_OPCODE, cmd->opc = BH_NVME_CMD_WRITE_UNCORRECTABLE);
+	BAD(INVALID_OPCODE, cmd->opc = BH_NVME_CMD_ZONE_APPEND);
+	BAD(INVALID_NS, cmd->opc = BH_NVME_CMD_WRITE_UNCORRECTABLE; cmd->nsid = BH_NVME_NSID_ALL);
+	BAD(INVALID_FIELD, cmd->opc = BH_NVME_CMD_COPY; cmd->flags = 0xc0);
 	BAD(INVALID_FIELD, cmd->flags = BH_NVME_FUSE_FIRST);
 	BAD(INVALID_FIELD, cmd->flags = BH_NVME_FUSE_SECOND);
 	BAD(INVALID_FIELD, cmd->flags = 0xc0);

@@ -157,8 +157,8 @@ static bool has_structure(unsigned int cns)
 
 	for (i = 0; i < 2; i++)
 		for (csi = 0; csi <= BH_NVME_CSI_ZNS; csi++)
-			if (!rig_admin(BH_NVME_ADMIN_IDENTIFY, nsids[i],
-				       cns | 0xffff0000u, csi << 24, NULL))
+			if (!rig_admin(BH_NVME_ADMIN_IDENTIFY, nsids[i], cns | 0xffff0000u,
+				       csi << 24, NULL))
 				return true;
 	return false;
 }
@@ -169,8 +169,8 @@ static void identify_structures_are_listed(void)
 
 	attach();
 	for (cns = 0; cns < 256; cns++)
-		check_row("Identify structures", cns, row_of("Identify structures", cns) ? "" : NULL,
-			  has_structure(cns));
+		check_row("Identify structures", cns,
+			  row_of("Identify structures", cns) ? "" : NULL, has_structure(cns));
 }
 
 /* ---- tests ---- */

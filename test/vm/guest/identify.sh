@@ -37,6 +37,7 @@ controller_fields() {
 		apsta 265 1 bits
 		wctemp 266 2 value
 		cctemp 268 2 value
+		edstt 316 2 value
 		kas 320 2 value
 		sanicap 328 4 bits
 		sqes 512 1 value
@@ -46,6 +47,7 @@ controller_fields() {
 		fuses 522 2 bits
 		fna 524 1 bits
 		vwc 525 1 bits
+		cdfs 534 2 bits
 		sgls 536 4 bits
 		mnan 540 4 value
 		subnqn 768 256 text
@@ -71,6 +73,9 @@ namespace_fields() {
 		npdg 68 2 value
 		npda 70 2 value
 		nows 72 2 value
+		mssrl 74 2 value
+		mcl 76 4 value
+		msrc 80 1 value
 		nsattr 99 1 bits
 		nguid 104 16 text
 		lbaf0 128 4 value
@@ -197,6 +202,16 @@ check_oaes_8() { says '0x0*[0-9a-f]*[1-9a-f]?[13579bdf]..$' nvme get-feature $CT
 # makes doorbells rare is another test.
 check_oacs_8() { refused 'Invalid Field' nvme admin-passthru $CTRL --opcode=0x7c; }
 
+# test_log CONTROLLER BYTES: the first bytes of the self-test log.
+test_log() {
+	nvme get-log $1 --log-id=6 --log-len=564 -b >/tmp/selftest &&
+		od -An -v -tu1 -w1 -N $2 /tmp/selftest | tr -d ' ' | tr '\n' ' '
+}
+test_is_over() { is "$(test_log $1 1)" '0 '; }
+# A self-test of the controller alone, which is over at once; of namespaces is another test.
+check_oacs_4() { nvme device-self-test $CTRL -n 0 -s 1 && until_true 5 test_is_over $CTRL; }
+check_edstt() { [ $1 -ge 1 ] && says "^edstt *: $1$" nvme id-ctrl $CTRL; }
+
 # Aborts of what is not there end with bit 0 of their result set.
 check_acl() {
 	[ $1 -ge 3 ] && says 'result: *0x0*1$' nvme admin-passthru $CTRL --opcode=8 --cdw10=0x10001
@@ -262,6 +277,14 @@ check_mnan() {
 at_start() { printf "%s" "-s 0 -c 7 -z 4096"; }
 saved() { nvme read $NS -s 0 -c 0 -z 512 -d /tmp/block0; }
 check_oncs_0() { saved && nvme compare $NS -s 0 -c 0 -z 512 -d /tmp/block0; }
+check_oncs_1() {
+	nvme write-uncor $NS -s 9 -c 0 && refused 'Unrecovered Read Error' nvme verify $NS -s 8 -c 7 &&
+		nvme write-zeroes $NS -s 9 -c 0 && nvme verify $NS -s 8 -c 7
+}
+check_oncs_7() { nvme verify $NS -s 0 -c 7; }
+# Ranges of format 0 are taken, others refused.
+check_oncs_8() { saved && nvme copy $NS --sdlba=16 --slbs=0 --blocks=0 && nvme compare $NS -s 16 -c 0 -z 512 -d /tmp/block0; }
+check_cdfs_0() { check_oncs_8 && ! nvme copy $NS --sdlba=16 --slbs=0 --blocks=0 --format=1; }
 check_oncs_2() { nvme dsm $NS -d -s 8 -b 8; }
 check_oncs_3() {
 	nvme write-zeroes $NS -s 8 -c 7 && nvme read $NS -s 8 -c 7 -z 4096 -d /tmp/zeroed &&
@@ -289,6 +312,15 @@ check_nsze() { is $(($1 << BLOCK_SHIFT)) $(($(cat $BLOCK/size) * 512)); }
 check_ncap() { check_nsze $1; }
 check_nuse() { check_nsze $1; }
 check_lbaf0() { is $(part $1 16 23) $BLOCK_SHIFT; }
+# As much as is allowed is copied, and no more.
+copies() { nvme copy $NS --sdlba=$2 --slbs=0 --blocks=$(($1 - 1)); }
+check_mssrl() { copies $1 $1 && refused 'Command Size Limit Exceeded|Size Limit' copies $(($1 + 1)) $1; }
+check_mcl() {
+	nvme copy $NS --sdlba=$1 --slbs=0,1 --blocks=$(($1 / 2 - 1)),$(($1 / 2 - 1)) &&
+		refused 'Command Size Limit Exceeded|Size Limit' \
+			nvme copy $NS --sdlba=$1 --slbs=0,1 --blocks=$(($1 / 2 - 1)),$(($1 / 2))
+}
+check_msrc() { is $1 255; }
 deallocated() {
 	rm -f /tmp/gone
 	nvme write $NS -s 0 -c 0 -z $((1 << BLOCK_SHIFT)) -d /tmp/ones &&
@@ -305,8 +337,8 @@ check_nguid() {
 
 # ---- the effects log: a command for which no test is named has none ----
 
-ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 124'
-IO_TESTED='0 1 2 5 8 9'
+ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 124'
+IO_TESTED='0 1 2 4 5 8 9 12 25'
 only_tested() {
 	nvme get-log $CTRL --log-id=5 --log-len=4096 -b | od -An -v -tu4 -w4 |
 		awk -v admin=" $ADMIN_TESTED " -v io=" $IO_TESTED " '
@@ -316,7 +348,7 @@ only_tested() {
 			bad = 1
 		}
 		$1 % 2 { n++ }
-		END { exit bad || n < 17 }'
+		END { exit bad || n < 21 }'
 }
 
 # ---- the walk ----
