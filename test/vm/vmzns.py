@@ -38,7 +38,7 @@ t zns.bh_hello_refuses refused "not of plain blocks .zoned: no block is written 
 t zns.bh_hello_of_its_plain_one bh-hello "$ZNS?ns=5"
 t zns.bh_identify sh -c "bh-identify $ZNS | grep 'zones  *16 of 1 MiB'"
 t zns.bh_identify_json sh -c "bh-identify --json $ZNS | grep '\"zoned\":{\"zones\":16,'"
-t zns.bh_perf_reads bh-perf -t 1 -q 16 -w randread "$ZNS"
+t zns.bh_perf_reads bh-perf -t 0.5 -q 16 -w randread "$ZNS"
 t zns.bh_perf_at_random_is_refused refused "zoned and cannot be written at random" \
 	bh-perf -t 1 -w randwrite --write-data "$ZNS?ns=1"
 t zns.bh_perf_large_appends_are_refused refused "65536 bytes per zone append" \
@@ -47,10 +47,10 @@ t zns.bh_perf_too_many_zones_are_refused refused "4 queues would write" \
 	bh-perf -t 1 -P 4 -w write --write-data "$ZNS?ns=1"
 # Several runs, each of which would leave zones active if it did not finish them.
 appends() {
-	for i in 1 2 3; do bh-perf -t 1 -q 8 -o 20K -P 3 -w write --write-data "$ZNS?ns=1" || return 1; done
+	for i in 1 2 3; do bh-perf -t 0.5 -q 8 -o 20K -P 3 -w write --write-data "$ZNS?ns=1" || return 1; done
 }
 t zns.bh_perf_appends appends
-t zns.bh_perf_mixed bh-perf -t 1 -q 16 -w rw --write-data "$ZNS"
+t zns.bh_perf_mixed bh-perf -t 0.5 -q 16 -w rw --write-data "$ZNS"
 each_namespace() {
 	for n in 1 2 7 9; do bh-hello "$MANY?ns=$n" || return 1; done
 }
