@@ -65,8 +65,7 @@ check-install:
 
 # The whole test suite in one run; under sanitizers by way of SAN=.
 run-all: all $(UNIT_BINS) $(FUNCTIONAL_BINS)
-	$(call run_tests,all) $(foreach c,$(UNIT_COMPONENTS),$(call unit_specs,$c,$(unit_$c_TESTS))) \
-		$(call functional_specs,$(FUNCTIONAL_RUN))
+	$(call run_tests,all) $(call functional_plan,$(foreach c,$(UNIT_COMPONENTS),$(call unit_specs,$c,$(unit_$c_TESTS))))
 
 # ThreadSanitizer runs the parts where two threads meet: what the build.mk files name as _TSAN.
 TSAN_SPECS := $(UNIT_TSAN_SPECS) $(FUNCTIONAL_TSAN_SPECS)

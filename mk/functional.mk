@@ -7,9 +7,11 @@
 #   FUNCTIONAL_HELPERS  programs the tests run; <helper>_SRCS as above
 #   FUNCTIONAL_TSAN     tests and scripts that also run under ThreadSanitizer
 #   FUNCTIONAL_NO_SAN   tests and scripts that make no sense under sanitizers
+#   FUNCTIONAL_ALONE    tests and scripts that run before the others, with nothing beside them
 #   <test>_DEADLINE     seconds (default 120); <test>_LIBS, <test>_CFLAGS, <test>_DPDK as of programs
 # A test finds the programs in $BH_BUILD/bin and may write below $BH_TMP only.
-# `make functional-ft_xxx` builds and runs one, `make check-functional` all.
+# `make functional-ft_xxx` builds and runs one, `make check-functional` all, two at once: half their time
+# they wait for what others do, so none may mind a busy machine or a neighbour's sockets and memory.
 
 FUNCTIONAL :=
 FUNCTIONAL_SCRIPTS :=
@@ -17,6 +19,7 @@ FUNCTIONAL_SRCS :=
 FUNCTIONAL_HELPERS :=
 FUNCTIONAL_TSAN :=
 FUNCTIONAL_NO_SAN :=
+FUNCTIONAL_ALONE :=
 FUNCTIONAL_DEADLINE := 120
 -include $(wildcard test/functional/build.mk)
 
@@ -38,10 +41,14 @@ ifneq ($(SAN),)
 FUNCTIONAL_RUN := $(filter-out $(FUNCTIONAL_NO_SAN),$(FUNCTIONAL_RUN))
 endif
 
+# What run-tests runs, for $(call run_tests,...): two at once.
+functional_plan = --first $(call functional_specs,$(filter $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN))) --lanes 2 \
+	$1 $(call functional_specs,$(filter-out $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN)))
+
 .PHONY: functional-tests check-functional $(addprefix functional-,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS))
 functional-tests: $(FUNCTIONAL_BINS)
 check-functional: all $(FUNCTIONAL_BINS)
-	$(call run_tests,functional) $(call functional_specs,$(FUNCTIONAL_RUN))
+	$(call run_tests,functional) $(call functional_plan)
 
 define functional_one
 functional-$1: all $(if $(filter $1,$(FUNCTIONAL)),$(B)/test/functional/$1) $(FUNCTIONAL_HELPER_BINS)

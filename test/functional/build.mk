@@ -20,6 +20,8 @@ ft_doorbells_SRCS := ft_doorbells.c
 ft_memory_SRCS := ft_memory.c
 ft_loss_SRCS := ft_loss.c
 ft_env_SRCS := ft_env.c
+# It reserves huge pages, which the others expect nobody to take; a benchmark wants the CPUs.
+FUNCTIONAL_ALONE += ft_env ft_bench
 
 # Clients that are not ours.
 FUNCTIONAL += ft_foreign
