@@ -124,7 +124,11 @@ static void expire(struct bh_vfu_server *s)
 	struct vfus_gate *gate = &s->gate;
 	const struct vfus_wait wait = gate->has_wanted ? gate->wanted : gate->asked;
 
-	bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: the device did not quiesce in time%s", s->path,
+	/* Much later than the deadline: it was the machine that stood still. */
+	uint64_t waited = bh_now_ns() - (gate->deadline - s->quiesce_ns);
+
+	bh_log(s->log, BH_LOG_ERROR, VFUS_LOG, "%s: the device did not quiesce within %u ms%s",
+	       s->path, (unsigned int)(waited / 1000000),
 	       wait.reason == BH_QUIESCE_DISCONNECT ? "; no other client until it does" : "");
 	if (wait.reason == BH_QUIESCE_DISCONNECT) {
 		s->ops->fatal(s->ops_ctx);
