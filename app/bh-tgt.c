@@ -65,6 +65,7 @@ static const char help[] =
 	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "
 	"none,\n"
 	"or a block device), then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
+	"nvme:ADDRESS[?ns=N] is an SSD by our own driver: a PCI device bound to VFIO, or a socket.\n"
 	"With --plugin nbd also nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH.\n"
 	"PORT is loopback, null, pair:NAME (two controllers wired to each other), tap:NAME or\n"
 	"pcap:OUT[:IN] (files of packets captured, and replayed).\n"

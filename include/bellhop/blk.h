@@ -137,7 +137,7 @@ struct bh_blk_ops {
 	 */
 	void (*cancel)(struct bh_blk_chan *chan, void *cookie);
 	/* Memory that buffers will lie in comes and goes, see bh_blk_mem_add(). May be NULL. */
-	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len);
+	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len, int fd);
 	void (*mem_del)(struct bh_blk_chan *chan, void *va, size_t len);
 	/* Makes room for so many blocks, more than there are; any thread. NULL: it keeps its size. */
 	int (*grow)(struct bh_blk *blk, uint64_t blocks);
@@ -277,12 +277,13 @@ int bh_blk_chan_arm(struct bh_blk_chan *chan);
  * (register it with the kernel, say). Only a hint: buffers elsewhere work as well. What is added is
  * deleted again before it is unmapped, whole, with none of its requests outstanding, or goes with
  * its channel. The memory is a client's for a store with CANCEL_SYNC (then inside quiesce), the
- * caller's own for any other.
+ * caller's own for any other. fd: the file that it is a shared mapping of, from its beginning, or -1;
+ * it stays the caller's, and is needed during the call only.
  *
  * -EOPNOTSUPP: of no use to this store, or not on this kernel. -ENOSPC: too many. -ENOMEM: RLIMIT_
  * MEMLOCK, among others. Owner's thread.
  */
-int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len);
+int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd);
 void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len);
 static inline unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan)
 {
@@ -298,6 +299,12 @@ struct bh_blk_spec {
 	uint32_t block_size; /* bs=, default 512 */
 	bool has_uuid;
 	uint8_t uuid[16];
+	/*
+	 * Stores that are there already, of whatever type, and stay during the call: one may share
+	 * with them what can be opened only once.
+	 */
+	struct bh_blk *const *peers;
+	unsigned int num_peers;
 };
 
 struct bh_blk_type {

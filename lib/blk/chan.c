@@ -242,9 +242,9 @@ int bh_blk_chan_arm(struct bh_blk_chan *chan)
 	return !rc && chan->blk->ops->arm ? chan->blk->ops->arm(chan) : rc;
 }
 
-int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd)
 {
-	return chan->blk->ops->mem_add ? chan->blk->ops->mem_add(chan, va, len) : -EOPNOTSUPP;
+	return chan->blk->ops->mem_add ? chan->blk->ops->mem_add(chan, va, len, fd) : -EOPNOTSUPP;
 }
 
 void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len)

@@ -228,7 +228,7 @@ static void file_mem_del(struct bh_blk_chan *chan, void *va, size_t len)
 	}
 }
 
-static int file_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+static int file_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd)
 {
 	struct file_chan *c = (struct file_chan *)chan;
 	uint8_t *from = va;
@@ -236,6 +236,7 @@ static int file_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
 	size_t n, done;
 	int rc = 0;
 
+	(void)fd; /* the kernel takes addresses */
 	for (done = 0; !rc && done < len; done += n) {
 		n = len - done < MEM_MAX ? len - done : MEM_MAX;
 		while (i < c->num_mem && c->mem[i].va)

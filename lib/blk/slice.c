@@ -176,9 +176,9 @@ static void slice_cancel(struct bh_blk_chan *chan, void *cookie)
 	}
 }
 
-static int slice_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+static int slice_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd)
 {
-	return bh_blk_mem_add(chan_of(chan)->below, va, len);
+	return bh_blk_mem_add(chan_of(chan)->below, va, len, fd);
 }
 
 static void slice_mem_del(struct bh_blk_chan *chan, void *va, size_t len)

@@ -91,6 +91,21 @@ int bh_tgt_check_confinable(struct bh_tgt *tgt, char why[BH_TGT_WHY])
 			bad->type);
 }
 
+/* Those that have a name here; NULL and none when there is no memory, and then nothing is shared. */
+static struct bh_blk **peers_of(const struct bh_tgt *tgt, unsigned int *count)
+{
+	struct bh_blk **peers;
+	unsigned int n = 0;
+
+	*count = 0;
+	for (const struct store *s = tgt->stores; s; s = s->next)
+		n++;
+	peers = calloc(n + 1, sizeof(*peers));
+	for (const struct store *s = tgt->stores; peers && s; s = s->next)
+		peers[(*count)++] = s->blk;
+	return peers;
+}
+
 int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
 		   const char *key, char *why, struct bh_blk **out)
 {
@@ -108,7 +123,9 @@ int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_sto
 	if (error)
 		return error;
 	memcpy(blk_spec.uuid, spec->uuid, sizeof(blk_spec.uuid));
+	blk_spec.peers = peers_of(tgt, &blk_spec.num_peers);
 	error = type->create(&blk_spec, name, tgt->log, why, out);
+	free((void *)blk_spec.peers);
 	tgt->failed_key = key;
 	if (error && why[0] == '\0')
 		tgt_fail(tgt, key, why, error, "store %s:%s: %s", spec->type, spec->arg,

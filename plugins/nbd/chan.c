@@ -111,7 +111,7 @@ static int check(const struct nbd_store *store, const struct bh_blk_io *io)
 {
 	const struct nbd_export *export = &store->export;
 
-	if (io->op == BH_BLK_COMPARE || (io->op == BH_BLK_DEALLOCATE && !export->can_zero))
+	if (io->op >= BH_BLK_COMPARE || (io->op == BH_BLK_DEALLOCATE && !export->can_zero))
 		return -EOPNOTSUPP;
 	if (export->is_readonly && io->op != BH_BLK_READ && io->op != BH_BLK_FLUSH)
 		return -EROFS;

@@ -95,3 +95,7 @@ ft_nbd_SRCS := ft_nbd.c
 # Looking on.
 FUNCTIONAL_SCRIPTS += ft_watch
 ft_watch_DEADLINE := 300
+
+# An SSD as a store: a target behind a target.
+FUNCTIONAL += ft_nvme_store
+ft_nvme_store_SRCS := ft_nvme_store.c

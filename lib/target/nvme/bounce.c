@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "target/nvme/plane.h"
 
@@ -36,12 +37,18 @@ size_t tn_bounce_bytes(size_t len)
 	return order == TN_BOUNCE_CLASSES ? len : (size_t)1 << (order + TN_BOUNCE_MIN_SHIFT);
 }
 
+static void arena_unmap(void *arena, int fd)
+{
+	munmap(arena, TN_ARENA_BYTES);
+	close(fd);
+}
+
 void tn_budget_put(struct tn_budget *budget)
 {
 	if (!budget || __atomic_sub_fetch(&budget->refs, 1, __ATOMIC_ACQ_REL))
 		return;
 	if (budget->arena)
-		munmap(budget->arena, TN_ARENA_BYTES);
+		arena_unmap(budget->arena, budget->arena_fd);
 	free(budget);
 }
 
@@ -149,6 +156,22 @@ void tn_bounce_return(struct tn_budget *budget, void *buf, size_t len)
 		continue;
 }
 
+/* A file, which a store can have other processes map. */
+static void *arena_map(int *fd)
+{
+	void *arena = MAP_FAILED;
+
+	*fd = memfd_create("bellhop-bounce", MFD_CLOEXEC);
+	if (*fd < 0)
+		return NULL;
+	if (ftruncate(*fd, TN_ARENA_BYTES) == 0)
+		arena = mmap(NULL, TN_ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (arena != MAP_FAILED)
+		return arena;
+	close(*fd);
+	return NULL;
+}
+
 void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan)
 {
 	const struct bh_blk *blk = chan->blk;
@@ -157,13 +180,12 @@ void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan)
 	if (!blk->ops->mem_add || blk->info.caps & BH_BLK_CAP_CANCEL_SYNC)
 		return;
 	if (!t->budget->arena) {
-		arena = mmap(NULL, TN_ARENA_BYTES, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (arena == MAP_FAILED)
+		arena = arena_map(&t->budget->arena_fd);
+		if (!arena)
 			return;
 		__atomic_store_n(&t->budget->arena, arena, __ATOMIC_RELAXED);
 	}
-	if (bh_blk_mem_add(chan, t->budget->arena, TN_ARENA_BYTES))
+	if (bh_blk_mem_add(chan, t->budget->arena, TN_ARENA_BYTES, t->budget->arena_fd))
 		bh_log(t->ctrl->log, BH_LOG_INFO, "nvme-target",
 		       "%s: buffers for %s are not registered (ulimit -l?)", t->ctrl->path,
 		       blk->info.name);

@@ -278,6 +278,7 @@ struct tn_orphans {
 struct tn_budget {
 	uint32_t refs;	/* __atomic: the thread, and its queues' slots */
 	uint64_t used;	/* __atomic: bytes; only the thread adds */
+	int arena_fd;	/* of the file that it is a mapping of */
 	uint8_t *arena; /* __atomic: buffers in memory that stores were told of; NULL: none */
 	struct tn_bounce *returned; /* __atomic: buffers of the arena, by whom they were left to */
 };

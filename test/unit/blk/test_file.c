@@ -300,15 +300,15 @@ static void registered_buffers(void)
 
 	if (rig_open(&rig, in(dir, "r"), MIB, 4096))
 		return;
-	rc = bh_blk_mem_add(rig.chan, mem, 2 * MIB);
+	rc = bh_blk_mem_add(rig.chan, mem, 2 * MIB, -1);
 	if (rc == -EOPNOTSUPP || rc == -ENOMEM) {
 		rig_close(&rig);
 		unit_skip("this kernel registers no sparse buffers, or locks no more memory");
 	}
 	CU_ASSERT_EQUAL(rc, 0);
 	for (i = 0; i < 63; i++)
-		CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, mem + 2 * MIB + i * 4096, 4096), 0);
-	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192), -ENOSPC);
+		CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, mem + 2 * MIB + i * 4096, 4096, -1), 0);
+	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192, -1), -ENOSPC);
 	/* In a registered buffer, across the edge of one, in none, in what was one. */
 	for (i = 0; i < 4; i++) {
 		uint8_t *at[] = { mem + MIB, mem + 2 * MIB - 4096, other, mem + MIB + 4096 };
@@ -322,7 +322,7 @@ static void registered_buffers(void)
 		if (i == 2)
 			bh_blk_mem_del(rig.chan, mem, 2 * MIB);
 	}
-	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192), 0);
+	CU_ASSERT_EQUAL(bh_blk_mem_add(rig.chan, other, 8192, -1), 0);
 	rig_close(&rig);
 	free(mem);
 	free(other);

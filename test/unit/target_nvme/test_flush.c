@@ -43,8 +43,9 @@ static int noted_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 	return BH_BLK_QUEUED;
 }
 
-static int noted_mem_add(struct bh_blk_chan *chan, void *va, size_t len)
+static int noted_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd)
 {
+	CU_ASSERT(fd >= 0);
 	(void)chan;
 	noted->mem = va;
 	noted->mem_len = len;
