@@ -57,7 +57,7 @@ static const char help[] =
 	"      doorbells=mapped|trapped mdts=SIZE cmb=SIZE subsys=NAME\n"
 	"  net:SOCKET,port=PORT[,KEY=VALUE...]                 a network controller (virtio)\n"
 	"      mac=MAC queues=1..64 depth=16..32768 mtu=68..65535 cores=0+2-3\n"
-	"      doorbells=mapped|trapped\n"
+	"      doorbells=mapped|trapped rings=packed|split\n"
 	"  subsys:NAME[,KEY=VALUE...]                          controllers that share namespaces\n"
 	"      nqn=NQN serial=TEXT model=TEXT pool=STORE|@NAME cap=SIZE\n"
 	"  store:NAME=STORE                                    a store to be shared as "

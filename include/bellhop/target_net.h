@@ -95,6 +95,7 @@ struct bh_target_net_opts {
 	enum bh_target_net_notify notify;
 	uint64_t idle_poll_ns; /* mapped notifications: timer of an idle thread; default 1 ms */
 	const struct bh_log *log;
+	bool split_rings; /* packed ones are not offered */
 };
 
 void bh_target_net_opts_init(struct bh_target_net_opts *opts);

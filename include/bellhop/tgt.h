@@ -106,6 +106,7 @@ struct bh_tgt_spec {
 	bool has_mac;
 	uint8_t mac[6];
 	unsigned int mtu;
+	bool split_rings;
 };
 
 /*

@@ -147,6 +147,8 @@ static json_t *net_new(const struct bh_tgt_net_info *info, bool is_whole)
 	bh_tgt_port_text(info->spec, text, sizeof(text));
 	rpc_put_text(one, "port", text);
 	put_number(one, "mtu", info->spec->mtu);
+	if (is_whole || info->spec->split_rings)
+		rpc_put_text(one, "rings", info->spec->split_rings ? "split" : "packed");
 	if (info->spec->has_mac)
 		json_object_set_new(one, "mac",
 				    json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],

@@ -37,7 +37,7 @@ static bool stop(struct rpc_call *call)
 
 #define CONTROLLER_KEYS                                                                         \
 	" type name socket ns serial model queues depth cores dstrd doorbells mdts cmb subsys " \
-	"port mac mtu "
+	"port mac mtu rings "
 
 static const struct rpc_method methods[] = {
 	{ "config.save", rpc_config_save, " " },

@@ -147,6 +147,7 @@ static void fill_opts(const struct bh_tgt *tgt, const struct net *n,
 	opts->mtu = spec->mtu;
 	opts->notify = spec->doorbells == BH_DOORBELLS_TRAPPED ? BH_NET_NOTIFY_TRAPPED
 							       : BH_NET_NOTIFY_MAPPED;
+	opts->split_rings = spec->split_rings;
 	opts->mode = tgt->socket_mode;
 	opts->allowed_uids = tgt->socket_uids;
 	opts->num_allowed_uids = tgt->num_socket_uids;

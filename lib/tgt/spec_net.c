@@ -79,6 +79,14 @@ static int parse_depth(const char *value, struct bh_tgt_spec *spec, char *why)
 	return error;
 }
 
+static int parse_rings(const char *value, struct bh_tgt_spec *spec, char *why)
+{
+	spec->split_rings = strcmp(value, "split") == 0;
+	if (spec->split_rings || strcmp(value, "packed") == 0)
+		return 0;
+	return tgt_spec_fail(why, -EINVAL, "rings=%s: expected packed or split", value);
+}
+
 int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, char *why)
 {
 	if (strcmp(key, "port") == 0)
@@ -94,21 +102,23 @@ int tgt_spec_set_net(const char *key, char *value, struct bh_tgt_spec *spec, cha
 		return tgt_spec_number(key, value, 68, BH_TARGET_NET_MAX_MTU, &spec->mtu, why);
 	if (strcmp(key, "doorbells") == 0)
 		return tgt_spec_doorbells(value, spec, why);
+	if (strcmp(key, "rings") == 0)
+		return parse_rings(value, spec, why);
 	if (strcmp(key, "cores") == 0) {
 		if (bh_parse_cpus(value, '+', &spec->cores) == 0)
 			return 0;
 		return tgt_spec_fail(why, -EINVAL, "cores=%s: expected CPUs such as 0+2-3", value);
 	}
 	return tgt_spec_fail(why, -EINVAL,
-			     "unknown key '%s' (expected port, mac, queues, depth, mtu, cores or "
-			     "doorbells)",
+			     "unknown key '%s' (expected port, mac, queues, depth, mtu, rings, "
+			     "cores or doorbells)",
 			     key);
 }
 
 int tgt_spec_parse_net(char *rest, struct bh_tgt_spec *spec, char *why)
 {
-	static const char *const keys[] = { "port", "mac",   "queues",	  "depth",
-					    "mtu",  "cores", "doorbells", NULL };
+	static const char *const keys[] = { "port",  "mac",   "queues",	   "depth", "mtu",
+					    "rings", "cores", "doorbells", NULL };
 	int error = tgt_spec_parse_keys(rest, "net: the socket's path", keys, tgt_spec_set_net,
 					spec, why);
 

@@ -111,7 +111,8 @@ static void start(struct rig *r, struct input *in)
 
 	for (unsigned int i = 0; i < 8; i++)
 		features |= bits >> i & 1 ? choice[i] : 0;
-	features |= (NET(CTRL_VQ) | NET(MQ) | NET(CTRL_RX) | NET(CTRL_VLAN) | NET(CTRL_MAC_ADDR)) &
+	features |= (NET(CTRL_VQ) | NET(MQ) | NET(CTRL_RX) | NET(CTRL_VLAN) | NET(CTRL_MAC_ADDR) |
+		     ALL(RING_RESET)) &
 		    r->net->offered;
 	if (!rig_negotiate(r, features))
 		return;

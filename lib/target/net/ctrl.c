@@ -3,8 +3,8 @@
  * A controller's life, and its face to the vfio-user server.
  *
  * BAR0 holds the structures of regs.c and, behind them, the notification words, which lie in a
- * sealed memfd; with mapped notifications the client maps that, and nobody ever reads it: the rings
- * themselves say what is new. The MSI-X table is the server's, in BAR4. Configuration space gets
+ * sealed memfd, another one for each client; with mapped notifications the client maps that, and nobody
+ * ever reads it: the rings themselves say what is new. The MSI-X table is the server's, in BAR4. Configuration space gets
  * the five virtio capabilities (virtio 1.2 4.1.4), the last of which is a window into the BARs for
  * firmware that cannot map them.
  *
@@ -13,12 +13,10 @@
  * of its own, which comes behind all that were sent to the control thread before.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -73,9 +71,17 @@ static void on_resume(void *ctx, enum bh_quiesce_reason reason)
 
 static void on_reset(void *ctx, enum bh_reset_reason reason)
 {
-	(void)reason; /* all are full resets */
-	tnet_stop(ctx);
-	tnet_regs_power_on(ctx);
+	struct bh_target_net *net = ctx;
+	int rc;
+
+	/* All are full resets. */
+	tnet_stop(net);
+	tnet_regs_power_on(net);
+	rc = reason == BH_RESET_LOST ? bh__shared_renew(&net->notifications) : 0;
+	if (rc != 0)
+		bh_log(net->log, BH_LOG_WARN, TNET_LOG,
+		       "%s: the next client maps the last one's notifications: %s", net->path,
+		       strerror(-rc));
 }
 
 /* Cannot happen: we quiesce within the call. */
@@ -253,6 +259,7 @@ static int set_numbers(struct bh_target_net *net, const struct bh_target_net_opt
 	net->max_depth = o->depth;
 	net->mtu = (uint16_t)o->mtu;
 	net->notify = o->notify;
+	net->split_rings = o->split_rings;
 	net->idle_poll_ns = o->idle_poll_ns;
 	net->active_pairs = 1;
 	if (o->mac)
@@ -266,25 +273,14 @@ static int set_numbers(struct bh_target_net *net, const struct bh_target_net_opt
 	return 0;
 }
 
-/* The file has the shape of BAR0; only the notifications are ever mapped. */
-static int notify_create(struct bh_target_net *net)
-{
-	net->notify_fd = memfd_create("bellhop-notify", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (net->notify_fd < 0)
-		return -errno;
-	if (ftruncate(net->notify_fd, TNET_BAR_BYTES) ||
-	    fcntl(net->notify_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return -errno;
-	return 0;
-}
-
 #define CAP(type, at, bytes)                                                                   \
 	{                                                                                      \
 		.cap_vndr = BH_VIRTIO_PCI_CAP_ID, .cap_len = sizeof(struct bh_virtio_pci_cap), \
 		.cfg_type = BH_VIRTIO_PCI_CAP_##type, .offset = (at), .length = (bytes)        \
 	}
 
-static const struct bh_virtio_pci_cap common_cap = CAP(COMMON, TNET_COMMON, BH_VIRTIO_COMMON_MIN);
+static const struct bh_virtio_pci_cap common_cap =
+	CAP(COMMON, TNET_COMMON, sizeof(struct bh_virtio_common_cfg));
 static const struct bh_virtio_pci_cap isr_cap = CAP(ISR, TNET_ISR, 1);
 static const struct bh_virtio_pci_cap device_cap =
 	CAP(DEVICE, TNET_DEVICE, sizeof(struct bh_virtio_net_config));
@@ -343,7 +339,7 @@ static int server_create(struct bh_target_net *net, const struct bh_target_net_o
 	so.bar[0].is_64 = true;
 	so.bar[0].fd = -1;
 	if (net->notify == BH_NET_NOTIFY_MAPPED) {
-		so.bar[0].fd = net->notify_fd;
+		so.bar[0].fd = net->notifications.fd;
 		so.bar[0].areas = &area;
 		so.bar[0].num_areas = 1;
 	}
@@ -360,8 +356,7 @@ static void net_free(struct bh_target_net *net)
 	bh_fd_source_remove(net->io_source);
 	if (net->io_fd >= 0)
 		close(net->io_fd);
-	if (net->notify_fd >= 0)
-		close(net->notify_fd);
+	bh__shared_destroy(&net->notifications);
 	tnet_threads_free(net);
 	if (net->port)
 		net->port->is_taken = false;
@@ -377,7 +372,8 @@ static int build(struct bh_target_net *net, const struct bh_target_net_opts *o)
 		return rc;
 	net->port->is_taken = true;
 	tnet_regs_power_on(net);
-	rc = notify_create(net);
+	/* The file has the shape of BAR0; only the notifications are ever mapped. */
+	rc = bh__shared_create(&net->notifications, "bellhop-notify", TNET_BAR_BYTES);
 	if (rc == 0)
 		rc = server_create(net, o);
 	if (rc == 0)
@@ -405,7 +401,7 @@ int bh_target_net_create(const struct bh_target_net_opts *opts, struct bh_target
 	net = calloc(1, sizeof(*net));
 	if (!net)
 		return -ENOMEM;
-	net->notify_fd = net->io_fd = -1;
+	net->notifications.fd = net->io_fd = -1;
 	rc = build(net, &o);
 	if (rc) {
 		tnet_threads_part(net);

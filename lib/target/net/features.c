@@ -17,8 +17,10 @@ uint64_t tnet_features_offered(const struct bh_target_net *net)
 {
 	uint64_t features = ALL(INDIRECT_DESC) | ALL(EVENT_IDX) | ALL(VERSION_1) |
 			    ALL(ACCESS_PLATFORM) | ALL(RING_PACKED) | ALL(IN_ORDER) |
-			    ALL(NOTIFICATION_DATA);
+			    ALL(NOTIFICATION_DATA) | ALL(RING_RESET);
 
+	if (net->split_rings)
+		features &= ~ALL(RING_PACKED);
 	features |= NET(MAC) | NET(STATUS) | NET(MRG_RXBUF) | NET(CTRL_VQ) | NET(CTRL_MAC_ADDR);
 	features |= net->port->ops->features;
 	if (net->port->ops->features & NET(GUEST_CSUM))

@@ -2,7 +2,7 @@
 /*
  * Queues come and go, and what is in force for them changes.
  *
- * A queue runs from DRIVER_OK until the next reset, if the driver has enabled it. Everything here is
+ * A queue runs from DRIVER_OK until the next reset, or one of its own, if the driver has enabled it. Everything here is
  * done by the control thread behind the gate, so threads find queues, filter, offloads and the
  * number of active pairs as they were left, between two passes.
  */
@@ -96,6 +96,21 @@ void tnet_stop(struct bh_target_net *net)
 	if (net->is_started && ops->stop)
 		ops->stop(net->port);
 	net->is_started = false;
+	tnet_ungate(net);
+}
+
+void tnet_stop_vq(struct bh_target_net *net, unsigned int i)
+{
+	struct tnet_pair *p = i < net->num_vqs - 1 ? net->pair[i / 2] : NULL;
+
+	tnet_gate(net);
+	if (!p) {
+		bh_vdq_stop(&net->cvq);
+	} else {
+		bh_vdq_stop(i % 2 ? &p->tx : &p->rx);
+		p->is_blocked = false; /* what is still there is looked at again */
+		p->is_broken_said = p->rx.broken || p->tx.broken;
+	}
 	tnet_ungate(net);
 }
 

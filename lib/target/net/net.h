@@ -19,6 +19,7 @@
 #include <bellhop/target_net.h>
 #include <bellhop/vfu_server.h>
 
+#include "base/shared.h"
 #include "target/net/port.h"
 #include "virtio_dev/vdq.h"
 
@@ -114,6 +115,7 @@ struct tnet_thread {
 	struct bh_poller *poller;
 	unsigned int index;
 	bool is_gated;
+	bool is_armed; /* drivers have been asked to kick */
 	uint32_t faults;
 	uint32_t found;		     /* passes that found something */
 	uint64_t polls, empty_polls; /* __atomic, relaxed, written by the thread */
@@ -146,8 +148,9 @@ struct bh_target_net {
 	uint8_t mac[6];	  /* as configured */
 	uint16_t mtu;
 	enum bh_target_net_notify notify;
+	bool split_rings;
 	uint64_t idle_poll_ns;
-	int notify_fd;
+	struct bh_shared notifications;
 	int io_fd; /* trapped notifications without a message */
 	struct bh_fd_source *io_source;
 
@@ -205,6 +208,8 @@ void tnet_config_changed(struct bh_target_net *net);
 void tnet_start(struct bh_target_net *net);
 /* Every queue is forgotten: the driver's reset, or any other. */
 void tnet_stop(struct bh_target_net *net);
+/* One queue is forgotten, the others go on. */
+void tnet_stop_vq(struct bh_target_net *net, unsigned int i);
 void tnet_set_active(struct bh_target_net *net, unsigned int pairs);
 void tnet_set_offloads(struct bh_target_net *net, uint64_t guest);
 

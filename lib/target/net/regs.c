@@ -23,6 +23,11 @@ static uint8_t status(const struct bh_target_net *net)
 	return __atomic_load_n(&net->regs.status, __ATOMIC_ACQUIRE);
 }
 
+static struct tnet_vq vq_power_on(const struct bh_target_net *net)
+{
+	return (struct tnet_vq){ .size = (uint16_t)net->max_depth, .vector = BH_VIRTIO_NO_VECTOR };
+}
+
 void tnet_regs_power_on(struct bh_target_net *net)
 {
 	struct tnet_regs *r = &net->regs;
@@ -35,11 +40,8 @@ void tnet_regs_power_on(struct bh_target_net *net)
 	memset(net->window, 0, sizeof(net->window));
 	__atomic_store_n(&r->status, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&r->isr, 0, __ATOMIC_RELEASE);
-	for (i = 0; i < TNET_MAX_VQS; i++) {
-		r->vq[i] = (struct tnet_vq){ .vector = BH_VIRTIO_NO_VECTOR };
-		if (i < net->num_vqs)
-			r->vq[i].size = (uint16_t)net->max_depth;
-	}
+	for (i = 0; i < net->num_vqs; i++)
+		r->vq[i] = vq_power_on(net);
 	if (net->server)
 		tnet_isr_show(net);
 }
@@ -166,6 +168,15 @@ static void write_enable(struct bh_target_net *net, struct tnet_vq *vq, uint32_t
 		tnet_start(net);
 }
 
+/* 2.6.1: done when this returns, so queue_reset and queue_enable read 0 (4.1.4.3.1). */
+static void write_reset(struct bh_target_net *net, struct tnet_vq *vq, uint32_t value)
+{
+	if (value != 1 || !vq->is_enabled || !tnet_has(net->regs.features, BH_VIRTIO_F_RING_RESET))
+		return;
+	tnet_stop_vq(net, (unsigned int)(vq - net->regs.vq));
+	*vq = vq_power_on(net);
+}
+
 static void write_vq_2(struct bh_target_net *net, struct tnet_vq *vq, uint64_t offset,
 		       uint32_t value)
 {
@@ -180,6 +191,9 @@ static void write_vq_2(struct bh_target_net *net, struct tnet_vq *vq, uint64_t o
 		return;
 	case BH_VIRTIO_COMMON(queue_enable):
 		write_enable(net, vq, value);
+		return;
+	case BH_VIRTIO_COMMON(queue_reset):
+		write_reset(net, vq, value);
 		return;
 	default:
 		return;
@@ -256,10 +270,10 @@ static void region_read(struct bh_target_net *net, uint64_t offset, uint8_t *buf
 	const uint8_t *image = NULL;
 	size_t here, len = 0;
 
-	if (offset < BH_VIRTIO_COMMON_MIN) {
+	if (offset < sizeof(common)) {
 		common_image(net, &common);
 		image = (const uint8_t *)&common + offset;
-		len = BH_VIRTIO_COMMON_MIN - (size_t)offset;
+		len = sizeof(common) - (size_t)offset;
 	} else if (offset >= TNET_DEVICE && offset < TNET_DEVICE + sizeof(config)) {
 		tnet_config_image(net, &config);
 		image = (const uint8_t *)&config + (offset - TNET_DEVICE);
@@ -282,7 +296,7 @@ int tnet_regs_access(struct bh_target_net *net, uint64_t offset, void *buf, size
 	}
 	if (count != 1 && count != 2 && count != 4 && count != 8)
 		return -EINVAL;
-	if (offset < BH_VIRTIO_COMMON_MIN)
+	if (offset < sizeof(struct bh_virtio_common_cfg))
 		common_write(net, offset, buf, count);
 	else if (offset >= TNET_NOTIFY)
 		notify(net, offset - TNET_NOTIFY);

@@ -62,6 +62,23 @@ static bool watches_cvq(const struct tnet_thread *t)
 	return t->index == 0 && t->net->notify == BH_NET_NOTIFY_MAPPED && t->net->cvq.is_live;
 }
 
+static void ask_kicks(struct tnet_pair *p, bool wanted)
+{
+	if (p->tx.is_live && p->tx.is_silent == wanted)
+		bh_vdq_kicks(&p->tx, wanted);
+	if (p->rx.is_live && p->rx.is_silent == wanted)
+		bh_vdq_kicks(&p->rx, wanted);
+}
+
+static void disarm(struct tnet_thread *t)
+{
+	unsigned int i;
+
+	t->is_armed = false;
+	for (i = 0; i < t->num_pairs; i++)
+		ask_kicks(t->pair[i], false);
+}
+
 static int thread_poll(void *ctx)
 {
 	struct tnet_thread *t = ctx;
@@ -69,6 +86,8 @@ static int thread_poll(void *ctx)
 
 	if (__atomic_load_n(&t->is_gated, __ATOMIC_ACQUIRE))
 		return 0;
+	if (__builtin_expect(t->is_armed, 0)) /* it woke behind the gate */
+		disarm(t);
 	if (bh_cmem_faults(t->net->cmem) != t->faults)
 		fault(t);
 	n = tnet_pass(t);
@@ -107,14 +126,6 @@ static enum look look_at(struct tnet_pair *p)
 	return has_tx ? LATER : NOTHING;
 }
 
-static void ask_kicks(struct tnet_pair *p, bool wanted)
-{
-	if (p->tx.is_live && p->tx.is_silent == wanted)
-		bh_vdq_kicks(&p->tx, wanted);
-	if (p->rx.is_live && p->rx.is_silent == wanted)
-		bh_vdq_kicks(&p->rx, wanted);
-}
-
 static int64_t thread_arm(void *ctx)
 {
 	struct tnet_thread *t = ctx;
@@ -126,6 +137,7 @@ static int64_t thread_arm(void *ctx)
 		return 0;
 	if (is_live && bh_vdq_is_avail(&t->net->cvq))
 		return -RETRY_NS; /* the control thread has been told */
+	t->is_armed = is_trapped;
 	for (i = 0; i < t->num_pairs; i++) {
 		struct tnet_pair *p = t->pair[i];
 		enum look look;
@@ -146,13 +158,10 @@ static int64_t thread_arm(void *ctx)
 static void thread_disarm(void *ctx)
 {
 	struct tnet_thread *t = ctx;
-	unsigned int i;
 
-	if (t->net->notify != BH_NET_NOTIFY_TRAPPED ||
-	    __atomic_load_n(&t->is_gated, __ATOMIC_ACQUIRE))
-		return;
-	for (i = 0; i < t->num_pairs; i++)
-		ask_kicks(t->pair[i], false);
+	/* Behind the gate the queues are not ours: the next poll does it. */
+	if (t->is_armed && !__atomic_load_n(&t->is_gated, __ATOMIC_ACQUIRE))
+		disarm(t);
 }
 
 static const struct bh_poller_ops poller_ops = {

@@ -14,7 +14,7 @@
  * (CMBSTS.CBAI); mapping over the buffer is refused like mapping over anything else.
  *
  * CMBMSC and the contents survive a controller reset, and no other (the contents are zeros then).
- * The next client has another buffer than the last one, which may still have it mapped (shared.c).
+ * The next client has another buffer than the last one, which may still have it mapped (lib/base/shared.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ int tn_cmb_create(struct bh_target_nvme *ctrl, uint64_t bytes)
 
 	if (!bytes)
 		return 0;
-	rc = tn_shared_create(&cmb->mem, "bellhop-cmb", bytes);
+	rc = bh__shared_create(&cmb->mem, "bellhop-cmb", bytes);
 	if (rc != 0)
 		return rc;
 	cmb->bytes = bytes;
@@ -44,7 +44,7 @@ int tn_cmb_create(struct bh_target_nvme *ctrl, uint64_t bytes)
 
 void tn_cmb_destroy(struct bh_target_nvme *ctrl)
 {
-	tn_shared_destroy(&tn_ctl(ctrl)->cmb.mem);
+	bh__shared_destroy(&tn_ctl(ctrl)->cmb.mem);
 }
 
 uint64_t tn_cmb_bar_bytes(const struct bh_target_nvme *ctrl)

@@ -6,6 +6,7 @@
 #ifndef TARGET_NVME_CONTROL_H
 #define TARGET_NVME_CONTROL_H
 
+#include "base/shared.h"
 #include "target/nvme/admin.h"
 #include "target/nvme/ctrl.h"
 #include "target/nvme/io.h"
@@ -58,30 +59,11 @@ void tn_flush_ask(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
 void tn_flush_ask_briefly(struct bh_target_nvme *ctrl, struct tn_flush_req *req);
 int tn_flush_timer_create(struct bh_target_nvme *ctrl);
 
-/* ---- shared.c: memory of ours that the client maps ---- */
-
-struct tn_shared {
-	const char *name;
-	uint8_t *map;
-	size_t bytes;
-	int fd;
-	bool is_private; /* what is behind fd is not what is mapped */
-};
-
-/* 0 or -errno; destroyed in either case. fd is -1 before. */
-int tn_shared_create(struct tn_shared *shared, const char *name, size_t bytes);
-void tn_shared_destroy(struct tn_shared *shared);
-/*
- * The client has left: other memory, zeroed, is at the same address and behind the same descriptor.
- * -errno: is_private; tried again by the next call. Inside a closed gate.
- */
-int tn_shared_renew(struct tn_shared *shared);
-
 /* ---- cmb.c ---- */
 
 struct tn_cmb {
 	uint64_t bytes; /* 0: there is none */
-	struct tn_shared mem;
+	struct bh_shared mem;
 	uint64_t msc;
 	uint32_t sts;
 	bool is_wanted; /* by the registers, at want_at */
@@ -145,7 +127,7 @@ struct tn_ctl {
 	void (*destroyed)(void *arg);
 	void *destroyed_arg;
 	struct bh_msg destroy_msg;
-	struct tn_shared doorbells; /* ctrl->doorbell_fd, ctrl->doorbell_page */
+	struct bh_shared doorbells; /* ctrl->doorbell_fd, ctrl->doorbell_page */
 	struct tn_cmb cmb;
 };
 

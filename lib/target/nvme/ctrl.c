@@ -101,9 +101,9 @@ static void on_resume(void *ctx, enum bh_quiesce_reason reason)
 	tn_gate_open(ctx);
 }
 
-static void renew(struct bh_target_nvme *ctrl, struct tn_shared *shared)
+static void renew(struct bh_target_nvme *ctrl, struct bh_shared *shared)
 {
-	int rc = tn_shared_renew(shared);
+	int rc = bh__shared_renew(shared);
 
 	if (rc != 0)
 		bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG,
@@ -239,9 +239,9 @@ static int doorbells_create(struct bh_target_nvme *ctrl)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	size_t bytes = 2u * (ctrl->max_queues + 1) * ((size_t)4 << ctrl->dstrd);
-	struct tn_shared *shared = &tn_ctl(ctrl)->doorbells;
+	struct bh_shared *shared = &tn_ctl(ctrl)->doorbells;
 	size_t file = (BH_NVME_REG_DOORBELLS + bytes + page - 1) / page * page;
-	int rc = tn_shared_create(shared, "bellhop-doorbells", file);
+	int rc = bh__shared_create(shared, "bellhop-doorbells", file);
 
 	ctrl->doorbell_fd = shared->fd;
 	if (rc != 0)
@@ -322,7 +322,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
 	tn_subsys_leave(ctrl);
-	tn_shared_destroy(&ctl->doorbells);
+	bh__shared_destroy(&ctl->doorbells);
 	tn_cmb_destroy(ctrl);
 	pthread_mutex_destroy(&ctrl->error_lock);
 	free(ctrl->path);

@@ -139,6 +139,9 @@ struct rig {
 	struct rig_vq vq[RIG_VQS];
 };
 
+/* How rig_open() wants to be notified. */
+static enum bh_target_net_notify rig_notify;
+
 static struct bh_reactor *rig_control, *rig_threads[2];
 
 static inline void rig_turn(void)
@@ -182,6 +185,7 @@ static inline void rig_open(struct rig *r, struct bh_net_port *port, unsigned in
 	opts.port = r->port = port;
 	opts.queues = queues;
 	opts.mac = mac;
+	opts.notify = rig_notify;
 	RIG_CHECK(bh_target_net_create(&opts, &r->net) == 0);
 	r->server = rig_last_server;
 	r->fd = memfd_create("client", MFD_CLOEXEC);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Registers, features, status, the control queue. */
+#include <sys/stat.h>
+
 #include "net_rig.h"
 
 static struct rig r;
@@ -81,6 +83,99 @@ static void queues_are_as_they_were_set(void)
 	RIG_SET(&r, queue_select, 1);
 	CU_ASSERT_EQUAL(RIG_GET(&r, queue_enable), 0);
 	CU_ASSERT_EQUAL(RIG_GET(&r, queue_desc), 0);
+	rig_close(&r);
+}
+
+/* 2.6.1: one queue begins anew, with another size and elsewhere, while the others go on. */
+static void queue_is_reset_alone(void)
+{
+	struct rig_vq *rx;
+	uint8_t *frame;
+	uint32_t len;
+
+	rig_open(&r, rig_port("loopback", "", 1), 1);
+	rig_start(&r, ALL(RING_RESET));
+	rx = &r.vq[0];
+	for (unsigned int round = 0; round < 3; round++) {
+		rig_offer(&r, 0, 3 + round, 2048);
+		rig_send(&r, 0, 100, round, NULL);
+		rig_turn();
+		frame = rig_receive(&r, 0, &len);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
+		CU_ASSERT_TRUE(rig_check(frame, 100, round));
+		RIG_SET(&r, queue_select, 0);
+		RIG_SET(&r, queue_reset, 1);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_reset), 0);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_enable), 0);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_size), 1024);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_desc), 0);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_msix_vector), BH_VIRTIO_NO_VECTOR);
+		CU_ASSERT_EQUAL(RIG_GET(&r, device_status), 15);
+		/* Buffers of before are the driver's: nothing is written there any more. */
+		memset(rig_desc(&r, rx, 0), 0, RIG_DEPTH * sizeof(struct bh_virtq_packed_desc));
+		rig_turn();
+		rig_enable(&r, 0);
+	}
+	/* The transmit queue has kept its place: three packets on. */
+	CU_ASSERT_EQUAL(r.net->pair[0]->tx.next_avail, 3);
+	rig_close(&r);
+}
+
+static void broken_queue_is_mended_by_its_own_reset(void)
+{
+	const uint32_t len = 2048;
+	uint32_t got;
+
+	rig_open(&r, rig_port("loopback", "", 1), 1);
+	rig_start(&r, ALL(RING_RESET));
+	rig_add(&r, &r.vq[0], &len, 1, 0); /* to be read: no place for a packet */
+	rig_send(&r, 0, 100, 1, NULL);
+	rig_turn();
+	CU_ASSERT_TRUE((RIG_GET(&r, device_status) & BH_VIRTIO_STATUS_NEEDS_RESET) != 0);
+	RIG_SET(&r, queue_select, 0);
+	RIG_SET(&r, queue_reset, 1);
+	rig_enable(&r, 0);
+	rig_offer(&r, 0, 2, 2048);
+	rig_send(&r, 0, 100, 2, NULL);
+	rig_turn();
+	CU_ASSERT_PTR_NOT_NULL(rig_receive(&r, 0, &got));
+	rig_close(&r);
+}
+
+static void queue_reset_without_leave_does_nothing(void)
+{
+	rig_open(&r, rig_port("loopback", "", 1), 1);
+	rig_start(&r, 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		RIG_SET(&r, queue_select, i);
+		RIG_SET(&r, queue_reset, 1);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_enable), 1);
+		CU_ASSERT_EQUAL(RIG_GET(&r, queue_size), RIG_DEPTH);
+	}
+	rig_start(&r, ALL(RING_RESET) | NET(CTRL_VQ));
+	RIG_SET(&r, queue_select, 2); /* the control queue can be reset as well */
+	RIG_SET(&r, queue_reset, 2);
+	CU_ASSERT_EQUAL(RIG_GET(&r, queue_enable), 1);
+	RIG_SET(&r, queue_reset, 1);
+	CU_ASSERT_EQUAL(RIG_GET(&r, queue_enable), 0);
+	rig_enable(&r, 2);
+	CU_ASSERT_TRUE(r.net->cvq.is_live);
+	rig_close(&r);
+}
+
+static void each_client_has_notifications_of_its_own(void)
+{
+	struct stat before, after;
+
+	rig_open(&r, rig_port("null", "", 1), 1);
+	CU_ASSERT_EQUAL(fstat(r.server->opts.bar[0].fd, &before), 0);
+	r.server->opts.ops->reset(r.net, BH_RESET_DEVICE);
+	CU_ASSERT_EQUAL(fstat(r.server->opts.bar[0].fd, &after), 0);
+	CU_ASSERT_EQUAL(before.st_ino, after.st_ino);
+	r.server->opts.ops->reset(r.net, BH_RESET_LOST);
+	CU_ASSERT_EQUAL(fstat(r.server->opts.bar[0].fd, &after), 0);
+	CU_ASSERT_NOT_EQUAL(before.st_ino, after.st_ino);
+	CU_ASSERT_EQUAL(before.st_size, after.st_size);
 	rig_close(&r);
 }
 
@@ -209,13 +304,17 @@ static void command_without_a_place_for_its_answer(void)
 	rig_close(&r);
 }
 
-BH_SUITE_FIXTURE("regs", rig_setup, rig_teardown,
-		 { "offers_what_the_port_can_do", offers_what_the_port_can_do },
-		 { "features_that_contradict_are_refused", features_that_contradict_are_refused },
-		 { "queues_are_as_they_were_set", queues_are_as_they_were_set },
-		 { "registers_of_any_shape_are_survived", registers_of_any_shape_are_survived },
-		 { "capabilities_lead_to_the_registers", capabilities_lead_to_the_registers },
-		 { "line_goes_up_and_reading_lowers_it", line_goes_up_and_reading_lowers_it },
-		 { "commands_are_answered", commands_are_answered },
-		 { "command_without_a_place_for_its_answer",
-		   command_without_a_place_for_its_answer })
+BH_SUITE_FIXTURE(
+	"regs", rig_setup, rig_teardown,
+	{ "offers_what_the_port_can_do", offers_what_the_port_can_do },
+	{ "features_that_contradict_are_refused", features_that_contradict_are_refused },
+	{ "queues_are_as_they_were_set", queues_are_as_they_were_set },
+	{ "queue_is_reset_alone", queue_is_reset_alone },
+	{ "broken_queue_is_mended_by_its_own_reset", broken_queue_is_mended_by_its_own_reset },
+	{ "queue_reset_without_leave_does_nothing", queue_reset_without_leave_does_nothing },
+	{ "each_client_has_notifications_of_its_own", each_client_has_notifications_of_its_own },
+	{ "registers_of_any_shape_are_survived", registers_of_any_shape_are_survived },
+	{ "capabilities_lead_to_the_registers", capabilities_lead_to_the_registers },
+	{ "line_goes_up_and_reading_lowers_it", line_goes_up_and_reading_lowers_it },
+	{ "commands_are_answered", commands_are_answered },
+	{ "command_without_a_place_for_its_answer", command_without_a_place_for_its_answer })

@@ -8,6 +8,7 @@
 #include <bellhop/clock.h>
 
 #include "net_rig.h"
+#include "poll/reactor.h"
 
 #define PATIENCE_NS 20000000000ull
 
@@ -133,6 +134,37 @@ static void wire_crosses_threads(void)
 	rig_close(&s);
 }
 
+static uint16_t kicks_wanted(const struct rig *rig)
+{
+	return bh_load_u16(&rig->net->pair[0]->tx.device_event->flags);
+}
+
+/* Who wakes behind the gate may not touch the queues, and must not forget what it asked for. */
+static void wish_for_kicks_ends_with_the_sleep(void)
+{
+	const struct bh_vfu_ops *ops;
+
+	rig_notify = BH_NET_NOTIFY_TRAPPED;
+	rig_open(&r, rig_port("loopback", "", 1), 1);
+	rig_notify = BH_NET_NOTIFY_MAPPED;
+	ops = r.server->opts.ops;
+	rig_start(&r, 0);
+	CU_ASSERT_EQUAL(kicks_wanted(&r), BH_VIRTQ_EVENT_DISABLE);
+	bh__pollers_arm(rig_threads[0]);
+	CU_ASSERT_EQUAL(kicks_wanted(&r), BH_VIRTQ_EVENT_ENABLE);
+	bh__pollers_disarm(rig_threads[0]);
+	CU_ASSERT_EQUAL(kicks_wanted(&r), BH_VIRTQ_EVENT_DISABLE);
+	bh__pollers_arm(rig_threads[0]);
+	ops->quiesce(r.net, BH_QUIESCE_MAP, 0, 0);
+	bh__pollers_disarm(rig_threads[0]);
+	CU_ASSERT_EQUAL(kicks_wanted(&r), BH_VIRTQ_EVENT_ENABLE);
+	ops->resume(r.net, BH_QUIESCE_MAP);
+	rig_turn();
+	CU_ASSERT_EQUAL(kicks_wanted(&r), BH_VIRTQ_EVENT_DISABLE);
+	rig_close(&r);
+}
+
 BH_SUITE_FIXTURE("threads", rig_setup, rig_teardown,
 		 { "traffic_outlives_gates_and_resets", traffic_outlives_gates_and_resets },
-		 { "wire_crosses_threads", wire_crosses_threads })
+		 { "wire_crosses_threads", wire_crosses_threads },
+		 { "wish_for_kicks_ends_with_the_sleep", wish_for_kicks_ends_with_the_sleep })

@@ -85,6 +85,8 @@ static void describe(char *to, const struct bh_tgt_spec *spec)
 		    spec->mac[3], spec->mac[4], spec->mac[5]);
 	if (spec->mtu)
 		add(to, " mtu=%u", spec->mtu);
+	if (spec->split_rings)
+		add(to, " rings=split");
 	for (unsigned int i = 0; i < spec->num_stores; i++)
 		describe_store(to, &spec->store[i]);
 }

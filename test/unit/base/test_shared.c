@@ -5,12 +5,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "target/nvme/control.h"
+#include "base/shared.h"
 #include "unit.h"
 
 #define BYTES 8192u
 
-static struct tn_shared ours;
+static struct bh_shared ours;
 static uint8_t *client;
 
 static uint8_t *map(void)
@@ -23,8 +23,8 @@ static uint8_t *map(void)
 
 static int setup(void)
 {
-	ours = (struct tn_shared){ .fd = -1 };
-	CU_ASSERT_EQUAL_FATAL(tn_shared_create(&ours, "test", BYTES), 0);
+	ours = (struct bh_shared){ .fd = -1 };
+	CU_ASSERT_EQUAL_FATAL(bh__shared_create(&ours, "test", BYTES), 0);
 	client = map();
 	return 0;
 }
@@ -32,7 +32,7 @@ static int setup(void)
 static int teardown(void)
 {
 	munmap(client, BYTES);
-	tn_shared_destroy(&ours);
+	bh__shared_destroy(&ours);
 	return 0;
 }
 
@@ -56,7 +56,7 @@ static void what_the_last_client_kept_is_nobodys(void)
 	va = ours.map;
 	fd = ours.fd;
 	client[0] = client[5000] = 7;
-	CU_ASSERT_EQUAL(tn_shared_renew(&ours), 0);
+	CU_ASSERT_EQUAL(bh__shared_renew(&ours), 0);
 	CU_ASSERT_PTR_EQUAL(ours.map, va);
 	CU_ASSERT_EQUAL(ours.fd, fd);
 	CU_ASSERT_EQUAL(ours.map[0], 0);
@@ -84,7 +84,7 @@ static void without_another_file_nobody_shares_it(void)
 	none.rlim_cur = 0;
 	client[0] = 7;
 	setrlimit(RLIMIT_NOFILE, &none);
-	CU_ASSERT_EQUAL(tn_shared_renew(&ours), -EMFILE);
+	CU_ASSERT_EQUAL(bh__shared_renew(&ours), -EMFILE);
 	setrlimit(RLIMIT_NOFILE, &was);
 	CU_ASSERT_TRUE(ours.is_private);
 	CU_ASSERT_EQUAL(ours.map[0], 0);
@@ -93,7 +93,7 @@ static void without_another_file_nobody_shares_it(void)
 	ours.map[4] = 1;
 	CU_ASSERT_EQUAL(client[4], 0);
 	/* It is tried again. */
-	CU_ASSERT_EQUAL(tn_shared_renew(&ours), 0);
+	CU_ASSERT_EQUAL(bh__shared_renew(&ours), 0);
 	CU_ASSERT_FALSE(ours.is_private);
 	next = map();
 	next[0] = 5;
@@ -105,14 +105,14 @@ static void without_another_file_nobody_shares_it(void)
 
 static void there_may_be_none(void)
 {
-	struct tn_shared none = { .fd = -1 };
+	struct bh_shared none = { .fd = -1 };
 
-	CU_ASSERT_EQUAL(tn_shared_renew(&none), 0);
+	CU_ASSERT_EQUAL(bh__shared_renew(&none), 0);
 	CU_ASSERT_EQUAL(none.fd, -1);
-	tn_shared_destroy(&none);
+	bh__shared_destroy(&none);
 }
 
-BH_SUITE("target_nvme_shared", { "client_and_controller_share_it", client_and_controller_share_it },
+BH_SUITE("shared", { "client_and_controller_share_it", client_and_controller_share_it },
 	 { "what_the_last_client_kept_is_nobodys", what_the_last_client_kept_is_nobodys },
 	 { "without_another_file_nobody_shares_it", without_another_file_nobody_shares_it },
 	 { "there_may_be_none", there_may_be_none }, )

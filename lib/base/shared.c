@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory of the controller's that its client maps: doorbells, the memory buffer.
+ * Memory of a controller's that its client maps: doorbells, notifications, a memory buffer.
  *
  * It is a file in memory, sealed against changes of its size. Who has been given the descriptor
  * can keep a mapping for ever, whatever becomes of the connection: so each client gets a file of
  * its own. When one has left another file takes the place of its file, at the same address and
- * under the same number, in one step each: whoever is looking there (a poll thread, at the admin
- * queue's doorbells) finds zeros. What the last client still writes goes nowhere, and it sees
+ * under the same number, in one step each: whoever is looking there (a poll thread, at doorbells)
+ * finds zeros. What the last client still writes goes nowhere, and it sees
  * nothing of the next.
  */
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "target/nvme/control.h"
+#include "base/shared.h"
 
 /* A file of that size, or -errno. */
 static int file_new(const char *name, size_t bytes)
@@ -31,7 +31,7 @@ static int file_new(const char *name, size_t bytes)
 	return -error;
 }
 
-int tn_shared_create(struct tn_shared *shared, const char *name, size_t bytes)
+int bh__shared_create(struct bh_shared *shared, const char *name, size_t bytes)
 {
 	void *map;
 
@@ -47,7 +47,7 @@ int tn_shared_create(struct tn_shared *shared, const char *name, size_t bytes)
 	return 0;
 }
 
-void tn_shared_destroy(struct tn_shared *shared)
+void bh__shared_destroy(struct bh_shared *shared)
 {
 	if (shared->map)
 		munmap(shared->map, shared->bytes);
@@ -58,7 +58,7 @@ void tn_shared_destroy(struct tn_shared *shared)
 }
 
 /* Puts the file behind address and number; -errno, and nothing has changed. */
-static int replace(struct tn_shared *shared, int fd)
+static int replace(struct bh_shared *shared, int fd)
 {
 	int kept = fcntl(shared->fd, F_DUPFD_CLOEXEC, 0), error;
 
@@ -76,7 +76,7 @@ static int replace(struct tn_shared *shared, int fd)
 	return error;
 }
 
-int tn_shared_renew(struct tn_shared *shared)
+int bh__shared_renew(struct bh_shared *shared)
 {
 	int fd, error;
 
