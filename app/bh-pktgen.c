@@ -42,7 +42,7 @@ static int wait_for_end(void *ctx)
 		.ctx = gen,
 	};
 
-	wait.end_ns = wait.begin_ns + gen->opts->seconds * 1000000000ull;
+	wait.end_ns = wait.begin_ns + gen->opts->run_ns;
 	return app_wait(&wait);
 }
 

@@ -50,7 +50,7 @@ struct pktgen_options {
 	unsigned int in_flight; /* per queue */
 	unsigned int queues;	/* per device */
 	unsigned int descriptors;
-	unsigned int seconds;
+	uint64_t run_ns;
 	uint64_t packets; /* 0: until time is up */
 	double mpps;	  /* 0: as fast as it goes */
 	bool verify;

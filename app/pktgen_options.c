@@ -31,7 +31,7 @@ static const char help[] =
 	"  -c CPUS         one worker per CPU: a list (0,2-3) or a mask (0x..); default: the "
 	"highest "
 	"allowed one\n"
-	"  -t SECONDS      how long (default 5)\n"
+	"  -t SECONDS      how long (default 5; 0.5 is allowed)\n"
 	"  -n PACKETS      end after so many were sent (rx, echo: received)\n"
 	"  --dst MAC       where to (default: the device's own address)\n"
 	"  --verify        compare every byte of every packet; without it all headers, numbers and "
@@ -178,7 +178,7 @@ static int parse_one(struct app *app, int c, char **argv, struct pktgen_options 
 	case 'q':
 		return app_parse_uint(app, "-q", optarg, 1, PKTGEN_MAX_QUEUES, &opts->queues);
 	case 't':
-		return app_parse_uint(app, "-t", optarg, 1, 86400 * 7, &opts->seconds);
+		return app_parse_seconds(app, "-t", optarg, &opts->run_ns);
 	case 'n':
 		return app_parse_number(app, "-n", optarg, 1, UINT64_MAX - 1, &opts->packets);
 	case 'c':
@@ -241,9 +241,11 @@ int pktgen_options_parse(struct app *app, int argc, char **argv, struct pktgen_o
 {
 	int c, code;
 
-	*opts = (struct pktgen_options){
-		.mode = PKTGEN_LOOP, .bytes = 64, .burst = 64, .seconds = 5, .descriptors = 0
-	};
+	*opts = (struct pktgen_options){ .mode = PKTGEN_LOOP,
+					 .bytes = 64,
+					 .burst = 64,
+					 .run_ns = 5000000000ull,
+					 .descriptors = 0 };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":m:s:r:b:d:q:t:n:c:v", options, NULL)) != -1) {
 		code = parse_one(app, c, argv, opts);
