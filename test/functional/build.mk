@@ -28,10 +28,12 @@ FUNCTIONAL += ft_foreign
 ft_foreign_SRCS := ft_foreign.c foreign.c
 
 # The network driver and the network controller.
-FUNCTIONAL += ft_net
-ft_net_SRCS := ft_net.c
+FUNCTIONAL += ft_net ft_wire
+ft_net_SRCS := ft_net.c nic.c
 ft_net_DPDK := 1
 ft_net_DEADLINE := 300
+ft_wire_SRCS := ft_wire.c nic.c
+ft_wire_DPDK := 1
 
 # One client and another one's controller.
 FUNCTIONAL += ft_neighbours

@@ -2,6 +2,7 @@
 /* Queues and offloads of our network drivers in a guest: what vm-net does with packets of IP. */
 #include <string.h>
 
+#include "../common/ip.h"
 #include "vmnet.h"
 
 enum { QUEUES = 4, FRAMES = 256 };
@@ -50,78 +51,12 @@ static unsigned int drain(struct net *n, unsigned int most, unsigned int by_queu
 	return got;
 }
 
-static uint16_t sum_of(const uint8_t *data, unsigned int bytes, uint32_t sum)
-{
-	for (unsigned int i = 0; i + 1 < bytes; i += 2)
-		sum += (uint32_t)data[i] << 8 | data[i + 1];
-	if (bytes & 1)
-		sum += (uint32_t)data[bytes - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)sum;
-}
-
-static void put16(uint8_t *at, unsigned int value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value >> 16);
-	put16(at + 2, value & 0xffff);
-}
-
-enum { IP = NET_HEADER, L4 = NET_HEADER + 20, PROTO_TCP = 6, PROTO_UDP = 17 };
-
-/* Of the addresses, the protocol and, but for segmentation, the length. */
-static uint32_t pseudo(const uint8_t *frame, unsigned int l4_bytes)
-{
-	return (uint32_t)sum_of(frame + IP + 12, 8, 0) + frame[IP + 9] + l4_bytes;
-}
-
-static bool sums_are_right(const uint8_t *frame, unsigned int bytes)
-{
-	unsigned int l4 = bytes - L4;
-
-	return sum_of(frame + IP, 20, 0) == 0xffff &&
-	       sum_of(frame + L4, l4, pseudo(frame, l4)) == 0xffff;
-}
-
-/*
- * A frame of IPv4 and TCP or UDP from 192.0.2.1 to 198.51.100.2, ports 1000 + flow and 7. Checksums
- * right, or (`partial`) as a card that computes them wants them.
- */
+/* A frame of ip_headers(), with a number's data. */
 static void ip_frame(uint8_t *f, unsigned int bytes, const uint8_t to[6], const uint8_t from[6],
 		     unsigned int protocol, unsigned int flow, bool partial)
 {
-	static const uint8_t addresses[8] = { 192, 0, 2, 1, 198, 51, 100, 2 };
-	unsigned int at = protocol == PROTO_TCP ? 16 : 6;
-
 	net_fill(f, bytes, to, from, flow);
-	put16(f + 12, 0x0800);
-	memset(f + IP, 0, protocol == PROTO_TCP ? 40 : 28);
-	f[IP] = 0x45;
-	put16(f + IP + 2, bytes - IP);
-	f[IP + 8] = 64;
-	f[IP + 9] = (uint8_t)protocol;
-	memcpy(f + IP + 12, addresses, 8);
-	put16(f + L4, 1000 + flow);
-	put16(f + L4 + 2, 7);
-	if (protocol == PROTO_TCP) {
-		put32(f + L4 + 4, 100000);
-		f[L4 + 12] = 5 << 4;
-		f[L4 + 13] = 0x10;
-	} else {
-		put16(f + L4 + 4, bytes - L4);
-	}
-	if (partial) {
-		put16(f + L4 + at, sum_of(NULL, 0, pseudo(f, bytes - L4)));
-		return;
-	}
-	put16(f + IP + 10, 0xffffu & ~sum_of(f + IP, 20, 0));
-	put16(f + L4 + at, 0xffffu & ~sum_of(f + L4, bytes - L4, pseudo(f, bytes - L4)));
+	ip_headers(f, bytes, protocol, flow, partial);
 }
 
 /* Does a flow arrive where its hash says, with that hash? */
@@ -133,8 +68,8 @@ static bool flow_finds_its_queue(struct net *n, const struct bh_net_rss *rss, un
 	uint32_t hash;
 	bool good;
 
-	ip_frame(frame, 100, n->mac, n->peer_mac, PROTO_TCP, flow, false);
-	hash = bh_net_rss_hash(rss->key, frame + IP + 12, 12);
+	ip_frame(frame, 100, n->mac, n->peer_mac, IP_TCP, flow, false);
+	hash = bh_net_rss_hash(rss->key, frame + IP_AT + 12, 12);
 	queue = rss->table[hash % rss->table_size];
 	if (!peer_send(n, frame, 100))
 		return false;
@@ -152,7 +87,7 @@ static void hear_on_queues(struct net *n)
 	uint8_t frame[128];
 
 	for (unsigned int i = 0; i < FRAMES; i++) {
-		ip_frame(frame, 100, n->mac, n->peer_mac, PROTO_UDP, i, false);
+		ip_frame(frame, 100, n->mac, n->peer_mac, IP_UDP, i, false);
 		if (!peer_send(n, frame, 100))
 			return;
 		if (i % BURST == BURST - 1)
@@ -212,7 +147,7 @@ static uint64_t checksums_of(struct net *n, const uint8_t *frame)
 
 void net_checksums_received(struct vm *vm)
 {
-	static const unsigned int protocols[2] = { PROTO_UDP, PROTO_TCP };
+	static const unsigned int protocols[2] = { IP_UDP, IP_TCP };
 	const uint64_t good = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 	struct bh_net_conf conf;
 	uint8_t frame[100];
@@ -231,7 +166,7 @@ void net_checksums_received(struct vm *vm)
 			    (RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_BAD))
 				vm_fail("protocol %u: damaged data is not told", protocols[i]);
 			frame[90] ^= 1;
-			frame[IP + 8] ^= 1;
+			frame[IP_AT + 8] ^= 1;
 			if (checksums_of(&n, frame) !=
 			    (RTE_MBUF_F_RX_IP_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_GOOD))
 				vm_fail("protocol %u: a damaged header is not told", protocols[i]);
@@ -257,8 +192,8 @@ void net_checksums_sent(struct vm *vm)
 				bool tcp = i & 1;
 				unsigned int bytes = 80 + 35 * i;
 
-				ip_frame(frame, bytes, n.peer_mac, n.mac,
-					 tcp ? PROTO_TCP : PROTO_UDP, i, true);
+				ip_frame(frame, bytes, n.peer_mac, n.mac, tcp ? IP_TCP : IP_UDP, i,
+					 true);
 				m = net_chain(&n, frame, bytes, i % 4 ? 700 : 1514);
 				if (!m)
 					break;
@@ -270,7 +205,7 @@ void net_checksums_sent(struct vm *vm)
 				if (!net_send(&n, 0, m))
 					break;
 				if (peer_receive(&n, frame, sizeof(frame), 5000) != bytes ||
-				    !sums_are_right(frame, bytes)) {
+				    !ip_sums_are_right(frame, bytes)) {
 					vm_fail("checksums of frame %u are wrong", i);
 					break;
 				}
@@ -284,19 +219,19 @@ static void segments_arrive(struct net *n, const uint8_t *sent, unsigned int byt
 			    unsigned int mss)
 {
 	uint8_t frame[NET_FRAME_MOST];
-	unsigned int at = L4 + 20;
+	unsigned int at = IP_L4 + 20;
 
 	while (at < bytes) {
 		unsigned int part = bytes - at < mss ? bytes - at : mss;
 		unsigned int got = peer_receive(n, frame, sizeof(frame), 5000);
-		uint32_t number = (uint32_t)frame[L4 + 4] << 24 | (uint32_t)frame[L4 + 5] << 16 |
-				  (uint32_t)frame[L4 + 6] << 8 | frame[L4 + 7];
+		uint32_t number = ip_get32(frame + IP_L4 + 4);
 
-		if (got != L4 + 20 + part || number != 100000 + at - L4 - 20 ||
-		    !sums_are_right(frame, got) || memcmp(frame + L4 + 20, sent + at, part) != 0) {
+		if (got != IP_L4 + 20 + part || number != 100000 + at - IP_L4 - 20 ||
+		    !ip_sums_are_right(frame, got) ||
+		    memcmp(frame + IP_L4 + 20, sent + at, part) != 0) {
 			vm_fail("the segment at %u: %u bytes of %u, number %u, sums are %s", at,
-				got, L4 + 20 + part, number,
-				sums_are_right(frame, got) ? "right" : "wrong");
+				got, IP_L4 + 20 + part, number,
+				ip_sums_are_right(frame, got) ? "right" : "wrong");
 			return;
 		}
 		at += part;
@@ -316,9 +251,9 @@ void net_segmentation(struct vm *vm)
 		conf.offloads = BH_NET_TX_TSO | BH_NET_TX_MULTI_SEGS;
 		if (net_start(&n, &conf))
 			for (unsigned int mss = 536; mss <= 1460; mss += 231) {
-				ip_frame(sent, sizeof(sent), n.peer_mac, n.mac, PROTO_TCP, 1, true);
-				put16(sent + IP + 2, 0);
-				put16(sent + L4 + 16, sum_of(NULL, 0, pseudo(sent, 0)));
+				ip_frame(sent, sizeof(sent), n.peer_mac, n.mac, IP_TCP, 1, true);
+				ip_put16(sent + IP_AT + 2, 0);
+				ip_put16(sent + IP_L4 + 16, ip_sum(NULL, 0, ip_pseudo(sent, 0)));
 				m = net_chain(&n, sent, sizeof(sent), 2000);
 				if (!m)
 					break;
@@ -336,33 +271,7 @@ void net_segmentation(struct vm *vm)
 	net_close(&n);
 }
 
-enum { IP6 = 40, L4_6 = NET_HEADER + IP6, DATA_6 = L4_6 + 20 };
-
-/* Of IPv6 addresses and protocol. */
-static uint32_t pseudo6(const uint8_t *frame, unsigned int l4_bytes)
-{
-	return (uint32_t)sum_of(frame + NET_HEADER + 8, 32, 0) + PROTO_TCP + l4_bytes;
-}
-
-/* TCP over IPv6, as a card that cuts it into segments wants it. */
-static void ip6_frame(struct net *n, uint8_t *f, unsigned int bytes)
-{
-	net_fill(f, bytes, n->peer_mac, n->mac, 1);
-	put16(f + 12, 0x86dd);
-	memset(f + NET_HEADER, 0, 8);
-	f[NET_HEADER] = 0x60;
-	f[NET_HEADER + 6] = PROTO_TCP;
-	f[NET_HEADER + 7] = 64;
-	put16(f + NET_HEADER + 8, 0x2001);
-	put16(f + NET_HEADER + 24, 0x2001);
-	memset(f + L4_6, 0, 20);
-	put16(f + L4_6, 1000);
-	put16(f + L4_6 + 2, 7);
-	put32(f + L4_6 + 4, 100000);
-	f[L4_6 + 12] = 5 << 4;
-	f[L4_6 + 13] = 0x10;
-	put16(f + L4_6 + 16, sum_of(NULL, 0, pseudo6(f, 0)));
-}
+enum { DATA_6 = IP_L4_V6 + 20 };
 
 static void segments6_arrive(struct net *n, const uint8_t *sent, unsigned int bytes,
 			     unsigned int mss)
@@ -374,7 +283,8 @@ static void segments6_arrive(struct net *n, const uint8_t *sent, unsigned int by
 		unsigned int got = peer_receive(n, f, sizeof(f), 5000);
 
 		if (got != DATA_6 + part || memcmp(f + DATA_6, sent + at, part) != 0 ||
-		    sum_of(f + L4_6, got - L4_6, pseudo6(f, got - L4_6)) != 0xffff) {
+		    ip_sum(f + IP_L4_V6, got - IP_L4_V6, ip_pseudo_v6(f, got - IP_L4_V6)) !=
+			    0xffff) {
 			vm_fail("the segment at %u: %u bytes of %u, or damaged", at, got,
 				DATA_6 + part);
 			return;
@@ -394,11 +304,12 @@ void net_segmentation_ipv6(struct vm *vm)
 		net_conf(&n, &conf);
 		conf.offloads = BH_NET_TX_TSO | BH_NET_TX_MULTI_SEGS;
 		if (net_start(&n, &conf)) {
-			ip6_frame(&n, sent, sizeof(sent));
+			net_fill(sent, sizeof(sent), n.peer_mac, n.mac, 1);
+			ip_headers_v6(sent);
 			m = net_chain(&n, sent, sizeof(sent), 2000);
 			if (m) {
 				m->l2_len = NET_HEADER;
-				m->l3_len = IP6;
+				m->l3_len = 40;
 				m->l4_len = 20;
 				m->tso_segsz = 1200;
 				m->ol_flags |= RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_SEG;
@@ -417,8 +328,8 @@ static struct rte_mbuf *tagged(struct net *n, uint16_t tag, unsigned int ms)
 
 	net_fill(frame + 4, 100, n->mac, n->peer_mac, tag);
 	memmove(frame, frame + 4, 12);
-	put16(frame + 12, 0x8100);
-	put16(frame + 14, tag);
+	ip_put16(frame + 12, 0x8100);
+	ip_put16(frame + 14, tag);
 	return peer_send(n, frame, 104) ? net_receive(n, 0, ms, true) : NULL;
 }
 

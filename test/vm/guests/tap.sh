@@ -11,18 +11,18 @@ configured() { ip addr add 10.8.0.2/24 dev $a && ip link set $a up; }
 told_mtu() { [ "$(cat /sys/class/net/$a/mtu)" = 9000 ]; }
 pings() { ping -c 3 -s "${1:-56}" 10.8.0.1; }
 sends() {
-	[ "$(nc 10.8.0.1 5000 </tmp/file)" = "$(md5sum </tmp/file | cut -d' ' -f1)" ] ||
-		{ echo "the host has received something else"; return 1; }
+	[ "$(nc 10.8.0.1 5000 </tmp/file)" = "$sum" ] || { echo "the host has received something else"; return 1; }
 }
+# 100 MB: what has come goes back, and the host says what that was.
 receives() {
-	nc 10.8.0.1 5001 <&9 | md5sum >/tmp/sum
-	grep "$sum" /tmp/sum
+	nc 10.8.0.1 5001 <&9 >/tmp/file
+	[ "$(md5sum </tmp/file | cut -d' ' -f1)" = "$sum" ] || { ls -l /tmp/file; return 1; }
 }
 # What the network brings goes to the disk, and from there back to the network.
 disk_and_card() {
 	nc 10.8.0.1 5001 <&9 | dd of=/dev/nvme0n1 bs=64k iflag=fullblock conv=fsync,notrunc || return 1
 	echo 3 >/proc/sys/vm/drop_caches
-	[ "$(head -c 5000000 /dev/nvme0n1 | nc 10.8.0.1 5000)" = "$sum" ] ||
+	[ "$(head -c $bytes /dev/nvme0n1 | nc 10.8.0.1 5000)" = "$sum" ] ||
 		{ echo "something else has come back"; return 1; }
 }
 # An idle target sleeps, and a kick wakes it.
@@ -37,14 +37,15 @@ rests() {
 mkfifo /tmp/quiet
 exec 9<>/tmp/quiet
 host tap-up bhtap0 10.8.0.1 9000
-sum=$(host listen 5000000)
+bytes=100000000
+sum=$(host listen $bytes)
 t mtu_is_told told_mtu
 t up configured
 t ping until_true 5 pings
 t ping_9000 pings 8900
-head -c 5000000 /dev/urandom >/tmp/file
-t tcp_out sends
 t tcp_in receives
+t tcp_out sends
+rm /tmp/file
 t disk_and_card disk_and_card
 t idle_target_sleeps rests
 t ping_after_rest pings
