@@ -261,7 +261,7 @@ def growth_plot(result):
 
 def plots(result):
     parts = [null_plot(result)] + [ram_plot(result, size) for size in ("512", "4K", "128K")]
-    return "\n".join(parts + [file_plot(result), growth_plot(result)])
+    return "\n".join(part for part in parts + [file_plot(result), growth_plot(result)] if part)
 
 
 def html_table(names, rows):
@@ -322,13 +322,14 @@ def write_html(result, path):
              tag("style", STYLE),
              tag("h1", "%d of %d goals met" % (met, len(with_goals)))] + remarks(result)
     parts += [goals(with_goals) if with_goals else "",
-              tag("h2", "Curves"), plots(result),
+              tag("h2", "Curves") + plots(result) if plots(result) else "",
               tag("h2", "Share of the ceiling"),
               tag("p", "The ceiling of a row is measured in the same round: bare rings, plain "
                   "copies, fio, or the case it is a variation of. The line through a bar is the "
                   "span of the rounds, the red tick the goal.", class_="note"),
               bars(with_ratio) if with_ratio else "",
-              tag("h2", "Instructions"), counts(result["instructions"]),
+              tag("h2", "Instructions") + counts(result["instructions"])
+              if result["instructions"] else "",
               tag("h2", "All figures"), all_rows(result), "</html>"]
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(parts))
