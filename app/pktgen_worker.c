@@ -414,8 +414,21 @@ static void drain(struct pktgen_worker *worker)
 	}
 }
 
+/* What a device has taken is sent before it is stopped, which would lose it. */
+static void send_off(struct pktgen_lane *lane)
+{
+	const struct pktgen *gen = lane->gen;
+	uint64_t begin = bh_ticks();
+
+	while (bh_net_tx_reap(lane->txq) > 0 &&
+	       bh_clock_ns(&gen->clock, bh_ticks() - begin) <
+		       __atomic_load_n(&gen->patience_ns, __ATOMIC_RELAXED))
+		sched_yield();
+}
+
 static void end_lane(struct pktgen_lane *lane)
 {
+	send_off(lane);
 	pktgen_next_latency(lane, 0);
 	if (lane->num_waiting)
 		rte_pktmbuf_free_bulk(lane->waiting + lane->first_waiting, lane->num_waiting);
