@@ -9,7 +9,7 @@
 set -eu
 
 # pkgconf and python3: the build and the test runner. util-linux's setarch is always there.
-build="gcc libc6-dev binutils make pkgconf libdpdk-dev libnuma-dev libjansson-dev uuid-dev libisal-dev liburing-dev libpcap-dev libseccomp-dev"
+build="gcc libc6-dev binutils make pkgconf libdpdk-dev libnuma-dev libjansson-dev uuid-dev libisal-dev liburing-dev libpcap-dev libseccomp-dev systemtap-sdt-dev"
 # For plug-ins: without it they are not built.
 plugins="libnbd-dev"
 # g++ for public headers as C++17, clang as the second compiler and, with its runtime, for fuzzing;

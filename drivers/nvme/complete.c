@@ -84,6 +84,7 @@ static int finish(struct bh_nvme_queue *q, uint16_t cid, const struct bh_nvme_cp
 		q->free[q->nfree++] = cid;
 	}
 	q->completions++;
+	BH_PROBE4(nvme_complete, q, q->qid, cid, (uint32_t)cpl->status << 16);
 	if (flags & BH__SLOT_CHILD)
 		return child_done(q, parent, cpl, out);
 	return deliver(done, arg, cpl, out);

@@ -140,10 +140,11 @@ static __attribute__((noinline)) unsigned int burst_straight(struct bh_nvme_queu
 	uint8_t *const last = q->sq + (size_t)q->last * 64;
 	const uint16_t *free = q->free + q->nfree;
 	uint32_t max = bh__geom_max(geom);
+	uint64_t page = q->page_size;
 
 	for (; io != end; io++) {
 		uint64_t *w = (uint64_t *)__builtin_assume_aligned(sqe, 64);
-		uint32_t blocks = io->blocks, flags = io->flags, page = q->page_size;
+		uint32_t blocks = io->blocks, flags = io->flags;
 		uint64_t len = (uint64_t)blocks << bh__geom_shift(geom);
 		uint64_t iova = (uintptr_t)io->buf + q->iova_cache.delta, prp2 = 0, off;
 		uint64_t cid;
@@ -164,13 +165,13 @@ static __attribute__((noinline)) unsigned int burst_straight(struct bh_nvme_queu
 		bh__slot_fill(&q->slots[cid], done, io->arg, BH__SLOT_BUSY, 0);
 		static_assert(BH_NVME_CMD_READ - BH_NVME_RW_WRITE == BH_NVME_CMD_WRITE, "flag");
 		bh_store_u64(w + 0, w0 - (flags & BH_NVME_RW_WRITE) + (cid << 16));
-		bh_store_u64(w + 1, 0);
-		bh_store_u64(w + 2, 0);
+		bh__zero_16(w + 1);
 		bh_store_u64(w + 3, iova);
 		bh_store_u64(w + 4, prp2);
 		bh_store_u64(w + 5, io->lba);
 		bh_store_u64(w + 6, (blocks - 1) | (flags & 0xffff0000u));
 		bh_store_u64(w + 7, 0);
+		BH_PROBE3(nvme_submit, q, q->qid, w);
 		sqe = bh__unlikely(sqe == last) ? q->sq : sqe + 64;
 	}
 	q->sq_tail = (uint32_t)((size_t)(sqe - q->sq) / 64);
@@ -249,6 +250,7 @@ uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, 
 	bh__slot_fill(&q->slots[cid], done, arg, flags | BH__SLOT_BUSY, parent);
 	for (i = 0; i < 8; i++)
 		bh_store_u64(sqe + i, w[i]);
+	BH_PROBE3(nvme_submit, q, q->qid, sqe);
 	bh__sq_advance(q, nfree);
 	return cid;
 }
@@ -287,6 +289,7 @@ take_straight(struct bh_nvme_queue *q, const uint8_t *cqe, const uint8_t *stop, 
 		to->status = (uint16_t)(dw3 >> 17);
 		to->cid = (uint16_t)cid;
 		to->cdw0 = bh_load_u32(cqe);
+		BH_PROBE4(nvme_complete, q, q->qid, cid, dw3);
 	}
 	q->nfree = (uint32_t)(free - q->free);
 	return cqe;
@@ -355,6 +358,7 @@ static inline __attribute__((always_inline)) uint32_t take(struct bh_nvme_queue 
 		}
 		slot->flags = 0;
 		q->free[q->nfree++] = cid;
+		BH_PROBE4(nvme_complete, q, q->qid, cid, dw3);
 		if (batch && bh__likely(slot->done == NULL)) {
 			to->arg = slot->arg;
 			to->status = (uint16_t)(dw3 >> 17);

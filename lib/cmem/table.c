@@ -19,6 +19,7 @@
 #include <bellhop/range.h>
 
 #include "base/fd.h"
+#include "base/probe.h"
 #include "cmem/cmem.h"
 
 static struct bh_cmem_table *table_of(const struct bh_cmem *cm)
@@ -171,6 +172,7 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
 		return rc;
 	}
 	insert(cm, r);
+	BH_PROBE4(client_map, cm, iova, len, prot);
 	bh_log(cm->log, BH_LOG_DEBUG, "cmem", "%#llx + %#llx, prot %u, by %s",
 	       (unsigned long long)iova, (unsigned long long)len, prot,
 	       mode == BH_CMEM_MAPPED ? "mapping"
@@ -191,6 +193,7 @@ static void cut(struct bh_cmem *cm, size_t from, size_t to)
 	next->count = old->count - (to - from);
 	publish_spare(cm);
 	for (size_t i = from; i < to; i++) {
+		BH_PROBE3(client_unmap, cm, old->region[i]->iova, old->region[i]->len);
 		bh__cmem_region_close(old->region[i]);
 		free(old->region[i]);
 	}

@@ -15,6 +15,7 @@
 
 #include <bellhop/range.h>
 
+#include "base/probe.h"
 #include "dma/dma.h"
 
 static struct bh_iova_table *table_new(size_t count)
@@ -114,8 +115,10 @@ int bh_iova_map_add(struct bh_iova_map *map, const void *va, size_t len, uint64_
 		memcpy(t->entry, old->entry, at * sizeof(e));
 		t->entry[at] = e;
 		memcpy(&t->entry[at + 1], &old->entry[at], (old->count - at) * sizeof(e));
-		if (publish(map, old, t))
+		if (publish(map, old, t)) {
+			BH_PROBE4(dma_map, map, base, len, iova);
 			return 0;
+		}
 		free(t);
 	}
 }
@@ -136,8 +139,10 @@ int bh_iova_map_del(struct bh_iova_map *map, const void *va, size_t len)
 			return -ENOMEM;
 		memcpy(t->entry, old->entry, at * sizeof(t->entry[0]));
 		memcpy(&t->entry[at], &old->entry[at + 1], (t->count - at) * sizeof(t->entry[0]));
-		if (publish(map, old, t))
+		if (publish(map, old, t)) {
+			BH_PROBE3(dma_unmap, map, base, len);
 			return 0;
+		}
 		free(t);
 	}
 }

@@ -19,6 +19,7 @@
 
 #include <bellhop/barrier.h>
 
+#include "base/probe.h"
 #include "vfu_server/server.h"
 
 #define SPINS 64 /* then the holder is likely not running */
@@ -223,9 +224,13 @@ void vfus_intx_level(struct vfus_intx *intx, unsigned int vector, bool asserted)
 
 bool bh_vfu_irq_raise(struct bh_vfu_server *s, unsigned int vector)
 {
+	bool is_delivered;
+
 	if (vector >= s->irqs.num_msix)
 		return false;
-	return vfus_vector_raise(&s->irqs.msix[vector]);
+	is_delivered = vfus_vector_raise(&s->irqs.msix[vector]);
+	BH_PROBE3(target_interrupt, s, vector, is_delivered);
+	return is_delivered;
 }
 
 void bh_vfu_irq_level(struct bh_vfu_server *s, unsigned int vector, bool asserted)

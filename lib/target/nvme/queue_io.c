@@ -344,10 +344,12 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 
 		bh_fetch_64(&cmd, &r.cmd[head]);
 		bh_prefetch(&r.cmd[head] + 2 * AHEAD);
+		BH_PROBE3(target_fetch, sq, sq->qid, &cmd);
 		r.head = head + 1 == r.entries ? 0 : head + 1;
 		is_done = cmd_run(t, sq, &r, &cmd, &batch);
 		if (likely(is_done && bh_cmem_faults(t->cmem) == faults)) {
 			ring_put(&r, cmd.cid);
+			BH_PROBE4(target_complete, sq, sq->qid, cmd.cid, 0);
 			continue;
 		}
 		ring_store(&r, sq, cq);

@@ -3,6 +3,7 @@
 #ifndef TARGET_NVME_QUEUE_IO_H
 #define TARGET_NVME_QUEUE_IO_H
 
+#include "base/probe.h"
 #include "target/nvme/plane.h"
 
 /* Looks at all doorbells of the thread and does what they announce; entries consumed. */
@@ -23,6 +24,7 @@ static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t 
 	 * as hosts load it, so that ThreadSanitizer sees the two meet.
 	 */
 	bh_store_release_u32(cpl + 12, cid | (uint32_t)(uint16_t)(sf << 1 | cq->phase) << 16);
+	BH_PROBE4(target_complete, sq, sq->qid, cid, sf);
 	cq->space--;
 	if (++cq->tail == cq->entries) {
 		cq->tail = 0;
