@@ -45,7 +45,7 @@ static const char help[] =
 	"  namespace.delete subsys=NAME nsid=N    namespace.list subsys=NAME\n"
 	"  namespace.attach controller=NAME [store=NAME|STORE] [nsid=N]\n"
 	"  namespace.detach controller=NAME nsid=N\n"
-	"  stats [controller=NAME]   config.save   stop   log.set [component=NAME] "
+	"  stats [controller=NAME]   config.save   stop   log.list   log.set [component=NAME] "
 	"level=error|warning|info|debug\n"
 	"\n"
 	"examples:\n"

@@ -65,7 +65,8 @@ static const char help[] =
 	"STORE is null:SIZE, ram:SIZE or file:PATH[:SIZE] (a file, made with SIZE where there is "
 	"none,\n"
 	"or a block device), then :bs=512|4096 :uuid=UUID :nsid=N. SIZE takes K, M, G, T.\n"
-	"nvme:ADDRESS[?ns=N] is an SSD by our own driver: a PCI device bound to VFIO, or a socket.\n"
+	"nvme:ADDRESS[?ns=N] is an SSD by our own driver: a PCI device bound to VFIO, or a "
+	"socket.\n"
 	"With --plugin nbd also nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH.\n"
 	"PORT is loopback, null, pair:NAME (two controllers wired to each other), tap:NAME or\n"
 	"pcap:OUT[:IN] (files of packets captured, and replayed).\n"
@@ -312,6 +313,11 @@ static int log_set(void *ctx, const char *component, enum bh_log_level level)
 	return levels_set(ctx, component, level);
 }
 
+static int log_get(void *ctx, unsigned int i, const char **component)
+{
+	return levels_get(ctx, i, component);
+}
+
 /* As a signal from outside would end us. */
 static void stop(void *ctx)
 {
@@ -325,6 +331,7 @@ static int start_rpc(struct app *app, struct options *o, struct bh_tgt *tgt, str
 		return 0;
 	o->rpc.tgt = tgt;
 	o->rpc.log_set = log_set;
+	o->rpc.log_get = log_get;
 	o->rpc.stop = stop;
 	int error = bh_rpc_create(&o->rpc, rpc);
 	if (error && o->rpc.path)

@@ -9,9 +9,10 @@
 #include <string.h>
 
 /* What a target is made of. */
-static const char *const components[LEVELS_MAX] = { "blk",	   "cmem", "dma", "net",
-						    "nvme-target", "poll", "rpc", "tgt",
-						    "vfio-user",   "vfu" };
+static const char *const components[LEVELS_MAX] = {
+	"bellhop",     "blk",  "blk-nvme", "cmem", "dma",  "nbd",	"net", "nvme",
+	"nvme-target", "poll", "rpc",	   "tgt",  "vfio", "vfio-user", "vfu",
+};
 
 static int find(const char *component)
 {
@@ -62,4 +63,12 @@ int levels_set(struct levels *levels, const char *component, enum bh_log_level l
 		highest = levels->level[i] > highest ? levels->level[i] : highest;
 	__atomic_store_n(&levels->log.level, (enum bh_log_level)highest, __ATOMIC_RELAXED);
 	return 0;
+}
+
+int levels_get(const struct levels *levels, unsigned int i, const char **component)
+{
+	if (i >= LEVELS_MAX || !components[i])
+		return -ENOENT;
+	*component = components[i];
+	return level_of(levels, (int)i);
 }

@@ -5,7 +5,7 @@
 
 #include "common.h"
 
-#define LEVELS_MAX 16
+#define LEVELS_MAX 24
 
 struct levels {
 	struct bh_log log; /* for the libraries, in place of app->log */
@@ -18,5 +18,7 @@ struct levels {
 void levels_init(struct levels *levels, struct app *app);
 /* component NULL: all of them. -ENOENT: nothing of this program logs by that name. Any one thread. */
 int levels_set(struct levels *levels, const char *component, enum bh_log_level level);
+/* The level of the i-th component, and its name; -ENOENT: there are not so many. Any thread. */
+int levels_get(const struct levels *levels, unsigned int i, const char **component);
 
 #endif

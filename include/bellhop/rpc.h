@@ -40,6 +40,11 @@ struct bh_rpc_opts {
 	 * the method is not there. RPC thread.
 	 */
 	int (*log_set)(void *ctx, const char *component, enum bh_log_level level);
+	/*
+	 * log.list: the level of the i-th component, from 0, and its name (static). -ENOENT: there
+	 * are not so many. NULL: there are none. RPC thread.
+	 */
+	int (*log_get)(void *ctx, unsigned int i, const char **component);
 	/* stop: somebody wants the program to end. RPC thread, which goes on serving. May be NULL. */
 	void (*stop)(void *ctx);
 	void *ctx;

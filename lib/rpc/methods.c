@@ -5,9 +5,26 @@
 
 #include "rpc/rpc.h"
 
+static const char *const levels[] = { "error", "warning", "info", "debug" };
+
+static bool log_list(struct rpc_call *call)
+{
+	const struct bh_rpc_opts *opts = &call->rpc->opts;
+	const char *component;
+
+	call->result = json_object();
+	for (unsigned int i = 0; opts->log_get; i++) {
+		int level = opts->log_get(opts->ctx, i, &component);
+
+		if (level < 0)
+			break;
+		rpc_put_text(call->result, component, levels[level & 3]);
+	}
+	return true;
+}
+
 static bool log_set(struct rpc_call *call)
 {
-	static const char *const levels[] = { "error", "warning", "info", "debug" };
 	const struct bh_rpc_opts *opts = &call->rpc->opts;
 	const char *component, *level;
 	unsigned int i = 0;
@@ -21,8 +38,9 @@ static bool log_set(struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "level", 0,
 				"level: expected error, warning, info or debug");
 	if (!opts->log_set || opts->log_set(opts->ctx, component, (enum bh_log_level)i) != 0)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "component", -ENOENT,
-				"component: nothing logs by that name");
+		return rpc_fail(
+			call, RPC_INVALID_PARAMS, "component", -ENOENT,
+			"component: nothing logs by that name (log.list has those that do)");
 	return true;
 }
 
@@ -44,6 +62,7 @@ static const struct rpc_method methods[] = {
 	{ "controller.create", rpc_controller_create, CONTROLLER_KEYS },
 	{ "controller.delete", rpc_controller_delete, " name " },
 	{ "controller.list", rpc_controller_list, " " },
+	{ "log.list", log_list, " " },
 	{ "log.set", log_set, " component level " },
 	{ "namespace.attach", rpc_namespace_attach, " controller store nsid " },
 	{ "namespace.create", rpc_namespace_create,
