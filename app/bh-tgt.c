@@ -47,7 +47,7 @@ static const char help[] =
 	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
 	"  --metrics SOCKET            show Prometheus there what is counted (GET /metrics)\n"
 	"  --metrics-mode MODE         permissions of that socket; default: 0600\n"
-	"  --plugin NAME               types of stores out of a plug-in: nbd, or a path\n"
+	"  --plugin NAME               types of stores out of a plug-in: nbd, rbd, or a path\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
 	"\n"

@@ -3,6 +3,7 @@
 # Functional tests run the built programs. test/functional/build.mk sets
 #   FUNCTIONAL          test programs; <test>_SRCS lists the sources of each, relative to the directory
 #   FUNCTIONAL_SCRIPTS  test scripts of that directory, run as they are
+#   FUNCTIONAL_ASKED    more of these, which run only when they are asked for
 #   FUNCTIONAL_SRCS     helper sources linked into every test program
 #   FUNCTIONAL_HELPERS  programs the tests run; <helper>_SRCS as above
 #   FUNCTIONAL_TSAN     tests and scripts that also run under ThreadSanitizer
@@ -15,6 +16,7 @@
 
 FUNCTIONAL :=
 FUNCTIONAL_SCRIPTS :=
+FUNCTIONAL_ASKED :=
 FUNCTIONAL_SRCS :=
 FUNCTIONAL_HELPERS :=
 FUNCTIONAL_TSAN :=
@@ -31,7 +33,7 @@ $(foreach p,$(call dpdk_first,$(FUNCTIONAL)),$(eval $(call program_rules,$p,test
 $(addprefix $(B)/test/functional/,$(FUNCTIONAL)): $(FUNCTIONAL_OBJS)
 $(foreach p,$(FUNCTIONAL_HELPERS),$(eval $(call program_rules,$p,test/functional,$(B)/test/functional/$p)))
 
-functional_path = $(if $(filter $1,$(FUNCTIONAL_SCRIPTS)),test/functional/$1,$(B)/test/functional/$1)
+functional_path = $(if $(filter $1,$(FUNCTIONAL_SCRIPTS) $(FUNCTIONAL_ASKED)),test/functional/$1,$(B)/test/functional/$1)
 functional_specs = $(foreach t,$1,$(call functional_path,$t)=$(or $($t_DEADLINE),$(FUNCTIONAL_DEADLINE)))
 
 FUNCTIONAL_HELPER_BINS := $(addprefix $(B)/test/functional/,$(FUNCTIONAL_HELPERS))
@@ -45,7 +47,7 @@ endif
 functional_plan = --first $(call functional_specs,$(filter $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN))) --lanes 2 \
 	$1 $(call functional_specs,$(filter-out $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN)))
 
-.PHONY: functional-tests check-functional $(addprefix functional-,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS))
+.PHONY: functional-tests check-functional $(addprefix functional-,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS) $(FUNCTIONAL_ASKED))
 functional-tests: $(FUNCTIONAL_BINS)
 check-functional: all $(FUNCTIONAL_BINS)
 	$(call run_tests,functional) $(call functional_plan)
@@ -54,6 +56,6 @@ define functional_one
 functional-$1: all $(if $(filter $1,$(FUNCTIONAL)),$(B)/test/functional/$1) $(FUNCTIONAL_HELPER_BINS)
 	$$(call run_tests,functional) $$(call functional_specs,$1)
 endef
-$(foreach t,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS),$(eval $(call functional_one,$t)))
+$(foreach t,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS) $(FUNCTIONAL_ASKED),$(eval $(call functional_one,$t)))
 
 FUNCTIONAL_TSAN_SPECS := $(call functional_specs,$(FUNCTIONAL_TSAN))

@@ -6,6 +6,7 @@
 #   pkgdep.sh           install what is missing (as root; otherwise say which command does)
 #   pkgdep.sh --check   say what is missing, exit 1 if anything is
 #   pkgdep.sh --print   list the packages
+#   pkgdep.sh --ceph    the same as without, and what the RBD plug-in and its test need
 set -eu
 
 # pkgconf and python3: the build and the test runner. util-linux's setarch is always there.
@@ -19,6 +20,7 @@ cross="gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 # A kernel for the VM tests is built with these; flex and bison come with the tests' own inputs.
 vm="bc libelf-dev libssl-dev xz-utils"
 docs="scdoc"
+ceph="librbd-dev ceph-mon ceph-osd ceph-common"
 packages="$build $plugins $check $cross $vm $docs"
 
 missing() {
@@ -33,16 +35,17 @@ missing() {
 
 case ${1-} in
 "" | --check) ;;
+--ceph) packages="$packages $ceph" ;;
 --print)
 	echo "$packages" | tr ' ' '\n'
 	exit 0
 	;;
 --help)
-	sed -n '5,7s/^# *//p' "$0"
+	sed -n '6,9s/^# *//p' "$0"
 	exit 0
 	;;
 *)
-	echo "usage: pkgdep.sh [--check|--print]" >&2
+	echo "usage: pkgdep.sh [--check|--print|--ceph]" >&2
 	exit 2
 	;;
 esac

@@ -101,3 +101,7 @@ ft_watch_DEADLINE := 300
 # An SSD as a store: a target behind a target.
 FUNCTIONAL += ft_nvme_store
 ft_nvme_store_SRCS := ft_nvme_store.c
+
+# RBD, on a Ceph cluster that it makes: only when asked, see there.
+FUNCTIONAL_ASKED += ft_rbd
+ft_rbd_DEADLINE := 300
