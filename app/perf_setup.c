@@ -170,6 +170,38 @@ static int open_sizes(struct perf *perf, struct perf_lane *lane)
 	return 0;
 }
 
+/* Two controllers of a subsystem may lead to one namespace: its UUID tells. */
+static bool one_disk(const struct bh_nvme_ns *a, const struct bh_nvme_ns *b)
+{
+	static const uint8_t none[16];
+	uint8_t x[16], y[16];
+
+	bh_nvme_ns_uuid(a, x);
+	bh_nvme_ns_uuid(b, y);
+	return a == b || (memcmp(x, none, 16) != 0 && memcmp(x, y, 16) == 0);
+}
+
+/*
+ * `part` of `parts` of a namespace that others of ours may be, too: each place is to have one queue
+ * that writes it and knows what it wrote.
+ */
+static int divide(struct perf *perf, struct perf_lane *lane, unsigned int part, unsigned int parts)
+{
+	unsigned int paths = 0, path = 0;
+
+	for (unsigned int d = 0; d < perf->num_devices; d++) {
+		const struct app_nvme *n = &perf->device[d];
+
+		for (struct bh_nvme_ns *ns = bh_nvme_ns_first(n->nvme); ns;
+		     ns = bh_nvme_ns_next(ns)) {
+			if (ns == lane->ns)
+				path = paths;
+			paths += is_meant(n, ns) && one_disk(ns, lane->ns);
+		}
+	}
+	return perf_verify_divide(perf, lane, path * parts + part, paths * parts);
+}
+
 /* What it does, and where: `part` of `parts` of its namespace. */
 static int open_load(struct perf *perf, struct perf_lane *lane, unsigned int part,
 		     unsigned int parts)
@@ -187,7 +219,7 @@ static int open_load(struct perf *perf, struct perf_lane *lane, unsigned int par
 	lane->mixed = load->read_percent > 0 && load->read_percent < 100;
 	lane->total = bh_nvme_ns_blocks(lane->ns);
 	if (opts->verify)
-		code = perf_verify_divide(perf, lane, part, parts);
+		code = divide(perf, lane, part, parts);
 	if (!code)
 		code = open_sizes(perf, lane);
 	lane->aim.random = 0x9e3779b97f4a7c15ull * (index + 1);
