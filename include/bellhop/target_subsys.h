@@ -42,12 +42,20 @@ struct bh_target_subsys_opts {
 	 */
 	struct bh_blk *pool;
 	uint64_t capacity; /* bytes of it that may be used; 0: all */
+	/*
+	 * The file that keeps what is to outlive the process: namespaces of the pool, reservations
+	 * that persist through power loss (which are not supported without). Made if it is not there.
+	 */
+	const char *state;
 	const struct bh_log *log;
 };
 
 void bh_target_subsys_opts_init(struct bh_target_subsys_opts *opts);
 
-/* -EINVAL: a name that is none (logged). -ENOMEM. */
+/*
+ * -EINVAL: a name that is none, or a state file that is none (logged). -EBUSY: another process has
+ * that; what opening it returns. -ENOMEM.
+ */
 int bh_target_subsys_create(const struct bh_target_subsys_opts *opts,
 			    struct bh_target_subsys **out);
 /*

@@ -131,6 +131,37 @@ static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	return 0;
 }
 
+/* Reservation commands (base 7.2 to 7.5): data to or from the control thread. */
+static uint16_t decode_resv(struct tn_thread *t, struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	uint64_t bytes = sizeof(struct bh_nvme_resv_register);
+
+	job->op = BH_BLK_FLUSH; /* as far as the store is concerned: nothing of it changes */
+	job->is_resv = true;
+	job->to_client = cmd->opc == BH_NVME_CMD_RESV_REPORT;
+	if (!job->line->has_resv)
+		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
+	if (cmd->opc == BH_NVME_CMD_RESV_RELEASE)
+		bytes = sizeof(struct bh_nvme_resv_release);
+	else if (job->to_client)
+		bytes = ((uint64_t)cmd->cdw10 + 1) * 4;
+	if (bytes > t->ctrl->mdts)
+		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw10));
+	job->bytes = (uint32_t)bytes;
+	return 0;
+}
+
+/* Flush of every namespace: none of them may be denied. */
+static bool is_flush_denied(const struct tn_thread *t)
+{
+	unsigned int i;
+
+	for (i = 1; i <= BH_TARGET_NVME_MAX_NS; i++)
+		if (t->line[i].kind != TN_NS_NONE && tn_line_denies(&t->line[i], BH_NVME_CMD_FLUSH))
+			return true;
+	return false;
+}
+
 static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
 	unsigned int i;
@@ -142,6 +173,8 @@ static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const stru
 	}
 	job->is_all = true;
 	job->is_nop = true;
+	if (is_flush_denied(t))
+		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
 	for (i = 1; i <= BH_TARGET_NVME_MAX_NS; i++)
 		if (t->line[i].kind != TN_NS_NONE && t->line[i].caps & BH_BLK_CAP_FLUSH)
 			job->is_nop = false;
@@ -164,6 +197,10 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_WRITE_UNCORRECTABLE:
 	case BH_NVME_CMD_VERIFY:
 	case BH_NVME_CMD_COPY:
+	case BH_NVME_CMD_RESV_REGISTER:
+	case BH_NVME_CMD_RESV_REPORT:
+	case BH_NVME_CMD_RESV_ACQUIRE:
+	case BH_NVME_CMD_RESV_RELEASE:
 		break;
 	default:
 		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
@@ -177,6 +214,8 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
 	if (!all)
 		job->line = &t->line[cmd->nsid];
+	if (job->line->deny && tn_line_denies(job->line, cmd->opc))
+		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
 	switch (cmd->opc) {
 	case BH_NVME_CMD_FLUSH:
 		return decode_flush(t, job, cmd);
@@ -193,6 +232,11 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_COPY:
 		write_through(t, job);
 		return decode_copy(job, cmd);
+	case BH_NVME_CMD_RESV_REGISTER:
+	case BH_NVME_CMD_RESV_REPORT:
+	case BH_NVME_CMD_RESV_ACQUIRE:
+	case BH_NVME_CMD_RESV_RELEASE:
+		return decode_resv(t, job, cmd);
 	case BH_NVME_CMD_WRITE:
 		write_through(t, job);
 		break;
@@ -377,7 +421,7 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
 		return TN_RETRY;
 	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
-	    job->inside || is_long(job))
+	    job->inside || job->is_resv || is_long(job))
 		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);

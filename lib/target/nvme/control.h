@@ -92,6 +92,15 @@ void tn_cmb_power_on(struct bh_target_nvme *ctrl); /* inside a closed gate */
 struct tn_events;
 struct tn_selftest;
 
+#define TN_RESV_NOTES 64u
+
+/* Reservation notifications that the host has not read, the oldest first. */
+struct tn_resv_notes {
+	uint64_t last; /* number of the newest */
+	unsigned int count;
+	struct bh_nvme_resv_log log[TN_RESV_NOTES];
+};
+
 /* The control plane's state beyond what the I/O plane sees. ctrl->ctl. */
 struct tn_ctl {
 	struct tn_gate_req *gate;	  /* closing or closed; NULL: open */
@@ -115,6 +124,7 @@ struct tn_ctl {
 	struct tn_selftest *selftest;
 	/* A bit per nsid, until the log is read. */
 	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1];
+	struct tn_resv_notes resv_notes;
 	uint64_t created_ns;
 	uint64_t media_errors; /* under error_lock */
 	/* Of the power, which for an emulated controller is its client. */
@@ -245,6 +255,15 @@ void tn_cmd_set_features(struct tn_admin_cmd *cmd);
 void tn_cmd_get_log_page(struct tn_admin_cmd *cmd);
 void tn_cmd_ns_management(struct tn_admin_cmd *cmd); /* ns_mgmt.c */
 void tn_cmd_ns_attachment(struct tn_admin_cmd *cmd);
+
+/* Rows of feature.c, in resv_feat.c. */
+size_t tn_feat_host_id_bytes(const struct tn_admin_cmd *cmd);
+size_t tn_feat_get_host_id(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
+uint16_t tn_feat_set_host_id(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
+size_t tn_feat_get_resv_mask(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
+uint16_t tn_feat_set_resv_mask(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
+size_t tn_feat_get_resv_ptpl(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
+uint16_t tn_feat_set_resv_ptpl(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
 
 /* A text field of Identify and the like: padded with spaces, not terminated. */
 void tn_put_text(char *field, size_t size, const char *text);

@@ -76,6 +76,10 @@ struct tn_features {
 	uint64_t timestamp_at_ns; /* bh_now_ns() when set */
 	uint8_t timestamp_origin;
 	struct bh_nvme_host_behavior host_behavior;
+	uint8_t host_id[16]; /* zeros: none */
+	bool is_host_id_ext; /* of 128 bits */
+	/* by nsid: a bit per type of notification that is not wanted */
+	uint8_t resv_mask[BH_TARGET_NVME_MAX_NS + 1];
 	bool queues_set;
 };
 
@@ -89,6 +93,8 @@ struct tn_ns {
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
+	bool has_resv; /* reservations are supported */
+	uint8_t deny;  /* __atomic: TN_DENY_*, what its host must not do; see resv_cmd.c */
 	struct tn_orphans *orphans; /* the I/O plane's */
 	struct bh_blk_listener bad; /* likewise */
 	struct tn_io *io;	    /* likewise */

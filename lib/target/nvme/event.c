@@ -73,6 +73,8 @@ static bool is_enabled(const struct bh_target_nvme *ctrl, const struct event *ev
 	case BH_NVME_AER_TYPE_NOTICE:
 		return event->info == BH_NVME_AER_NOTICE_NS_ATTR_CHANGED &&
 		       (config & BH_NVME_OAES_NS_ATTR);
+	case BH_NVME_AER_TYPE_IO: /* masked by namespace before it is raised */
+		return true;
 	default:
 		return false;
 	}

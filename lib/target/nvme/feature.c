@@ -15,6 +15,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 #define ARBITRATION_BITS 0xffffff07u
 #define ARBITRATION_NO_LIMIT 7u
@@ -352,6 +353,11 @@ static const struct feature features[] = {
 	[BH_NVME_FEAT_HOST_BEHAVIOR] = { get_behavior, set_behavior,
 					 sizeof(struct bh_nvme_host_behavior), false, false },
 	[BH_NVME_FEAT_IOCS_PROFILE] = { get_iocs_profile, set_iocs_profile, 0, false, false },
+	[BH_NVME_FEAT_HOST_ID] = { tn_feat_get_host_id, tn_feat_set_host_id, 16, false, false },
+	[BH_NVME_FEAT_RESV_NOTIFICATION_MASK] = { tn_feat_get_resv_mask, tn_feat_set_resv_mask, 0,
+						  true, false },
+	[BH_NVME_FEAT_RESV_PERSISTENCE] = { tn_feat_get_resv_ptpl, tn_feat_set_resv_ptpl, 0, true,
+					    false },
 };
 
 static const struct feature *feature_of(const struct tn_admin_cmd *cmd)
@@ -361,6 +367,8 @@ static const struct feature *feature_of(const struct tn_admin_cmd *cmd)
 	if (fid >= sizeof(features) / sizeof(features[0]) || !features[fid].get)
 		return NULL;
 	if (fid == BH_NVME_FEAT_VOLATILE_WRITE_CACHE && !tn_has_write_cache(cmd->ctrl))
+		return NULL;
+	if (fid >= BH_NVME_FEAT_HOST_ID && !tn_has_reservations(cmd->ctrl))
 		return NULL;
 	return &features[fid];
 }
@@ -423,6 +431,17 @@ static bool cache_goes_off(struct tn_admin_cmd *cmd)
 	return fid == BH_NVME_FEAT_VOLATILE_WRITE_CACHE && !(cmd->sqe.cdw11 & BH_NVME_FEAT_VWC_WCE);
 }
 
+static bool is_host_id(const struct tn_admin_cmd *cmd)
+{
+	return BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID) == BH_NVME_FEAT_HOST_ID;
+}
+
+/* I/O is judged by it from now on. */
+static void host_is_known(void *cmd)
+{
+	tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
+}
+
 static void set_now(struct tn_admin_cmd *cmd)
 {
 	uint16_t sf = cmd->status;
@@ -434,6 +453,8 @@ static void set_now(struct tn_admin_cmd *cmd)
 	sf = feature_of(cmd)->set(cmd, &cmd->ctrl->features, cmd->sqe.cdw11);
 	if (sf)
 		tn_admin_fail(cmd, sf, feature_of(cmd)->set_bytes ? TN_AT_PRP1 : TN_AT_CDW11);
+	else if (is_host_id(cmd) && !tn_resv_host_changed(cmd->ctrl, host_is_known, cmd))
+		return;
 	else if (cache_goes_off(cmd))
 		tn_flush_ask(cmd->ctrl, &cmd->flush);
 	else
@@ -472,7 +493,9 @@ void tn_cmd_set_features(struct tn_admin_cmd *cmd)
 	if (sf)
 		tn_admin_fail(cmd, sf, TN_AT_NSID);
 	else if (feature->set_bytes)
-		tn_admin_receive(cmd, feature->set_bytes, set_now);
+		tn_admin_receive(cmd,
+				 is_host_id(cmd) ? tn_feat_host_id_bytes(cmd) : feature->set_bytes,
+				 set_now);
 	else if (feature->is_about_queues)
 		tn_admin_serialize(cmd, set_now);
 	else

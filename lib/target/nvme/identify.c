@@ -67,6 +67,11 @@ bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 		return true;
 	case BH_NVME_CMD_WRITE_ZEROES:
 		return common_caps(ctrl) & BH_BLK_CAP_WRITE_ZEROES;
+	case BH_NVME_CMD_RESV_REGISTER:
+	case BH_NVME_CMD_RESV_REPORT:
+	case BH_NVME_CMD_RESV_ACQUIRE:
+	case BH_NVME_CMD_RESV_RELEASE:
+		return tn_has_reservations(ctrl);
 	default:
 		return false;
 	}
@@ -83,6 +88,7 @@ static uint16_t oncs(const struct bh_target_nvme *ctrl)
 	bits |= tn_io_supports(ctrl, BH_NVME_CMD_COPY) ? BH_NVME_ONCS_COPY : 0;
 	if (tn_io_supports(ctrl, BH_NVME_CMD_WRITE_UNCORRECTABLE))
 		bits |= BH_NVME_ONCS_WRITE_UNCORRECTABLE;
+	bits |= tn_has_reservations(ctrl) ? BH_NVME_ONCS_RESERVATIONS : 0;
 	return (uint16_t)bits;
 }
 
@@ -112,6 +118,8 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->cntlid = ctrl->cntlid;
 	if (!ctrl->subsys->is_implied) /* each controller is a port of its own */
 		id->cmic = BH_NVME_CMIC_MULTI_PORT | BH_NVME_CMIC_MULTI_CTRL;
+	if (tn_has_reservations(ctrl))
+		id->ctratt = BH_NVME_CTRATT_HOSTID_128;
 	id->ver = ctrl->regs.vs;
 	id->oaes = BH_NVME_OAES_NS_ATTR;
 	id->cntrltype = BH_NVME_CNTRLTYPE_IO;
@@ -155,6 +163,17 @@ static void put_formats(const struct bh_target_subsys *subsys, unsigned int shif
 	}
 }
 
+static uint8_t rescap(const struct tn_space *space)
+{
+	if (space->subsys->is_implied)
+		return 0;
+	return BH_NVME_RESCAP_WRITE_EXCLUSIVE | BH_NVME_RESCAP_EXCLUSIVE_ACCESS |
+	       BH_NVME_RESCAP_WRITE_EXCLUSIVE_RO | BH_NVME_RESCAP_EXCLUSIVE_ACCESS_RO |
+	       BH_NVME_RESCAP_WRITE_EXCLUSIVE_AR | BH_NVME_RESCAP_EXCLUSIVE_ACCESS_AR |
+	       BH_NVME_RESCAP_IEKEY_13 |
+	       (tn_subsys_is_persistent(space->subsys) ? BH_NVME_RESCAP_PTPL : 0);
+}
+
 static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space *space,
 			struct bh_nvme_id_ns *id)
 {
@@ -175,6 +194,7 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 		id->dlfeat |= BH_NVME_DLFEAT_WRITE_ZEROES;
 	id->nsattr = caps & BH_BLK_CAP_WRITE ? 0 : BH_NVME_NSATTR_WRITE_PROTECTED;
 	id->nmic = is_shared(space) ? BH_NVME_NMIC_SHARED : 0;
+	id->rescap = rescap(space);
 	memcpy(id->nguid, space->uuid, sizeof(id->nguid));
 }
 

@@ -124,7 +124,7 @@ void tn_io_ungate(struct bh_target_nvme *ctrl);
 
 /* The most blocks that one Copy moves, of a namespace whose other commands move max_blocks. */
 uint32_t tn_copy_limit(uint32_t max_blocks, uint8_t shift);
-#define TN_COPY_RANGES 256u /* in one Copy */
+#define TN_COPY_RANGES 256u	   /* in one Copy */
 #define TN_UNCOR_BYTES (32u << 20) /* of one Write Uncorrectable: a power of two of pages */
 
 /*
@@ -141,6 +141,31 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 		     void *arg);
 /* ns->blocks changed: threads take the new limit. */
 void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns);
+
+/*
+ * What the host may not do with a namespace changes (TN_DENY_*): done(arg) when every thread knows,
+ * and with is_aborting has ended what was under way. _new: NULL: no memory; then sent once, or freed
+ * (NULL is accepted).
+ */
+void *tn_io_deny_new(struct bh_target_nvme *ctrl);
+void tn_io_deny_send(void *deny, uint32_t nsid, uint8_t bits, bool is_aborting,
+		     void (*done)(void *arg), void *arg);
+void tn_io_deny_free(void *deny);
+
+/* A reservation command on its way to the control thread and back. */
+struct tn_resv_cmd {
+	struct bh_msg msg;
+	struct tn_resv_cmd *next;
+	struct tn_req *req; /* the I/O plane's */
+	struct bh_reactor *home;
+	struct bh_target_nvme *ctrl; /* until it has begun */
+	struct bh_nvme_cmd cmd;
+	uint16_t status; /* a status field */
+	uint32_t len;
+	uint8_t data[] __attribute__((aligned(8)));
+};
+void tn_resv_cmd_come(struct tn_resv_cmd *cmd);	  /* the control plane's */
+void tn_resv_cmd_return(struct tn_resv_cmd *cmd); /* the I/O plane's */
 
 /*
  * Flushes the stores that were written to by way of this controller since the last time: done(arg,

@@ -66,7 +66,9 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
 	line->caps = ns->blk->info.caps;
 	line->kind = (uint8_t)kind_of(ns->blk);
-	line->inline_blocks = line->kind <= TN_NS_MEMORY ? line->max_blocks : 0;
+	line->deny = __atomic_load_n(&ns->deny, __ATOMIC_RELAXED);
+	line->has_resv = ns->has_resv;
+	tn_line_set_inline(line);
 	tn_line_fast(line);
 	return 0;
 }

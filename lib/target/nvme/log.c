@@ -12,6 +12,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 #define NS_PER_HOUR (3600ull * 1000000000ull)
 
@@ -20,7 +21,7 @@ struct page {
 	void (*build)(struct tn_admin_cmd *cmd);
 };
 
-static const struct page *page_of(uint8_t lid);
+static const struct page *page_of(const struct bh_target_nvme *ctrl, uint8_t lid);
 
 static void supported_log(struct tn_admin_cmd *cmd)
 {
@@ -28,7 +29,7 @@ static void supported_log(struct tn_admin_cmd *cmd)
 	unsigned int lid;
 
 	for (lid = 0; lid < 256; lid++) {
-		if (page_of((uint8_t)lid))
+		if (page_of(cmd->ctrl, (uint8_t)lid))
 			log->lid[lid] = BH_NVME_LOG_LSUPP;
 	}
 }
@@ -143,6 +144,32 @@ static void selftest_log(struct tn_admin_cmd *cmd)
 	tn_selftest_log(cmd->ctrl, (struct bh_nvme_self_test_log *)cmd->data);
 }
 
+/* The oldest that has not been read, or zeros (base 5.16.1.24). */
+static void resv_log(struct tn_admin_cmd *cmd)
+{
+	const struct tn_resv_notes *notes = &tn_ctl(cmd->ctrl)->resv_notes;
+	struct bh_nvme_resv_log *log = (struct bh_nvme_resv_log *)cmd->data;
+
+	if (!notes->count)
+		return;
+	*log = notes->log[0];
+	log->available = (uint8_t)(notes->count - 1);
+}
+
+/* It has been read. The next one is an event of its own. */
+static void resv_log_read(struct bh_target_nvme *ctrl)
+{
+	struct tn_resv_notes *notes = &tn_ctl(ctrl)->resv_notes;
+
+	if (!notes->count)
+		return;
+	notes->count--;
+	memmove(&notes->log[0], &notes->log[1], notes->count * sizeof(notes->log[0]));
+	if (notes->count)
+		tn_event_raise(ctrl, BH_NVME_AER_TYPE_IO, BH_NVME_AER_IO_RESERVATION_LOG,
+			       BH_NVME_LOG_RESERVATION);
+}
+
 static const struct page pages[] = {
 	[BH_NVME_LOG_SUPPORTED] = { sizeof(struct bh_nvme_supported_logs), supported_log },
 	[BH_NVME_LOG_ERROR] = { TN_ERROR_LOG_ENTRIES * sizeof(struct bh_nvme_error_log),
@@ -152,10 +179,13 @@ static const struct page pages[] = {
 	[BH_NVME_LOG_CHANGED_NS] = { sizeof(struct bh_nvme_ns_list), changed_ns_log },
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
 	[BH_NVME_LOG_SELF_TEST] = { sizeof(struct bh_nvme_self_test_log), selftest_log },
+	[BH_NVME_LOG_RESERVATION] = { sizeof(struct bh_nvme_resv_log), resv_log },
 };
 
-static const struct page *page_of(uint8_t lid)
+static const struct page *page_of(const struct bh_target_nvme *ctrl, uint8_t lid)
 {
+	if (lid == BH_NVME_LOG_RESERVATION && !tn_has_reservations(ctrl))
+		return NULL;
 	return lid < sizeof(pages) / sizeof(pages[0]) && pages[lid].build ? &pages[lid] : NULL;
 }
 
@@ -179,8 +209,11 @@ static void sent(struct tn_admin_cmd *cmd)
 	if (is_failed && !is_retained && lid == BH_NVME_LOG_CHANGED_NS)
 		undo_clear(cmd);
 	tn_admin_complete(cmd, cmd->status);
-	if (!is_failed && !is_retained)
-		tn_events_clear(ctrl, lid);
+	if (is_failed || is_retained)
+		return;
+	tn_events_clear(ctrl, lid);
+	if (lid == BH_NVME_LOG_RESERVATION)
+		resv_log_read(ctrl);
 }
 
 static bool has_namespace_error(const struct bh_nvme_cmd *sqe, uint8_t lid)
@@ -197,7 +230,7 @@ void tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 								     << 16;
 	uint64_t len = (numd + 1) * 4;
 	uint64_t offset = sqe->cdw12 | (uint64_t)sqe->cdw13 << 32;
-	const struct page *page = page_of(lid);
+	const struct page *page = page_of(cmd->ctrl, lid);
 
 	if (!page) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_LOG_PAGE, TN_AT_CDW10);

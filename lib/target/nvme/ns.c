@@ -216,6 +216,8 @@ static int ns_alloc(struct bh_target_nvme *ctrl, struct tn_space *space, struct 
 	ns->ns.blk = bh_blk_get(space->blk);
 	ns->ns.block_shift = tn_space_shift(space);
 	ns->ns.resize.resized = resized;
+	ns->ns.has_resv = tn_has_reservations(ctrl);
+	ns->ns.deny = tn_resv_denied_to(ctrl, space);
 	bh_blk_listen(space->blk, &ns->ns.resize);
 	/* After listening: a size that changes now is told of. */
 	ns->ns.blocks = tn_space_blocks(space);

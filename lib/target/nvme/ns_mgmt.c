@@ -175,7 +175,9 @@ static uint16_t check_delete(const struct bh_target_nvme *ctrl, uint32_t nsid)
 	if (!space)
 		return nsid && nsid <= BH_TARGET_NVME_MAX_NS ? BH_NVME_SC_INVALID_FIELD
 							     : BH_NVME_SC_INVALID_NS;
-	return space->pool_bytes ? 0 : BH_NVME_SC_OPERATION_DENIED;
+	if (!space->pool_bytes)
+		return BH_NVME_SC_OPERATION_DENIED;
+	return tn_resv_admin_denied(ctrl, nsid) ? BH_NVME_SC_RESERVATION_CONFLICT : 0;
 }
 
 static void delete_one(struct tn_ns_op *op, uint32_t nsid)
@@ -286,6 +288,8 @@ static void attach(struct tn_admin_cmd *cmd)
 		return;
 	}
 	sf = space ? check_list(space, list, is_attach) : BH_NVME_SC_INVALID_FIELD;
+	if (!sf && tn_resv_admin_denied(cmd->ctrl, cmd->sqe.nsid))
+		sf = BH_NVME_SC_RESERVATION_CONFLICT;
 	op = sf ? NULL : op_new(cmd);
 	if (!op) {
 		tn_admin_fail(cmd, sf ? sf : BH_NVME_SC_INTERNAL_ERROR,

@@ -106,9 +106,12 @@ struct tn_line {
 	uint8_t kind;
 	uint8_t shift;
 	bool is_written; /* since this thread last flushed it on its own account */
+	uint8_t deny;	 /* TN_DENY_*, of a reservation */
 	uint32_t caps;
-	uint32_t inflight; /* requests that are not left behind */
-	uint64_t blocks; /* __atomic: the control thread resizes */
+	uint32_t inflight;	/* requests that are not left behind; of them */
+	uint16_t resv_inflight; /* with the control thread */
+	bool has_resv;		/* the reservation commands are there */
+	uint64_t blocks;	/* __atomic: the control thread resizes */
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct tn_line) == 64, "one cache line");
 
@@ -228,6 +231,7 @@ struct tn_job {
 	bool is_emulated; /* compare by reading */
 	bool has_bad;	  /* the store has blocks that are unreadable by a host's wish */
 	uint8_t inside;	  /* enum tn_inside */
+	bool is_resv;	  /* the control thread does it */
 };
 
 enum tn_req_state {
@@ -236,6 +240,7 @@ enum tn_req_state {
 	TN_REQ_STORE, /* in the store */
 	TN_REQ_AGAIN, /* the store had no room */
 	TN_REQ_OUT,   /* data on its way to the client */
+	TN_REQ_CTRL,  /* with the control thread */
 	TN_REQ_WAIT,  /* complete; waits for room in the completion queue */
 };
 
@@ -350,6 +355,7 @@ struct tn_thread {
 	bool is_starved; /* an entry was left in its ring in this pass, for want of memory */
 	struct tn_budget *budget;
 	struct tn_flush flush;
+	struct tn_op *drains;	    /* wait for a line's last request */
 	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
 
@@ -404,6 +410,12 @@ struct tn_op {
 		struct tn_ns *ns;
 		uint16_t qid;
 		bool is_dropping;
+		struct {
+			struct tn_op *next;
+			uint32_t nsid;
+			uint8_t bits;
+			bool is_aborting;
+		} deny;
 	} u;
 	uint16_t cid;
 	uint64_t iova, len;
@@ -546,6 +558,12 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
 void tn_reqs_put(struct tn_reqs *reqs);
+/* Its turn comes again in a later pass. */
+void tn_req_put_off(struct tn_thread *t, struct tn_req *req);
+/* One that was left behind has come back to its thread. */
+void tn_req_return(struct tn_req *req);
+/* Whatever of the line's can be aborted. */
+void tn_reqs_abort_line(struct tn_thread *t, struct tn_line *line, uint16_t status);
 void tn_req_left(void *cookie);			 /* for bh_blk_chan_leave */
 void tn_orphans_put(struct tn_orphans *orphans); /* any thread */
 static inline bool tn_has_orphans(const struct tn_thread *t, const struct tn_line *line)
@@ -600,6 +618,18 @@ void tn_line_fast(struct tn_line *line); /* (back) on the fast path, if it may b
 /* line.c */
 void tn_lines_init(struct tn_thread *t);
 void tn_line_release(struct tn_thread *t, struct tn_line *line);
+/* A line that denies nothing is open to the fast path, if its store is. */
+static inline void tn_line_set_inline(struct tn_line *line)
+{
+	line->inline_blocks = line->kind <= TN_NS_MEMORY && !line->deny ? line->max_blocks : 0;
+}
 void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
+
+/* resv_plane.c */
+/* The host may not: of a line that denies something. */
+bool tn_line_denies(const struct tn_line *line, uint8_t opc);
+/* Its data has come: 0, it is on its way, or a status field. */
+uint16_t tn_resv_start(struct tn_thread *t, struct tn_req *req);
+void tn_drains_run(struct tn_thread *t, bool is_end);
 
 #endif

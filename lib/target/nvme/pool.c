@@ -54,6 +54,8 @@ static void wipe_end(struct tn_wipe *wipe, int error)
 	wipe_free(wipe);
 	space->is_making = false;
 	space->is_deleting = error != 0;
+	if (!error)
+		tn_subsys_changed(space->subsys);
 	tn_space_release(space);
 	done(arg, error ? error : nsid);
 }
@@ -234,6 +236,18 @@ static int cut(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns
 	return 0;
 }
 
+static bool is_there(const struct bh_target_subsys *subsys,
+		     const struct bh_target_subsys_ns_opts *o)
+{
+	const struct tn_space *space = tn_space_get(subsys, o->nsid);
+
+	return space && o->has_offset && o->has_uuid && space->pool_bytes &&
+	       space->pool_first == o->offset &&
+	       tn_space_blocks(space) << tn_space_shift(space) == o->bytes &&
+	       1u << tn_space_shift(space) == o->block_size &&
+	       !memcmp(space->uuid, o->uuid, sizeof(o->uuid));
+}
+
 int bh_target_subsys_ns_make(struct bh_target_subsys *subsys,
 			     const struct bh_target_subsys_ns_opts *opts,
 			     void (*done)(void *arg, int result), void *arg)
@@ -243,10 +257,15 @@ int bh_target_subsys_ns_make(struct bh_target_subsys *subsys,
 	int rc;
 
 	memcpy(&o, opts, opts->size < sizeof(o) ? opts->size : sizeof(o));
+	if (is_there(subsys, &o)) { /* the state has brought it back */
+		done(arg, (int)o.nsid);
+		return 0;
+	}
 	rc = cut(subsys, &o, &space);
 	if (rc)
 		return rc;
 	if (o.has_offset) {
+		tn_subsys_changed(subsys);
 		done(arg, (int)space->nsid);
 		return 0;
 	}

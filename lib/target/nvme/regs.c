@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
 #define CC_WRITABLE 0x00fffff1u /* CRIME is not: only one ready mode is supported */
 #define CC_WHILE_ENABLED                                                 \
@@ -138,6 +139,7 @@ static void drop_everything(struct bh_target_nvme *ctrl)
 	tn_admin_drop(ctrl);
 	tn_events_reset(ctrl);
 	tn_selftest_reset(ctrl);
+	tn_resv_reset(ctrl);
 	tn_features_reset(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;

@@ -128,7 +128,7 @@ void tn_req_left(void *cookie)
 }
 
 /* As above, on the thread: if its queue still lives the slot can be used again. */
-static void req_return(struct tn_req *req)
+void tn_req_return(struct tn_req *req)
 {
 	req->next = req->pool->free;
 	req->pool->free = req;
@@ -206,7 +206,7 @@ static void xfer_done(void *arg, uint16_t status)
 	struct tn_req *req = arg;
 
 	if (!req->sq) {
-		req_return(req);
+		tn_req_return(req);
 		return;
 	}
 	if (status || req->state == TN_REQ_OUT)
@@ -349,8 +349,8 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 		return status;
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
-			 !job->is_ranges && !job->is_emulated && job->inside != TN_COPY &&
-			 t->scratch.n <= UINT16_MAX;
+			 !job->is_ranges && !job->is_emulated && !job->is_resv &&
+			 job->inside != TN_COPY && t->scratch.n <= UINT16_MAX;
 	if (!reserve(t, req))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
@@ -508,7 +508,7 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 	return true;
 }
 
-static void put_off(struct tn_thread *t, struct tn_req *req)
+void tn_req_put_off(struct tn_thread *t, struct tn_req *req)
 {
 	req->state = TN_REQ_AGAIN;
 	req->next = NULL;
@@ -526,7 +526,7 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 		return false;
 	}
 	if (rc == -EAGAIN) {
-		put_off(t, req);
+		tn_req_put_off(t, req);
 		return false;
 	}
 	if (req->io.op != BH_BLK_FLUSH && (!req->io.iovcnt || req->job.inside))
@@ -540,7 +540,7 @@ static void run_steps(struct tn_thread *t, struct tn_req *req)
 {
 	while (next_step(t, req)) {
 		if (t->work >= TN_PASS_BYTES && !req->io.iovcnt) {
-			put_off(t, req); /* others want to get on too */
+			tn_req_put_off(t, req); /* others want to get on too */
 			return;
 		}
 		if (!submit_one(t, req))
@@ -555,6 +555,11 @@ static void req_submit(struct tn_thread *t, struct tn_req *req)
 			  : req->job.inside == TN_COPY ? tn_copy_check(req)
 						       : 0;
 
+	if (req->job.is_resv) {
+		status = tn_resv_start(t, req);
+		if (!status)
+			return;
+	}
 	if (status)
 		finish(t, req, status);
 	else
@@ -587,7 +592,7 @@ static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 		return;
 	}
 	if (!req->sq) {
-		req_return(req);
+		tn_req_return(req);
 		return;
 	}
 	if (!req->is_direct)
@@ -629,6 +634,10 @@ static bool go_on(struct tn_thread *t, struct tn_req *req)
 {
 	uint64_t before = t->work;
 
+	if (req->job.is_resv) {
+		req_stored(t, req, req->status);
+		return true;
+	}
 	if (req->is_lost) {
 		req_stored(t, req, BH_NVME_SC_DATA_TRANSFER_ERROR);
 		return true;
@@ -762,6 +771,24 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status)
  * Only what cannot have an effect later is aborted: a bounced write is in the store's hands and
  * might come to pass after the host was told that it did not.
  */
+static bool abort_one(struct tn_thread *t, struct tn_req *req, uint16_t status)
+{
+	struct tn_sq *sq = req->sq;
+
+	if ((req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN) || req->job.is_resv)
+		return false;
+	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
+	    !req->job.is_emulated) {
+		bh_blk_cancel(req->job.line->chan, req);
+		return false;
+	}
+	if (!try_post(t, req, status))
+		return false;
+	tn_cmd_failed(t, sq, &req->xfer.cmd, status, 0xffff);
+	leave(t, req);
+	return true;
+}
+
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid)
 {
 	struct tn_req *req = NULL;
@@ -770,18 +797,21 @@ bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid)
 	for (i = 0; sq->reqs && i < sq->reqs->used; i++)
 		if (sq->reqs->slot[i].state != TN_REQ_FREE && sq->reqs->slot[i].xfer.cmd.cid == cid)
 			req = &sq->reqs->slot[i];
-	if (!req || (req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN))
-		return false;
-	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
-	    !req->job.is_emulated) {
-		bh_blk_cancel(req->job.line->chan, req);
-		return false;
+	return req && abort_one(t, req, BH_NVME_SC_ABORTED_BY_REQUEST);
+}
+
+void tn_reqs_abort_line(struct tn_thread *t, struct tn_line *line, uint16_t status)
+{
+	unsigned int qid;
+	uint32_t i;
+
+	for (qid = 1; qid <= BH_TARGET_NVME_MAX_QUEUES; qid++) {
+		struct tn_reqs *reqs = t->sq[qid] ? t->sq[qid]->reqs : NULL;
+
+		for (i = 0; reqs && i < reqs->used; i++)
+			if (reqs->slot[i].state != TN_REQ_FREE && reqs->slot[i].job.line == line)
+				abort_one(t, &reqs->slot[i], status);
 	}
-	if (!try_post(t, req, BH_NVME_SC_ABORTED_BY_REQUEST))
-		return false;
-	tn_cmd_failed(t, sq, &req->xfer.cmd, BH_NVME_SC_ABORTED_BY_REQUEST, 0xffff);
-	leave(t, req);
-	return true;
 }
 
 static bool touches(const struct tn_req *req, uint64_t iova, uint64_t len)

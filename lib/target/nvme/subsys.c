@@ -72,6 +72,7 @@ int bh_target_subsys_create(const struct bh_target_subsys_opts *opts, struct bh_
 	struct bh_target_subsys_opts o;
 	struct bh_target_subsys *subsys;
 	const char *why;
+	int rc;
 
 	*out = NULL;
 	bh_target_subsys_opts_init(&o);
@@ -94,6 +95,13 @@ int bh_target_subsys_create(const struct bh_target_subsys_opts *opts, struct bh_
 		snprintf(subsys->serial, sizeof(subsys->serial), "%s", o.serial);
 	else
 		tn_serial_of(o.nqn, subsys->serial);
+	subsys->state_fd = -1;
+	rc = o.state ? tn_subsys_state_open(subsys, o.state) : 0;
+	if (rc) {
+		bh_log(o.log, BH_LOG_ERROR, TN_LOG, "%s: %s: %s", o.nqn, o.state, strerror(-rc));
+		bh_target_subsys_destroy(subsys);
+		return rc;
+	}
 	*out = subsys;
 	return 0;
 }
@@ -104,7 +112,12 @@ static void space_free(struct tn_space *space)
 	void *arg = space->deleted_arg;
 
 	space->subsys->space[space->nsid] = NULL;
+	if (space->is_deleting) {
+		tn_space_forget(space);
+		tn_subsys_changed(space->subsys);
+	}
 	bh_blk_put(space->blk);
+	free(space->resv);
 	free(space);
 	if (deleted)
 		deleted(arg);
@@ -128,6 +141,7 @@ int bh_target_subsys_destroy(struct bh_target_subsys *subsys)
 		if (subsys->space[nsid])
 			space_free(subsys->space[nsid]);
 	}
+	tn_subsys_state_close(subsys);
 	bh_blk_put(subsys->pool);
 	free(subsys);
 	return 0;
@@ -194,6 +208,7 @@ void tn_subsys_leave(struct bh_target_nvme *ctrl)
 	if (!subsys)
 		return;
 	tn_ns_ops_leave(ctrl);
+	tn_resv_leave(ctrl);
 	ctrl->subsys = NULL;
 	subsys->ctrl[ctrl->cntlid] = NULL;
 	subsys->num_ctrls--;
@@ -285,6 +300,7 @@ int tn_space_new(struct bh_target_subsys *subsys, const struct bh_target_subsys_
 	space->is_private = o->is_private;
 	choose_uuid(space, o);
 	subsys->space[nsid] = space;
+	tn_space_restore(space);
 	*out = space;
 	return 0;
 }

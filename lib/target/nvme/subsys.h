@@ -6,9 +6,11 @@
 #include <bellhop/target_subsys.h>
 
 #include "target/nvme/ctrl.h"
+#include "target/nvme/resv.h"
 
 #define TN_POOL_UNIT 4096u /* bytes; a block of either size */
 
+struct tn_saved;
 struct tn_wipe;
 struct tn_ns_op;
 
@@ -26,6 +28,7 @@ struct tn_space {
 	uint64_t pool_first, pool_bytes;
 	bool is_making; /* zeroed first, nobody sees it */
 	struct tn_wipe *wipe;
+	struct tn_resv *resv; /* NULL: nobody was ever registered */
 	unsigned int
 		users; /* attachments, those that come or go included; and whoever deletes it */
 	void (*deleted)(void *arg);
@@ -42,6 +45,12 @@ struct bh_target_subsys {
 	struct bh_blk *pool;  /* NULL: none */
 	uint64_t capacity;    /* bytes of it */
 	struct tn_ns_op *ops; /* commands of hosts under way, ns_mgmt.c */
+	int state_fd;	      /* -1: nothing outlives the process; subsys_state.c */
+	uint64_t state_number;
+	bool is_loading;
+	struct tn_saved *saved;
+	struct tn_resv_cmd *resv_cmds; /* those that wait, in order; resv_cmd.c */
+	bool is_resv_busy;
 	unsigned int num_ctrls;
 	struct bh_target_nvme *ctrl[BH_TARGET_SUBSYS_MAX_CTRLS + 1]; /* by controller id */
 	struct tn_space *space[BH_TARGET_NVME_MAX_NS + 1];	     /* by nsid; [0] unused */
@@ -71,6 +80,38 @@ void tn_space_release(struct tn_space *space);
 /* ---- pool.c ---- */
 
 uint64_t tn_pool_used(const struct bh_target_subsys *subsys); /* bytes */
+/* ---- subsys_state.c ---- */
+
+/* -errno; closed in either case. -EBUSY: another process has it; -EINVAL: it is something else. */
+int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path);
+void tn_subsys_state_close(struct bh_target_subsys *subsys);
+/* Keeps what is to be kept, if anything is. */
+void tn_subsys_changed(struct bh_target_subsys *subsys);
+static inline bool tn_subsys_is_persistent(const struct bh_target_subsys *subsys)
+{
+	return subsys->state_fd >= 0;
+}
+void tn_space_restore(struct tn_space *space); /* one that may have been there before */
+void tn_space_forget(struct tn_space *space);  /* one that is deleted */
+
+/* ---- resv_cmd.c ---- */
+
+/* Its reservations, made if there are none; NULL: no memory. */
+struct tn_resv *tn_space_resv(struct tn_space *space);
+
+struct tn_host tn_host_of(const struct bh_target_nvme *ctrl);
+/* TN_DENY_* of the controller's host. */
+uint8_t tn_resv_denied_to(const struct bh_target_nvme *ctrl, const struct tn_space *space);
+/*
+ * The controller has another Host Identifier: done(arg) when its threads judge by it. -ENOMEM: it is
+ * not called.
+ */
+int tn_resv_host_changed(struct bh_target_nvme *ctrl, void (*done)(void *arg), void *arg);
+void tn_resv_reset(struct bh_target_nvme *ctrl); /* before its features are */
+/* The host may not format, delete, attach or detach it. */
+bool tn_resv_admin_denied(const struct bh_target_nvme *ctrl, uint32_t nsid); /* resv_feat.c */
+void tn_resv_leave(struct bh_target_nvme *ctrl);
+
 /* The LBA formats of the pool's namespaces: how many, and each one's log2 of the block size. */
 static inline unsigned int tn_pool_formats(const struct bh_target_subsys *subsys)
 {
@@ -96,6 +137,11 @@ void tn_ns_ops_leave(struct bh_target_nvme *ctrl);
 static inline uint64_t tn_space_blocks(const struct tn_space *space)
 {
 	return __atomic_load_n(&bh_blk_info(space->blk)->blocks, __ATOMIC_RELAXED);
+}
+
+static inline bool tn_has_reservations(const struct bh_target_nvme *ctrl)
+{
+	return !ctrl->subsys->is_implied;
 }
 
 static inline unsigned int tn_space_shift(const struct tn_space *space)

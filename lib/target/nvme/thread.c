@@ -47,6 +47,8 @@ static unsigned int pass_rare(struct tn_thread *t)
 		n += tn_slow_cqs(t);
 	if (t->num_asserted)
 		tn_intx_look(t);
+	if (t->drains)
+		tn_drains_run(t, false);
 	return n;
 }
 
@@ -232,6 +234,7 @@ static void thread_part(void *ctx)
 	t->io_fd_source = NULL;
 	t->is_gated = true;
 	tn_queues_drop(t);
+	tn_drains_run(t, true);
 	tn_lines_fini(t);
 	tn_hold_cancel(&t->hold);
 }

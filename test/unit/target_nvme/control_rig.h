@@ -81,6 +81,9 @@ struct rig {
 	int ns_error;
 	unsigned int namespaces;
 	struct bh_target_nvme_stats stats;
+	unsigned int denials, aborted;
+	uint8_t denied;
+	struct tn_resv_cmd *returned;
 };
 
 static struct rig rig;
@@ -375,6 +378,34 @@ void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns)
 	(void)ctrl;
 	(void)ns;
 	rig.resizes++;
+}
+
+void *tn_io_deny_new(struct bh_target_nvme *ctrl)
+{
+	(void)ctrl;
+	return malloc(1);
+}
+
+void tn_io_deny_send(void *deny, uint32_t nsid, uint8_t bits, bool is_aborting,
+		     void (*done)(void *arg), void *arg)
+{
+	(void)nsid;
+	free(deny);
+	rig.denials++;
+	rig.denied = bits;
+	rig.aborted += is_aborting;
+	done(arg);
+}
+
+void tn_io_deny_free(void *deny)
+{
+	free(deny);
+}
+
+/* A reservation command has been carried out: it stays where it is. */
+void tn_resv_cmd_return(struct tn_resv_cmd *cmd)
+{
+	rig.returned = cmd;
 }
 
 static inline void rig_flush_answer(uint16_t status)

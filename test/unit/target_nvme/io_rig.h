@@ -57,6 +57,7 @@ struct rig {
 	unsigned int io_fds;
 	bool hold_messages;
 	unsigned int num_messages;
+	struct tn_resv_cmd *resv;
 	struct rig_message {
 		bool write;
 		uint64_t iova;
@@ -97,6 +98,12 @@ void tn_admin_kick(struct bh_target_nvme *ctrl)
 {
 	(void)ctrl;
 	__atomic_fetch_add(&rig.kicks, 1, __ATOMIC_RELAXED);
+}
+
+/* A reservation command waits for the test to answer it. */
+void tn_resv_cmd_come(struct tn_resv_cmd *cmd)
+{
+	rig.resv = cmd;
 }
 
 bool bh_vfu_irq_raise(struct bh_vfu_server *server, unsigned int vector)

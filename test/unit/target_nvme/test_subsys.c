@@ -280,8 +280,178 @@ static void full_subsystem_takes_no_more(void)
 	rig.server = first;
 }
 
+/* ---- reservations ---- */
+
+/* A reservation command that comes from a controller's queue: its status field. */
+static uint16_t resv(struct bh_target_nvme *ctrl, uint8_t opc, uint32_t cdw10, uint64_t key,
+		     uint64_t other)
+{
+	struct tn_resv_cmd *cmd = calloc(1, sizeof(*cmd) + 4096);
+	uint16_t status;
+
+	cmd->ctrl = ctrl;
+	cmd->cmd.opc = opc;
+	cmd->cmd.nsid = 1;
+	cmd->cmd.cdw10 = cdw10;
+	cmd->len = opc == BH_NVME_CMD_RESV_REPORT ? 4096 : 16;
+	memcpy(cmd->data, &key, sizeof(key));
+	memcpy(cmd->data + 8, &other, sizeof(other));
+	rig.returned = NULL;
+	tn_resv_cmd_come(cmd);
+	CU_ASSERT_PTR_EQUAL_FATAL(rig.returned, cmd);
+	status = cmd->status;
+	memcpy(rig_data(), cmd->data, cmd->len);
+	free(cmd);
+	return status;
+}
+
+/* Sets features.host_id as a command of the first controller, or behind the second's back. */
+static uint16_t set_host_id(uint64_t id, bool is_ext)
+{
+	memset(rig_data(), 0, 16);
+	memcpy(rig_data(), &id, sizeof(id));
+	return rig_admin(BH_NVME_ADMIN_SET_FEATURES, 0, BH_NVME_FEAT_HOST_ID,
+			 is_ext ? BH_NVME_FEAT_HOST_ID_EXHID : 0, NULL);
+}
+
+static void shared_namespace(void)
+{
+	uint32_t nsid = 0;
+
+	CU_ASSERT_EQUAL(create(8, 0, BH_NVME_NMIC_SHARED, &nsid), 0);
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_ATTACH, IDS(1, 2)), 0);
+}
+
+static void reservations_across_controllers(void)
+{
+	const struct bh_nvme_resv_status *status = rig_data();
+	const struct bh_nvme_resv_ctrl *line = (const void *)(status + 1);
+	const struct bh_nvme_resv_log *log = rig_data();
+
+	shared_namespace();
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xa), 0);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_ACQUIRE, 1u << 8, 0xb, 0),
+			BH_NVME_SC_RESERVATION_CONFLICT);
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_ACQUIRE, 1u << 8, 0xa, 0), 0);
+	CU_ASSERT_EQUAL(rig.denials, 1); /* the second controller's threads */
+	CU_ASSERT_EQUAL(rig.denied, TN_DENY_WRITE);
+	CU_ASSERT_EQUAL(second->ns[1]->deny, TN_DENY_WRITE);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xb), 0);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_REPORT, 0, 0, 0), 0);
+	CU_ASSERT_TRUE(status->gen == 2 && status->rtype == 1 && status->regctl[0] == 2);
+	CU_ASSERT_TRUE(line[0].cntlid == 1 && line[0].rcsts == 1 && line[0].rkey == 0xa);
+	CU_ASSERT_TRUE(line[1].cntlid == 2 && line[1].rcsts == 0 && line[1].rkey == 0xb);
+	/* Whoever may not write may not delete either. */
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_ACQUIRE, BH_NVME_RESV_PREEMPT_ABORT | 2u << 8,
+			     0xb, 0xa),
+			0);
+	CU_ASSERT_EQUAL(rig.aborted, 1);
+	CU_ASSERT_EQUAL(rig.ctrl->ns[1]->deny, TN_DENY_READ | TN_DENY_WRITE);
+	CU_ASSERT_EQUAL(second->ns[1]->deny, 0);
+	CU_ASSERT_EQUAL(delete (1), BH_NVME_SC_RESERVATION_CONFLICT);
+	CU_ASSERT_EQUAL(attach(1, BH_NVME_NS_DETACH, IDS(2)), BH_NVME_SC_RESERVATION_CONFLICT);
+	/* The host is told that it lost what it had, once. */
+	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_RESERVATION, 0, 64, 0), 0);
+	CU_ASSERT_TRUE(log->count == 1 && log->type == TN_RESV_PREEMPTED && log->nsid == 1 &&
+		       !log->available);
+	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_RESERVATION, 0, 64, 0), 0);
+	CU_ASSERT_EQUAL(log->count, 0);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_RELEASE, BH_NVME_RESV_CLEAR, 0xb, 0), 0);
+	CU_ASSERT_EQUAL(rig.ctrl->ns[1]->deny, 0);
+	CU_ASSERT_EQUAL(delete (1), 0);
+}
+
+static void notices_raise_events_unless_masked(void)
+{
+	struct bh_nvme_cpl cpl;
+
+	shared_namespace();
+	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_CHANGED_NS, 0, 4096, 0), 0);
+	rig_post_aer();
+	resv(rig.ctrl, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xa);
+	resv(second, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xb);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_RELEASE, BH_NVME_RESV_CLEAR, 0xb, 0), 0);
+	rig_pump();
+	CU_ASSERT_TRUE_FATAL(rig_reap(&cpl));
+	CU_ASSERT_EQUAL(cpl.cdw0, BH_NVME_AER_TYPE_IO | BH_NVME_LOG_RESERVATION << 16);
+	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_RESERVATION, 0, 64, 0), 0);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_SET_FEATURES, 1,
+				  BH_NVME_FEAT_RESV_NOTIFICATION_MASK, 1u << TN_RESV_PREEMPTED,
+				  NULL),
+			0);
+	rig_post_aer();
+	resv(rig.ctrl, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xa);
+	resv(second, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xb);
+	resv(second, BH_NVME_CMD_RESV_RELEASE, BH_NVME_RESV_CLEAR, 0xb, 0);
+	rig_pump();
+	CU_ASSERT_FALSE(rig_reap(&cpl));
+}
+
+/* One host on two controllers is one registrant; without an id it ends with a reset. */
+static void a_host_is_its_identifier(void)
+{
+	const struct bh_nvme_resv_status *status = rig_data();
+	uint8_t *id = rig_data();
+
+	shared_namespace();
+	CU_ASSERT_EQUAL(set_host_id(0, false), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(set_host_id(77, false), 0);
+	CU_ASSERT_EQUAL(set_host_id(78, false), BH_NVME_SC_COMMAND_SEQUENCE_ERROR);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_GET_FEATURES, 0, BH_NVME_FEAT_HOST_ID, 0, NULL), 0);
+	CU_ASSERT_EQUAL(id[0], 77);
+	second->features.host_id[0] = 77;
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xa), 0);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_ACQUIRE, 2u << 8, 0xa, 0), 0);
+	CU_ASSERT_TRUE(!rig.ctrl->ns[1]->deny && !second->ns[1]->deny);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_REPORT, 0, 0, 0), 0);
+	CU_ASSERT_EQUAL(status->regctl[0], 2);
+	/* After a reset it has not said who it is. What it holds stays. */
+	rig_disable();
+	rig_pump();
+	rig_enable(16, 16);
+	CU_ASSERT_EQUAL(rig.ctrl->ns[1]->deny, TN_DENY_READ | TN_DENY_WRITE);
+	CU_ASSERT_EQUAL(set_host_id(77, true), 0);
+	CU_ASSERT_EQUAL(rig.ctrl->ns[1]->deny, 0);
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_REPORT, 0, 0, 0),
+			BH_NVME_SC_HOSTID_INCONSISTENT_FORMAT);
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_GET_FEATURES, 0, BH_NVME_FEAT_HOST_ID, 0, NULL),
+			BH_NVME_SC_HOSTID_INCONSISTENT_FORMAT);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_RELEASE, BH_NVME_RESV_CLEAR, 0xa, 0), 0);
+	rig_disable();
+	rig_pump();
+	rig_enable(16, 16);
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_REGISTER, 0, 0, 0xc), 0);
+	CU_ASSERT_EQUAL(resv(rig.ctrl, BH_NVME_CMD_RESV_ACQUIRE, 2u << 8, 0xc, 0), 0);
+	CU_ASSERT_EQUAL(second->ns[1]->deny, TN_DENY_READ | TN_DENY_WRITE);
+	rig_disable();
+	rig_pump();
+	CU_ASSERT_EQUAL(second->ns[1]->deny, 0);
+	rig_enable(16, 16);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_REPORT, 0, 0, 0), 0);
+	CU_ASSERT_TRUE(!status->rtype && !status->regctl[0]);
+}
+
+/* Without a place to keep it nothing persists, and nobody is told that it does. */
+static void persistence_needs_a_place(void)
+{
+	const struct bh_nvme_id_ns *ns = rig_data();
+
+	shared_namespace();
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, 1, 0), 0);
+	CU_ASSERT_EQUAL(ns->rescap, 0xfe);
+	CU_ASSERT_EQUAL(resv(second, BH_NVME_CMD_RESV_REGISTER, 3u << 30, 0, 1),
+			BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(
+		rig_admin(BH_NVME_ADMIN_SET_FEATURES, 1, BH_NVME_FEAT_RESV_PERSISTENCE, 1, NULL),
+		BH_NVME_SC_INVALID_FIELD);
+}
+
 BH_SUITE_FIXTURE("target_nvme_subsys", setup, teardown, { "what_is_said", what_is_said },
 		 { "hosts_create_and_delete", hosts_create_and_delete },
 		 { "what_is_refused", what_is_refused },
 		 { "the_operators_stay", the_operators_stay }, { "room_is_zeroed", room_is_zeroed },
-		 { "full_subsystem_takes_no_more", full_subsystem_takes_no_more }, )
+		 { "full_subsystem_takes_no_more", full_subsystem_takes_no_more },
+		 { "reservations_across_controllers", reservations_across_controllers },
+		 { "notices_raise_events_unless_masked", notices_raise_events_unless_masked },
+		 { "a_host_is_its_identifier", a_host_is_its_identifier },
+		 { "persistence_needs_a_place", persistence_needs_a_place }, )

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What of a subsystem outlives the process: a file that is read again, torn, cut and wrong.
+ */
+#include "target_nvme/control_rig.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
+
+#define MIB (1u << 20)
+
+static char path[64];
+static struct bh_blk *pool;
+static struct bh_target_subsys *subsys;
+
+static int power_on(void)
+{
+	struct bh_target_subsys_opts so;
+
+	bh_target_subsys_opts_init(&so);
+	so.nqn = "nqn.2026-01.io.x:state";
+	so.control = rig.control;
+	so.pool = pool;
+	so.state = path;
+	return bh_target_subsys_create(&so, &subsys);
+}
+
+static void power_off(void)
+{
+	CU_ASSERT_EQUAL(bh_target_subsys_destroy(subsys), 0);
+	subsys = NULL;
+}
+
+static int setup(void)
+{
+	const struct bh_blk_spec spec = { .arg = "", .bytes = 8 * MIB, .block_size = 512 };
+	char why[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "/tmp/bh-state-XXXXXX");
+	fd = mkstemp(path);
+	if (fd < 0 || rig_init())
+		return -1;
+	close(fd);
+	return bh_blk_null_type.create(&spec, "null:pool", NULL, why, &pool);
+}
+
+static int teardown(void)
+{
+	unlink(path);
+	bh_blk_put(pool);
+	bh_reactor_destroy(rig.control);
+	munmap(rig.mem, RIG_BYTES);
+	close(rig.fd);
+	return 0;
+}
+
+static void made(void *arg, int result)
+{
+	*(int *)arg = result;
+}
+
+static int make(uint64_t bytes, uint32_t block_size)
+{
+	const struct bh_target_subsys_ns_opts o = { .size = sizeof(o),
+						    .bytes = bytes,
+						    .block_size = block_size };
+	int result = 0;
+	unsigned int i;
+
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_make(subsys, &o, made, &result), 0);
+	for (i = 0; i < 64 && !result; i++)
+		bh_reactor_run_once(rig.control);
+	return result;
+}
+
+/* Registers two hosts, one of which has no id, and reserves for the other. */
+static void reserve(uint32_t nsid)
+{
+	const struct tn_host one = { .id = { 9 } }, none = { .cntlid = 3 };
+	const struct bh_nvme_cmd reg = { .cdw10 = 3u << 30 }, take = { .cdw10 = 5u << 8 };
+	const struct bh_nvme_resv_register key = { 0, 0x55 };
+	const struct bh_nvme_resv_acquire acquire = { 0x55, 0 };
+	struct tn_space *space = tn_space_get(subsys, nsid);
+	struct tn_resv_outcome out = { 0 };
+	struct tn_resv *resv = tn_space_resv(space);
+
+	CU_ASSERT_EQUAL(tn_resv_register(resv, &one, &reg, &key, true, &out), 0);
+	CU_ASSERT_EQUAL(tn_resv_register(resv, &none, &reg, &key, true, &out), 0);
+	CU_ASSERT_EQUAL(tn_resv_acquire(resv, &one, &take, &acquire, &out), 0);
+	tn_subsys_changed(subsys);
+}
+
+static bool is_reserved(uint32_t nsid)
+{
+	const struct tn_host one = { .id = { 9 } };
+	const struct tn_space *space = tn_space_get(subsys, nsid);
+
+	return space && space->resv && space->resv->type == 5 && space->resv->count == 1 &&
+	       space->resv->gen == 2 && space->resv->is_persistent &&
+	       tn_resv_find(space->resv, &one) && tn_resv_find(space->resv, &one)->key == 0x55;
+}
+
+static void namespaces_and_reservations_come_back(void)
+{
+	struct bh_target_subsys_ns_opts o = { .size = sizeof(o) };
+	struct bh_target_subsys_ns_info first, again;
+	struct bh_target_subsys *held;
+	uint64_t total, unallocated;
+
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	held = subsys;
+	CU_ASSERT_EQUAL(power_on(), -EBUSY); /* one process at a time */
+	subsys = held;
+	power_off();
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_EQUAL(make(2 * MIB, 4096), 1);
+	CU_ASSERT_EQUAL(make(MIB, 512), 2);
+	CU_ASSERT_EQUAL(make(MIB, 512), 3);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_delete(subsys, 2, NULL, NULL), 0);
+	reserve(3);
+	/* One of a store comes back when the operator brings it. */
+	o.blk = rig_store(MIB, 512);
+	o.nsid = 7;
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_create(subsys, &o), 7);
+	reserve(7);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_info(subsys, 3, &first), 0);
+	power_off();
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_info(subsys, 3, &again), 0);
+	CU_ASSERT_EQUAL(memcmp(first.uuid, again.uuid, 16), 0);
+	CU_ASSERT_TRUE(again.offset == first.offset && again.blocks == MIB / 512);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_info(subsys, 1, &again), 0);
+	CU_ASSERT_TRUE(again.block_size == 4096 && again.offset == 0);
+	CU_ASSERT_PTR_NULL(tn_space_get(subsys, 2));
+	CU_ASSERT_PTR_NULL(tn_space_get(subsys, 7));
+	bh_target_subsys_capacity(subsys, &total, &unallocated);
+	CU_ASSERT_EQUAL(total - unallocated, 3 * MIB);
+	CU_ASSERT_TRUE(is_reserved(3));
+	/* Another change does not lose what has not come back yet. */
+	CU_ASSERT_EQUAL(make(MIB, 512), 2);
+	power_off();
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_create(subsys, &o), 7);
+	CU_ASSERT_TRUE(is_reserved(7) && is_reserved(3));
+	power_off();
+	bh_blk_put(o.blk);
+}
+
+/* Whatever is wrong with one slot, the other one stands. */
+static void a_torn_write_is_undone(void)
+{
+	uint8_t byte = 0x5a;
+	int fd, i;
+
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_EQUAL(make(MIB, 512), 1); /* slot 1 */
+	CU_ASSERT_EQUAL(make(MIB, 512), 2); /* slot 0 */
+	power_off();
+	for (i = 0; i < 2; i++) {
+		fd = open(path, O_RDWR);
+		CU_ASSERT_EQUAL(pwrite(fd, &byte, 1, i ? MIB + 50 : 50), 1);
+		close(fd);
+		CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+		CU_ASSERT_EQUAL(tn_space_get(subsys, 1) != NULL, !i);
+		CU_ASSERT_PTR_NULL(tn_space_get(subsys, 2));
+		power_off();
+	}
+	CU_ASSERT_EQUAL(truncate(path, 3), 0);
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	power_off();
+}
+
+static void no_such_place(void)
+{
+	struct bh_target_subsys_opts so;
+
+	bh_target_subsys_opts_init(&so);
+	so.nqn = "nqn.2026-01.io.x:state";
+	so.control = rig.control;
+	so.state = "/nowhere/at/all";
+	CU_ASSERT_EQUAL(bh_target_subsys_create(&so, &subsys), -ENOENT);
+	CU_ASSERT_PTR_NULL(subsys);
+}
+
+BH_SUITE_FIXTURE("target_nvme_state", setup, teardown,
+		 { "namespaces_and_reservations_come_back", namespaces_and_reservations_come_back },
+		 { "a_torn_write_is_undone", a_torn_write_is_undone },
+		 { "no_such_place", no_such_place }, )
