@@ -66,13 +66,10 @@ static const char help[] =
 	"  bh-perf -w randrw -M 70 -q 32 -c 2-3 -P 2 --json /tmp/nvme0.sock "
 	"'/tmp/nvme1.sock?ns=1'\n"
 	"  bh-perf -o 4k:70,64k:30 -w randrw --zipf 0.99 -a 2 -t 10 /tmp/nvme0.sock\n"
-	"  bh-perf -P 4 -w randread,randread,randread,write /tmp/nvme0.sock   one queue of four "
+	"  bh-perf -P 4 -w randread,randread,randread,write /tmp/nvme0.sock  # one queue of four "
 	"writes\n"
-	"  bh-perf --rate 5000 --histogram /tmp/nvme0.sock                    how long users wait "
-	"at "
-	"this load\n"
-	"  bh-perf -w randwrite --verify -P 4 -t 60 /tmp/nvme0.sock           does it keep what it "
-	"is "
+	"  bh-perf --rate 5000 --histogram /tmp/nvme0.sock  # how long users wait at this load\n"
+	"  bh-perf -w randwrite --verify -P 4 -t 60 /tmp/nvme0.sock  # does it keep what it is "
 	"given?\n";
 
 enum {
