@@ -59,7 +59,7 @@ remove() {
 	"${REMOVE_BY:-vm-nvme}" "$1" "$2" >/tmp/removal &
 	shift 2
 	n=0
-	until grep -q BUSY /tmp/removal || [ $n -gt 100 ]; do
+	until grep -q BUSY /tmp/removal || [ $n -gt 600 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
@@ -83,7 +83,7 @@ without_perf() {
 	perf=$!
 	text=$2
 	n=0
-	until grep -q 'open by' /tmp/perf || [ $n -gt 100 ]; do
+	until grep -q 'open by' /tmp/perf || [ $n -gt 600 ]; do
 		sleep 0.1
 		n=$((n + 1))
 	done
