@@ -164,6 +164,25 @@ static void stop(void)
 	sem_destroy(&answered);
 }
 
+/* Somebody looks on. */
+
+static void add_up(void *ctx, const struct bh_target_nvme_queue_stats *stats)
+{
+	*(uint64_t *)ctx += stats->counts.reads + stats->counts.writes;
+}
+
+static uint64_t counted(void)
+{
+	static const struct bh_clock clock = { .mult = 1ull << 32, .hz = 1000000000 };
+	struct bh_target_nvme_ns_stats ns;
+	struct bh_histogram latency;
+	uint64_t sum = 0;
+
+	bh_target_nvme_queues(&rig.ctrl, &clock, add_up, &sum);
+	CU_ASSERT(bh_target_nvme_ns_stats(&rig.ctrl, 1, &clock, &latency, &ns));
+	return sum;
+}
+
 /* Keeps all queues full until each had `commands`; commands that failed, or ~0 when it takes too
  * long. */
 static unsigned int in_flight = 31; /* of each queue of 32 */
@@ -211,6 +230,7 @@ static unsigned int traffic(unsigned int commands, bool gates)
 			on_control(gate_table, &c);
 			on_control(change_and_open, &c);
 			on_control(irqs, &c);
+			CU_ASSERT(counted() <= sent[1] + sent[2] + sent[3]);
 		}
 	}
 	return failed;
@@ -225,8 +245,13 @@ static void queues_over_two_threads(void)
 
 static void gates_under_load(void)
 {
+	struct call c = { 0 };
+
 	start(&bh_blk_ram_type, "1M");
 	CU_ASSERT_EQUAL(traffic(3000, true), 0);
+	on_control(gate_table, &c); /* no thread is in the middle of a visit */
+	CU_ASSERT_EQUAL(counted(), 9000);
+	on_control(change_and_open, &c);
 	stop();
 }
 
