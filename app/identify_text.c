@@ -66,6 +66,9 @@ static void print_registers(const struct app_nvme *n)
 	line("  doorbell stride", "%u bytes", 4u << BH_NVME_GET(cap, CAP_DSTRD));
 	line("  pages", "%s to %s", least, most);
 	line("  command sets", "0x%02x", (unsigned int)BH_NVME_GET(cap, CAP_CSS));
+	line("  arbitration", "%s",
+	     BH_NVME_GET(cap, CAP_AMS) & BH_NVME_CAP_AMS_WRR ? "round robin, weighted round robin"
+							     : "round robin");
 	line("  subsystem reset", "%s", BH_NVME_GET(cap, CAP_NSSRS) ? "yes" : "no");
 }
 

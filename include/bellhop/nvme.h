@@ -329,6 +329,25 @@ int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 		       bh_nvme_done done, void *arg);
 
 /*
+ * Commands whose data stays inside; the controller has each if its bit of ONCS is set, and refuses
+ * one that is larger than it likes. blocks: 1..65536.
+ *
+ * verify: reads, and nothing is transferred. write_uncorrectable: reading fails with Unrecovered
+ * Read Error until the block is written. copy: `ranges` (1..256, format 0; nlb is 0's based), which
+ * lie in a pool and stay until done, one after the other to lba. flags: CDW12 from bit 16 (verify),
+ * 12 (copy) up: BH_NVME_FUA, checks of protection information.
+ *
+ * As bh_nvme_io(); -EINVAL: blocks or count.
+ */
+int bh_nvme_verify(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba, uint32_t blocks,
+		   uint32_t flags, bh_nvme_done done, void *arg);
+int bh_nvme_write_uncorrectable(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba,
+				uint32_t blocks, bh_nvme_done done, void *arg);
+int bh_nvme_copy(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
+		 const struct bh_nvme_copy_range *ranges, unsigned int count, uint64_t lba,
+		 uint32_t flags, bh_nvme_done done, void *arg);
+
+/*
  * ---- metadata and protection information ----
  * Calls without options work on namespaces with metadata as follows. Protection information is the
  * controller's business: it makes it on writes (also on bh_nvme_write_zeroes()), with application

@@ -460,40 +460,35 @@ static void inside_on(const char *rest)
 {
 	const uint16_t unreadable = BH_NVME_SC_UNRECOVERED_READ_ERROR | BH_NVME_STATUS_DNR;
 	struct bh_nvme_copy_range *ranges;
-	struct bh_nvme_cmd cmd = { .nsid = 1 };
 	struct rig rig;
 
 	rig_open(&rig, rest);
 	uint32_t size = bh_nvme_ns_block_size(rig.host.ns);
-	ranges = (void *)rig.b;
 	for (uint32_t i = 0; i < 8 * size; i++)
 		rig.a[i] = (uint8_t)(i / size + i * 3);
 	FT_EQUAL(COMMAND(&rig, write, rig.a, 10, 8, 0), BH_NVME_SC_SUCCESS);
+	ranges = (void *)rig.b;
 	ranges[0] = (struct bh_nvme_copy_range){ .slba = 14, .nlb = 3 };
 	ranges[1] = (struct bh_nvme_copy_range){ .slba = 10, .nlb = 3 };
-	cmd.opc = BH_NVME_CMD_COPY;
-	cmd.cdw10 = 500;
-	cmd.cdw12 = 1;
-	FT_EQUAL(raw(&rig, &cmd, ranges, 2 * sizeof(*ranges)), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, copy, ranges, 2, 500, 0), BH_NVME_SC_SUCCESS);
 	FT_EQUAL(COMMAND(&rig, compare, rig.a, 504, 4, 0), BH_NVME_SC_SUCCESS);
 	FT_EQUAL(COMMAND(&rig, compare, rig.a + 4 * size, 500, 4, 0), BH_NVME_SC_SUCCESS);
+	ranges[1].nlb = 0xffff;
+	FT_EQUAL(COMMAND(&rig, copy, ranges, 2, 500, 0),
+		 BH_NVME_SC_COMMAND_SIZE_LIMIT_EXCEEDED | BH_NVME_STATUS_DNR);
 
-	cmd = (struct bh_nvme_cmd){
-		.opc = BH_NVME_CMD_VERIFY, .nsid = 1, .cdw10 = 500, .cdw12 = 7
-	};
-	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
-	cmd.opc = BH_NVME_CMD_WRITE_UNCORRECTABLE;
-	cmd.cdw12 = 0;
-	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, verify, 500, 8, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, write_uncorrectable, 500, 1), BH_NVME_SC_SUCCESS);
 	FT_EQUAL(COMMAND(&rig, read, rig.b, 496, 8, 0), unreadable);
 	FT_EQUAL(COMMAND(&rig, compare, rig.a, 500, 1, 0), unreadable);
 	FT_EQUAL(COMMAND(&rig, read, rig.b, 501, 7, 0), BH_NVME_SC_SUCCESS);
-	cmd.opc = BH_NVME_CMD_VERIFY;
-	FT_EQUAL(raw(&rig, &cmd, NULL, 0), unreadable);
+	FT_EQUAL(COMMAND(&rig, verify, 500, 8, 0), unreadable);
 	FT_EQUAL(COMMAND(&rig, write, rig.a, 500, 1, 0), BH_NVME_SC_SUCCESS);
 	FT_EQUAL(COMMAND(&rig, read, rig.b, 500, 1, 0), BH_NVME_SC_SUCCESS);
 	FT_CHECK(memcmp(rig.a, rig.b, size) == 0);
-	FT_EQUAL(raw(&rig, &cmd, NULL, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(COMMAND(&rig, verify, 500, 8, 0), BH_NVME_SC_SUCCESS);
+	FT_EQUAL(bh_nvme_verify(rig.q, rig.host.ns, 0, 0, 0, ft_done, NULL), -EINVAL);
+	FT_EQUAL(bh_nvme_copy(rig.q, rig.host.ns, ranges, 257, 0, 0, ft_done, NULL), -EINVAL);
 	rig_close(&rig);
 }
 

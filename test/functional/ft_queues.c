@@ -65,6 +65,44 @@ static void queues_64(void)
 	ft_target_stop(&target);
 }
 
+/* A queue of each class, of weighted round robin, beside each other; weights change meanwhile. */
+static void priorities(void)
+{
+	struct bh_nvme_queue *q[4];
+	struct ft_verify *v[4];
+	struct ft_target target;
+	struct ft_host host;
+	uint32_t weights = 0;
+
+	ft_target_serve(&target, "ns=ram:16M");
+	ft_host_open(&host, target.socket[0], NULL);
+	FT_CHECK(bh_nvme_reg_cap(host.nvme) >> 17 & BH_NVME_CAP_AMS_WRR);
+	FT_EQUAL(bh_nvme_set_feature(host.nvme, BH_NVME_FEAT_ARBITRATION, 0, 0x0f030000, NULL, 0,
+				     &weights),
+		 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct ft_traffic traffic = {
+			.first = i * 8192,
+			.blocks = 8192,
+			.max_blocks = 32,
+			.depth = 32,
+			.count = 2000,
+			.seed = i + 41,
+		};
+		struct bh_nvme_queue_opts opts;
+
+		bh_nvme_queue_opts_init(&opts);
+		opts.priority = i;
+		FT_EQUAL(bh_nvme_queue_create(host.nvme, &opts, &q[i]), 0);
+		v[i] = ft_verify_begin(&host, q[i], host.ns, &traffic);
+	}
+	verify_all(v, 4);
+	for (unsigned int i = 0; i < 4; i++)
+		bh_nvme_queue_destroy(q[i]);
+	ft_host_close(&host);
+	ft_target_stop(&target);
+}
+
 /* Two controllers of one process, with stores of their own and one that both have. */
 static void two_controllers(void)
 {
@@ -388,8 +426,8 @@ static void two_cores_kill_late_direct(void)
 	kill_under_load("ns=late:16M\\,hold=10\\,seed=4\\,direct=1,queues=8");
 }
 
-FT_MAIN({ "queues_64", queues_64, 0 }, { "two_controllers", two_controllers, 0 },
-	{ "two_block_sizes", two_block_sizes, 0 },
+FT_MAIN({ "queues_64", queues_64, 0 }, { "priorities", priorities, 0 },
+	{ "two_controllers", two_controllers, 0 }, { "two_block_sizes", two_block_sizes, 0 },
 	{ "two_cores_deletion_ram", two_cores_deletion_ram, 0 },
 	{ "two_cores_deletion_late", two_cores_deletion_late, 0 },
 	{ "two_cores_reset_ram", two_cores_reset_ram, 0 },

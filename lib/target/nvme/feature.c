@@ -79,7 +79,7 @@ static size_t get_arbitration(struct tn_admin_cmd *cmd, const struct tn_features
 static uint16_t set_arbitration(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
 	(void)cmd;
-	f->arbitration = cdw11 & ARBITRATION_BITS;
+	__atomic_store_n(&f->arbitration, cdw11 & ARBITRATION_BITS, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -45,6 +45,7 @@
 
 #define TN_SGL_LIMIT 4096u /* descriptors of one command */
 #define TN_SEEN_NONE UINT64_MAX
+#define TN_CLASSES 4u /* of submission queues: urgent, high, medium, low */
 #define TN_BELL_NOWHERE UINT32_MAX /* no event index */
 
 /* ---- pieces: a command's data in client memory (walk.c) ---- */
@@ -188,6 +189,8 @@ struct tn_sq {
 	struct bh_cmem_cache data; /* last hits */
 	struct bh_cmem_cache list;
 	uint16_t qid;
+	uint8_t class; /* QPRIO */
+	bool is_weighted;
 	bool is_stopped;
 	struct tn_mirror *mirror;
 	struct tn_bell bell;
@@ -337,6 +340,7 @@ struct tn_thread {
 	uint32_t num_scan;
 	struct tn_scan *scan; /* by qid */
 	uint32_t scan_from;   /* where the next pass begins */
+	bool is_weighted;     /* queues have classes */
 	struct tn_cq *due;
 	bool is_gated;
 	struct tn_stats stats;	     /* __atomic: written here, read by anybody */
@@ -344,6 +348,7 @@ struct tn_thread {
 	struct tn_told told;
 
 	/* ---- rare ---- */
+	uint32_t turn[TN_CLASSES]; /* index in scan of who is next in its class */
 	uint32_t num_async;		       /* lines that are reaped, */
 	uint16_t async[BH_TARGET_NVME_MAX_NS]; /* by nsid */
 	uint32_t num_mirrors;

@@ -118,6 +118,8 @@ void tn_io_sq_create(struct bh_target_nvme *ctrl, const struct tn_queue_params *
 	sq->qid = params->qid;
 	sq->entries = params->entries;
 	sq->iova = params->iova;
+	sq->class = params->priority % TN_CLASSES;
+	sq->is_weighted = BH_NVME_GET(ctrl->regs.cc, CC_AMS) == BH_NVME_CC_AMS_WRR;
 	sq->line = &t->line[0];
 	__atomic_store_n(&sq->stats->cqid, params->cqid, __ATOMIC_RELAXED);
 	bh_store_u32(tn_doorbell(ctrl, 2u * sq->qid), 0);

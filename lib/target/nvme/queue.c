@@ -121,7 +121,7 @@ void tn_queues_fault(struct tn_thread *t)
 /* By qid, so that neighbours in memory are looked at together. Backlogs are looked at again. */
 void tn_scan_rebuild(struct tn_thread *t)
 {
-	unsigned int i;
+	unsigned int i, classes = 0;
 
 	t->num_scan = t->scan_from = 0;
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++) {
@@ -130,9 +130,12 @@ void tn_scan_rebuild(struct tn_thread *t)
 		if (!sq)
 			continue;
 		tn_bell_attach_sq(t, sq);
+		classes |= sq->is_weighted ? 1u << sq->class : 0;
 		t->scan[t->num_scan++] =
 			(struct tn_scan){ .db = sq->db, .seen = TN_SEEN_NONE, .sq = sq };
 	}
+	/* Queues that are all of one class are weighed by serving them in turn. */
+	t->is_weighted = classes & (classes - 1);
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i])
 			tn_bell_attach_cq(t, t->cq[i]);
@@ -398,6 +401,7 @@ void tn_queues_drop(struct tn_thread *t)
 	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		tn_cq_remove(t, (uint16_t)i);
 	t->num_scan = t->scan_from = 0;
+	t->is_weighted = false;
 	t->shadow_db = t->shadow_ei = NULL;
 	t->shadow_db_iova = t->shadow_ei_iova = 0;
 }

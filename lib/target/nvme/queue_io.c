@@ -372,7 +372,7 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 	return left;
 }
 
-static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
+static inline unsigned int visit(struct tn_thread *t, struct tn_scan *scan, uint32_t most)
 {
 	struct tn_sq *sq = scan->sq;
 	unsigned int n;
@@ -389,9 +389,17 @@ static unsigned int visit(struct tn_thread *t, struct tn_scan *scan)
 		tn_bell_read(t, sq, v);
 	if (unlikely(sq->mirror))
 		return tn_slow_sq(t, scan, v);
-	n = tn_queue_run(t, sq, v);
+	if (most < TN_BATCH && distance(sq->head, v, sq->entries) > most)
+		n = tn_queue_run(t, sq, advance(sq->head, most, sq->entries));
+	else
+		n = tn_queue_run(t, sq, v);
 	scan->seen = sq->head == v ? v : TN_SEEN_NONE;
 	return n;
+}
+
+unsigned int tn_visit(struct tn_thread *t, struct tn_scan *scan, uint32_t most)
+{
+	return visit(t, scan, most);
 }
 
 /* A pass that has had its share ends early, and the next one begins behind it. */
@@ -406,7 +414,7 @@ unsigned int tn_scan_run(struct tn_thread *t)
 
 		if (v == scan->seen)
 			continue;
-		n += visit(t, scan);
+		n += visit(t, scan, TN_BATCH);
 		if (unlikely(t->work >= TN_PASS_BYTES) && scan + 1 < end) {
 			t->scan_from = (uint32_t)(scan + 1 - t->scan);
 			break;

@@ -8,6 +8,10 @@
 
 /* Looks at all doorbells of the thread and does what they announce; entries consumed. */
 unsigned int tn_scan_run(struct tn_thread *t);
+/* The same in the order of priorities: wrr_io.c. */
+unsigned int tn_wrr_run(struct tn_thread *t);
+/* A queue whose doorbell has moved: up to `most` of its entries, at least 1; entries consumed. */
+unsigned int tn_visit(struct tn_thread *t, struct tn_scan *scan, uint32_t most);
 
 /* Consumes entries from sq->head up to `limit` (an index), within the bounds of one visit. */
 unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit);

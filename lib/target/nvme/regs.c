@@ -49,6 +49,7 @@ void tn_regs_init(struct bh_target_nvme *ctrl)
 	const uint32_t css = BH_NVME_CAP_CSS_NVM | BH_NVME_CAP_CSS_IOCS;
 
 	ctrl->regs.cap = BH_NVME_SET(CAP_MQES, ctrl->max_depth - 1) | BH_NVME_SET(CAP_CQR, 1) |
+			 BH_NVME_SET(CAP_AMS, BH_NVME_CAP_AMS_WRR) |
 			 BH_NVME_SET(CAP_TO, TN_TIMEOUT_500MS) |
 			 BH_NVME_SET(CAP_DSTRD, ctrl->dstrd) | BH_NVME_SET(CAP_CSS, css) |
 			 BH_NVME_SET(CAP_CRMS, BH_NVME_CAP_CRMS_CRWMS);
@@ -66,8 +67,8 @@ static const char *why_not_enable(const struct tn_regs *regs)
 
 	if (BH_NVME_GET(regs->cc, CC_MPS) != 0)
 		return "CC.MPS is not the only page size, 4 KiB";
-	if (BH_NVME_GET(regs->cc, CC_AMS) != BH_NVME_CC_AMS_RR)
-		return "CC.AMS is not round robin";
+	if (BH_NVME_GET(regs->cc, CC_AMS) > BH_NVME_CC_AMS_WRR)
+		return "CC.AMS is not supported";
 	if (css != BH_NVME_CC_CSS_NVM && css != BH_NVME_CC_CSS_IOCS)
 		return "CC.CSS is not supported";
 	/* 0 is legal until the first I/O queue is created. */

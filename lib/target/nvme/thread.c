@@ -68,7 +68,7 @@ static int thread_poll(void *ctx)
 		return pass_stores(t) > 0;
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		tn_queues_fault(t);
-	n = tn_scan_run(t);
+	n = t->is_weighted ? tn_wrr_run(t) : tn_scan_run(t);
 	n += pass_rare(t);
 	if (t->due)
 		tn_irq_flush(t);
