@@ -64,10 +64,13 @@ def _serve(port, handle):
     threading.Thread(target=run, daemon=True).start()
 
 
-def listen(size):
-    """Port 5000 answers what it is sent with its MD5 sum; port 5001 sends `size` bytes, whose sum is
-    the answer to this call."""
-    data = os.urandom(int(size))
+def listen(*sizes):
+    """Port 5000 answers what it is sent with its MD5 sum; port 5001 sends as many bytes as the first of
+    the sizes says, 5002 the second, and so on. Their sums are the answer to this call."""
     _serve(5000, _answer)
-    _serve(5001, lambda conn: _send(conn, data))
-    return hashlib.md5(data).hexdigest()
+    sums = []
+    for i, size in enumerate(sizes):
+        data = os.urandom(int(size))
+        _serve(5001 + i, lambda conn, data=data: _send(conn, data))
+        sums.append(hashlib.md5(data).hexdigest())
+    return " ".join(sums)

@@ -20,9 +20,9 @@ receives() {
 }
 # What the network brings goes to the disk, and from there back to the network.
 disk_and_card() {
-	nc 10.8.0.1 5001 <&9 | dd of=/dev/nvme0n1 bs=64k iflag=fullblock conv=fsync,notrunc || return 1
+	nc 10.8.0.1 5002 <&9 | dd of=/dev/nvme0n1 bs=64k iflag=fullblock conv=fsync,notrunc || return 1
 	echo 3 >/proc/sys/vm/drop_caches
-	[ "$(head -c $bytes /dev/nvme0n1 | nc 10.8.0.1 5000)" = "$sum" ] ||
+	[ "$(head -c $part /dev/nvme0n1 | nc 10.8.0.1 5000)" = "$part_sum" ] ||
 		{ echo "something else has come back"; return 1; }
 }
 # An idle target sleeps, and a kick wakes it.
@@ -37,8 +37,9 @@ rests() {
 mkfifo /tmp/quiet
 exec 9<>/tmp/quiet
 host tap-up bhtap0 10.8.0.1 9000
-bytes=100000000
-sum=$(host listen $bytes)
+part=20000000
+sums=$(host listen 100000000 $part)
+sum=${sums% *} part_sum=${sums#* }
 t mtu_is_told told_mtu
 t up configured
 t ping until_true 5 pings
