@@ -63,7 +63,8 @@ struct bh_target_nvme_opts {
 	unsigned int dstrd;  /* 0..10; default 0 */
 	enum bh_target_doorbells doorbells;
 	uint64_t mdts; /* bytes, a power of two times 4096; default 1 MiB; 0: no limit is refused */
-	uint64_t idle_poll_ns; /* mapped doorbells: timer of an idle thread; default 1 ms */
+	/* Mapped doorbells: timer of an idle thread, a fifth longer once it is; default 1 ms. */
+	uint64_t idle_poll_ns;
 	const struct bh_log *log;
 	/* Of a controller memory buffer, a multiple of 4 KiB up to 1 GiB; default 0: none. */
 	uint64_t cmb_bytes;

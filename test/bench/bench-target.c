@@ -20,13 +20,12 @@
 #include <unistd.h>
 
 #include <bellhop/barrier.h>
-#include <bellhop/bellhop.h>
 #include <bellhop/clock.h>
 #include <bellhop/dma.h>
-#include <bellhop/log.h>
 #include <bellhop/nvme.h>
 
 #include "bench.h"
+#include "bench_client.h"
 
 #define MAX_BYTES (128u << 10)
 #define PAGE 4096u
@@ -35,11 +34,7 @@
 
 struct client {
 	const struct bench_options *opts;
-	struct bh_pool *pool;
-	struct bh_dma_space *space;
-	struct bh_device *dev;
-	struct bh_nvme *nvme;
-	struct bh_nvme_ns *ns;
+	struct bench_client at;
 	struct bh_nvme_queue **queue; /* the one that rings, then the idle ones */
 	uint8_t *data;
 	/* The one that rings. */
@@ -53,41 +48,19 @@ struct client {
 	uint32_t phase;	     /* of the entry that ends the chunk */
 };
 
-static void say(void *ctx, enum bh_log_level level, const char *component, const char *line)
-{
-	(void)ctx;
-	(void)level;
-	fprintf(stderr, "bench-target: %s: %s\n", component, line);
-}
-
-static struct bh_log log_to_stderr = { .write = say, .level = BH_LOG_WARN };
-
 /* ---- setting up ---- */
 
 static int open_controller(struct client *c)
 {
-	struct bh_device_opts dev_opts;
-	struct bh_pool_opts pool_opts;
 	size_t data = (size_t)c->opts->bytes * c->depth;
-	int rc;
-
-	bh_pool_opts_init(&pool_opts);
 	/* Rings and lists of a queue are within 1 MiB and 4 KiB per request. */
-	pool_opts.bytes = data + (c->opts->idle + 2) * ((1u << 20) + (size_t)c->depth * 4096);
-	pool_opts.log = &log_to_stderr;
-	bh_device_opts_init(&dev_opts);
-	dev_opts.log = &log_to_stderr;
-	rc = bh_pool_create(&pool_opts, &c->pool);
-	rc = rc ? rc : bh_dma_space_create(&log_to_stderr, &c->space);
-	rc = rc ? rc : bh_dma_space_add(c->space, c->pool);
-	dev_opts.space = c->space;
-	rc = rc ? rc : bh_open(c->opts->address, &dev_opts, &c->dev);
-	rc = rc ? rc : bh_nvme_attach(c->dev, NULL, &c->nvme);
+	size_t rings = (c->opts->idle + 2) * ((1u << 20) + (size_t)c->depth * 4096);
+	int rc = bench_client_open(&c->at, c->opts->address, data + rings);
+
 	if (rc)
 		return rc;
-	c->ns = bh_nvme_ns_first(c->nvme);
-	c->data = bh_pool_zalloc(c->pool, data, PAGE);
-	return c->ns && c->data ? 0 : c->ns ? -ENOMEM : -ENODEV;
+	c->data = bh_pool_zalloc(c->at.pool, data, PAGE);
+	return c->data ? 0 : -ENOMEM;
 }
 
 static int open_queues(struct client *c)
@@ -103,14 +76,14 @@ static int open_queues(struct client *c)
 	opts.depth = c->depth;
 	opts.cmb = BH_NVME_CMB_OFF;
 	for (i = 0; !rc && i <= c->opts->idle; i++)
-		rc = bh_nvme_queue_create(c->nvme, &opts, &c->queue[i]);
+		rc = bh_nvme_queue_create(c->at.nvme, &opts, &c->queue[i]);
 	return rc;
 }
 
 /* Where the rings and the doorbells of queue 0 are in this process. */
 static int find_rings(struct client *c)
 {
-	const struct bh_mem *mem = bh_pool_mem(c->pool);
+	const struct bh_mem *mem = bh_pool_mem(c->at.pool);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), in_page;
 	struct bh_nvme_queue_desc desc;
 	int fds[3], i, rc;
@@ -140,14 +113,15 @@ static int find_rings(struct client *c)
 /* A request of each slot of the ring, at a random place. */
 static int fill_ring(struct client *c)
 {
-	uint32_t bytes = c->opts->bytes, size = bh_nvme_ns_block_size(c->ns), blocks = bytes / size;
+	uint32_t bytes = c->opts->bytes, size = bh_nvme_ns_block_size(c->at.ns),
+		 blocks = bytes / size;
 	struct bh_iova_cache cache = { 0 };
 	uint64_t random = 1, slots, iova;
 	uint32_t i;
 
-	if (!blocks || bytes % size || bh_nvme_ns_blocks(c->ns) < blocks)
+	if (!blocks || bytes % size || bh_nvme_ns_blocks(c->at.ns) < blocks)
 		return -EINVAL;
-	slots = bh_nvme_ns_blocks(c->ns) / blocks;
+	slots = bh_nvme_ns_blocks(c->at.ns) / blocks;
 	for (i = 0; i < c->entries; i++) {
 		struct bh_nvme_cmd *cmd = &c->sq[i];
 		uint8_t *buf = c->data + (size_t)(i % c->depth) * bytes;
@@ -155,12 +129,12 @@ static int fill_ring(struct client *c)
 
 		random = random * 6364136223846793005ull + 1442695040888963407ull;
 		lba = (uint64_t)(((unsigned __int128)random * slots) >> 64) * blocks;
-		if (!bh_iova_translate(bh_device_iova_map(c->dev), &cache, buf, bytes, &iova))
+		if (!bh_iova_translate(bh_device_iova_map(c->at.dev), &cache, buf, bytes, &iova))
 			return -EFAULT;
 		memset(cmd, 0, sizeof(*cmd));
 		cmd->opc = c->opts->write ? BH_NVME_CMD_WRITE : BH_NVME_CMD_READ;
 		cmd->cid = (uint16_t)i;
-		cmd->nsid = bh_nvme_ns_id(c->ns);
+		cmd->nsid = bh_nvme_ns_id(c->at.ns);
 		if (bytes > 2 * PAGE) { /* one data block descriptor, whose type is 0 */
 			cmd->flags = 1u << 6;
 			cmd->dptr.prp.prp1 = iova;
@@ -250,10 +224,7 @@ static void close_client(struct client *c)
 	free(c->queue);
 	if (c->bells)
 		munmap(c->bells, c->bells_bytes);
-	bh_nvme_detach(c->nvme);
-	bh_device_close(c->dev);
-	bh_dma_space_destroy(c->space);
-	bh_pool_destroy(c->pool);
+	bench_client_close(&c->at);
 }
 
 static int measure(const struct bench_options *opts, unsigned int depth, double *rate)

@@ -62,6 +62,7 @@
 
 /* What arming answers for those who wait for room or memory: a turn in 1 ms. */
 #define RETRY_NS (-(int64_t)1000000)
+#define DOZES 256u /* turns without anything, after which they come more slowly */
 
 static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value)
 {
@@ -225,9 +226,12 @@ static void arm_all(struct tn_thread *t)
 
 	for (i = 0; i < t->num_scan; i++)
 		tn_bell_arm(t, &t->scan[i].sq->bell, bh_load_u32(t->scan[i].db));
-	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
-		if (t->cq[i] && (t->cq[i]->is_asserted || !cq_may_have_room(t->cq[i])))
+	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++) {
+		if (t->cq[i] && (t->cq[i]->is_asserted || !cq_may_have_room(t->cq[i]))) {
 			tn_bell_arm(t, &t->cq[i]->bell, bh_load_u32(t->cq[i]->db));
+			t->has_armed_cqs = true;
+		}
+	}
 }
 
 static bool stores_have_work(struct tn_thread *t)
@@ -261,11 +265,55 @@ static int64_t sooner(int64_t again, int64_t wait_ns)
 	return !again || -wait_ns > again ? -wait_ns : again;
 }
 
+/*
+ * The client shares the file: it may have made it blocking and emptied it since epoll saw it
+ * readable, so a plain read could wait for ever. The source is edge-triggered: every ring wakes,
+ * read or not. The counter is only taken for the statistics, and so that it never fills up.
+ *
+ * A single thread does not take it when the fd wakes it, for it has a request to serve then, but
+ * when it sleeps again, or when the fd is heard of twice before. That may take the edge of a ring
+ * that came meanwhile; but before it sleeps it looks at all doorbells. With several threads it is
+ * taken at once: a ring that comes later may be another's, and has to be passed on.
+ */
+static void take_count(struct tn_thread *t)
+{
+	uint64_t count = 0;
+	const struct iovec iov = { &count, sizeof(count) };
+
+	if (preadv2(t->io->io_fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
+		count = errno == EAGAIN ? 0 : 1;
+	__atomic_fetch_add(&t->io->doorbell_messages, count, __ATOMIC_RELAXED);
+	t->has_rung = false;
+}
+
+/*
+ * When a thread wants its next turn whom no doorbell wakes. What it takes of a core is what its
+ * waking takes, most of it the kernel's, so that only fewer turns make it less: after a while
+ * without anything they come a fifth more slowly.
+ */
+static int64_t doze(struct tn_thread *t)
+{
+	uint64_t busy = t->stats.polls - t->stats.empty_polls, ns = t->ctrl->idle_poll_ns;
+
+	if (t->is_trapped)
+		return 0;
+	if (t->busy_polls != busy)
+		t->dozes = 0;
+	t->busy_polls = busy;
+	if (t->dozes < DOZES)
+		t->dozes++;
+	else
+		ns += ns / 5;
+	return -(int64_t)ns;
+}
+
 int64_t tn_bells_arm(struct tn_thread *t)
 {
 	bool watches = t->watches_admin && __atomic_load_n(&t->io->watch, __ATOMIC_RELAXED);
-	int64_t again = t->is_trapped ? 0 : -(int64_t)t->ctrl->idle_poll_ns;
+	int64_t again = doze(t);
 
+	if (t->has_rung)
+		take_count(t);
 	if (t->is_gated)
 		return watches ? again : 0;
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED)) {
@@ -296,9 +344,11 @@ void tn_bells_disarm(struct tn_thread *t)
 		return;
 	for (i = 0; i < t->num_scan; i++)
 		bell_disarm(t, &t->scan[i].sq->bell);
-	for (i = 1; i <= BH_TARGET_NVME_MAX_QUEUES; i++)
+	/* Seldom: to look at all of them is a good part of what waking takes. */
+	for (i = 1; t->has_armed_cqs && i <= BH_TARGET_NVME_MAX_QUEUES; i++)
 		if (t->cq[i] && !t->cq[i]->is_line)
 			bell_disarm(t, &t->cq[i]->bell);
+	t->has_armed_cqs = false;
 }
 
 /* ---- the admin queue's doorbells, on behalf of the control thread ---- */
@@ -366,29 +416,16 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 
 /* ---- trapped writes by eventfd ---- */
 
-/*
- * The client shares the file: it may have made it blocking and emptied it since epoll saw it
- * readable, so a plain read could wait for ever. The source is edge-triggered: every ring wakes,
- * read or not. The counter is only taken for the statistics, and so that it never fills up.
- */
-static uint64_t take_count(int fd)
-{
-	uint64_t count = 0;
-	const struct iovec iov = { &count, sizeof(count) };
-
-	if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) != sizeof(count))
-		return errno == EAGAIN ? 0 : 1;
-	return count;
-}
-
 static void io_fd_rang(void *ctx, uint32_t events)
 {
 	struct tn_thread *t = ctx;
-	uint64_t count = take_count(t->io->io_fd);
 	unsigned int i;
 
 	(void)events;
-	__atomic_fetch_add(&t->io->doorbell_messages, count, __ATOMIC_RELAXED);
+	if (t->has_rung || t->io->num_threads > 1)
+		take_count(t);
+	else
+		t->has_rung = true;
 	/* This thread is awake; which of the queues it was nobody says. */
 	for (i = 1; i < t->io->num_threads; i++)
 		tn_thread_wake(t->io->thread[i]);

@@ -371,7 +371,11 @@ struct tn_thread {
 	struct bh_fd_source *io_fd_source;
 	unsigned int index;
 	bool is_trapped;
-	bool watches_admin; /* this thread is the one */
+	bool watches_admin;  /* this thread is the one */
+	bool has_armed_cqs;  /* a completion queue's event index, or several */
+	bool has_rung;	     /* the io fd, since its counter was taken */
+	uint32_t dozes;	     /* turns that were asked for since a pass was not empty, */
+	uint64_t busy_polls; /* which so many have not been */
 	uint32_t watch_seen;
 	uint32_t admin_seen[2];
 	uint32_t admin_sent; /* __atomic */

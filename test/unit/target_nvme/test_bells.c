@@ -99,12 +99,20 @@ static void drained_eventfd_blocks_nobody(void)
 		rig_steps(3);
 		CU_ASSERT_EQUAL(messages(), 0);
 	}
-	for (i = 1; i <= 3; i++) { /* rings are counted, and go on ringing */
+	for (i = 1; i <= 3; i++) { /* rings are counted before it sleeps, and go on ringing */
 		eventfd_write(fd, 2);
 		usleep(100);
 		rig_steps(3);
+		CU_ASSERT_EQUAL(tn_bells_arm(thread()), 0);
+		tn_bells_disarm(thread());
 		CU_ASSERT_EQUAL(messages(), 2 * i);
 	}
+	for (i = 1; i <= 4; i++) { /* and every other one, where it does not */
+		eventfd_write(fd, 1);
+		usleep(100);
+		rig_steps(3);
+	}
+	CU_ASSERT_EQUAL(messages(), 10);
 	alarm(0);
 	bh_fd_source_remove(source);
 	close(first);
