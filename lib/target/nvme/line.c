@@ -85,7 +85,7 @@ static void line_close(struct tn_thread *t, struct tn_line *line)
 	bh_fd_source_remove(t->life[nsid].source);
 	tn_orphans_put(t->orphans[nsid]);
 	t->orphans[nsid] = NULL;
-	t->life[nsid] = (struct tn_line_life){ NULL };
+	t->life[nsid] = (struct tn_line_life){ .source = NULL };
 	*line = (struct tn_line){ .kind = TN_NS_NONE };
 	bh_blk_chan_leave(chan, tn_req_left);
 }
