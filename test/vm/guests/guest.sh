@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2046,SC2086,SC2034,SC1091
 #
 # Two processors, and so two queues with vectors of their own; half of the memory lies above 4 GiB.
-# `first` has two namespaces and mapped doorbells, `second` trapped ones, `single` one queue and a file
+# `first` has two namespaces and mapped doorbells, `second` trapped ones and a memory buffer, `single` one queue and a file
 # behind it, and so a write cache. At the end the guest reboots.
 . /bh/guest/lib.sh
 . /bh/guest/nvme.sh
@@ -105,7 +105,8 @@ vectors() {
 		says 0x00010001 nvme get-feature $C -f 9 -c 1 && nvme set-feature $C -f 9 -V 1
 }
 t feature.interrupt_vector vectors
-# One read at a time waits as long as interrupts may, 20 ms, and not on vectors that are left out.
+# One read at a time waits as long as interrupts may, 25.5 ms, and not on vectors that are left out,
+# though a busy machine takes its time now and then.
 now_ms() { awk '{ print int($1 * 1000) }' /proc/uptime; }
 ten_reads() {
 	before=$(now_ms)
@@ -113,12 +114,17 @@ ten_reads() {
 	took=$(($(now_ms) - before))
 	echo "10 reads took $took ms"
 }
+ten_quick_reads() {
+	for n in 1 2 3 4 5 6 7 8; do
+		ten_reads || return 1
+		[ $took -ge 250 ] || return 0
+	done
+	return 1
+}
+leave_out() { for n in 1 2; do nvme set-feature $C -f 9 -V $(($1 + n)) || return 1; done; }
 coalesced() {
-	nvme set-feature $C -f 8 -V 0xc807 && ten_reads && [ $took -ge 190 ] || return 1
-	for n in 1 2; do nvme set-feature $C -f 9 -V $((0x10000 + n)) || return 1; done
-	ten_reads && [ $took -lt 190 ] || return 1
-	for n in 1 2; do nvme set-feature $C -f 9 -V $n || return 1; done
-	nvme set-feature $C -f 8 -V 0
+	nvme set-feature $C -f 8 -V 0xff07 && ten_reads && [ $took -ge 245 ] &&
+		leave_out 0x10000 && ten_quick_reads && leave_out 0 && nvme set-feature $C -f 8 -V 0
 }
 t feature.interrupts_are_coalesced coalesced
 t feature.write_atomicity kept 10 1
@@ -223,6 +229,14 @@ each_cpu() {
 	[ "$(vectors_used "$(ctrl second)q[1-9]")" = 2 ] || { grep nvme /proc/interrupts; return 1; }
 }
 t msix_on_each_processor each_cpu
+# Linux has its submission queues in the memory buffer, which takes a multiple of 2 MiB.
+in_cmb() {
+	at=/sys/bus/pci/devices/$(bdf second)/p2pmem
+	cat /sys/class/nvme/$(ctrl second)/cmb
+	echo "$(cat $at/available) of $(cat $at/size) bytes of the memory buffer are free"
+	[ $(cat $at/size) = 2097152 ] && [ $(cat $at/available) -lt 2097152 ]
+}
+t cmb_holds_queues in_cmb
 t one_queue says '^1$' grep -c "$(ctrl single)q[1-9]" /proc/interrupts
 # The target polls for one controller while reads come to the other one by one.
 beside() {
