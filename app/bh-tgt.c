@@ -30,7 +30,7 @@ static const char help[] =
 	"usage: bh-tgt [-c CPUS] [-v] [--user USER] [--sandbox] [--socket-mode MODE]\n"
 	"              [--socket-users USER,...] [--rpc SOCKET] [--rpc-mode MODE]\n"
 	"              [--rpc-users USER,...] [--metrics SOCKET] [--metrics-mode MODE]\n"
-	"              [--plugin NAME]... [SPEC...]\n"
+	"              [--plugin NAME]... [--state DIR] [SPEC...]\n"
 	"\n"
 	"Serves emulated NVMe and network controllers on vfio-user sockets, to virtual machines "
 	"and to\n"
@@ -44,6 +44,10 @@ static const char help[] =
 	"  --socket-mode MODE          permissions of the sockets, octal; default: 0600\n"
 	"  --socket-users USER,...     only processes of these users may connect\n"
 	"  --rpc SOCKET                take calls of bh-ctl there; then no SPEC is needed\n"
+	"  --state DIR                 keep there what is to outlive the target: namespaces that "
+	"hosts "
+	"made,\n"
+	"                              reservations through power loss\n"
 	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
 	"  --metrics SOCKET            show Prometheus there what is counted (GET /metrics)\n"
 	"  --metrics-mode MODE         permissions of that socket; default: 0600\n"
@@ -87,7 +91,7 @@ static const char help[] =
 	"removed.\n";
 
 /* Options of the contract that come with later parts: refused by name. */
-static const char *const later[] = { "mem", "state" };
+static const char *const later[] = { "mem" };
 
 enum {
 	OPT_HELP = 256,
@@ -99,6 +103,7 @@ enum {
 	OPT_RPC,
 	OPT_RPC_MODE,
 	OPT_RPC_USERS,
+	OPT_STATE,
 	OPT_METRICS,
 	OPT_METRICS_MODE,
 	OPT_PLUGIN,
@@ -135,7 +140,7 @@ static const struct option options[] = {
 	{ "metrics-mode", required_argument, NULL, OPT_METRICS_MODE },
 	{ "plugin", required_argument, NULL, OPT_PLUGIN },
 	{ "mem", required_argument, NULL, OPT_LATER },
-	{ "state", required_argument, NULL, OPT_LATER + 1 },
+	{ "state", required_argument, NULL, OPT_STATE },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -206,6 +211,9 @@ static int take_option(struct app *app, int c, char **argv, struct options *o)
 		o->tgt.socket_uids = o->socket_uids;
 		return parse_users(app, "socket-users", optarg, o->socket_uids,
 				   &o->tgt.num_socket_uids);
+	case OPT_STATE:
+		o->tgt.state_dir = optarg;
+		return -1;
 	case OPT_RPC:
 		o->rpc.path = optarg;
 		return -1;
@@ -271,7 +279,8 @@ static int check_specs(struct app *app, char **words, bool is_final)
 		char why[BH_TGT_WHY];
 		int error = bh_tgt_spec_parse(*words, &spec, why);
 
-		if (!error && is_final && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0)
+		if (!error && is_final && spec.kind == BH_TGT_SPEC_NVME && spec.num_stores == 0 &&
+		    !spec.subsys)
 			error = snprintf(why, sizeof(why), "no namespace (give ns=STORE)") < 0
 					? 0
 					: -EINVAL;

@@ -44,6 +44,11 @@ struct bh_tgt_opts {
 	/* Users whose processes may connect; kept until bh_tgt_destroy. NULL: see socket_mode. */
 	const uid_t *socket_uids;
 	unsigned int num_socket_uids;
+	/*
+	 * A directory for what is to outlive the process: a file per subsystem, with its namespaces
+	 * and reservations that persist through power loss. Kept until bh_tgt_destroy. NULL: none.
+	 */
+	const char *state_dir;
 	const struct bh_log *log;
 };
 

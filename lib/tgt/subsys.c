@@ -102,10 +102,31 @@ static int get_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_sp
 	return 0;
 }
 
+/* Its file in the state's directory; "" where there is none. */
+static int state_path(struct bh_tgt *tgt, const struct subsys *s, char *path, size_t size,
+		      char *why)
+{
+	int n = 0;
+
+	path[0] = '\0';
+	if (!tgt->state_dir)
+		return 0;
+	if (tgt->is_confined)
+		return tgt_fail(tgt, "name", why, -EPERM,
+				"a subsystem's state is a file to be opened, which --sandbox "
+				"forbids");
+	if (!strchr(s->name, '/'))
+		n = snprintf(path, size, "%s/subsys-%s", tgt->state_dir, s->name);
+	if (n <= 0 || (size_t)n >= size)
+		return tgt_fail(tgt, "name", why, -EINVAL, "'%s': no name for a file in %s",
+				s->name, tgt->state_dir);
+	return 0;
+}
+
 static int build(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_spec *spec, char *why)
 {
 	struct make make = { .subsys = s };
-	char nqn[224];
+	char nqn[224], path[4096];
 
 	bh_target_subsys_opts_init(&make.opts);
 	snprintf(nqn, sizeof(nqn), "nqn.2026-01.io.bellhop:%s", s->name);
@@ -119,12 +140,18 @@ static int build(struct bh_tgt *tgt, struct subsys *s, const struct bh_tgt_spec 
 			return tgt_fail(tgt, "nqn", why, -EEXIST, "%s: the NQN of subsystem '%s'",
 					make.opts.nqn, other->name);
 	}
-	int error = get_pool(tgt, s, spec, why);
+	int error = state_path(tgt, s, path, sizeof(path), why);
+	if (!error)
+		error = get_pool(tgt, s, spec, why);
 	if (error)
 		return error;
+	make.opts.state = path[0] ? path : NULL;
 	make.opts.pool = s->pool;
 	make.opts.capacity = spec->cap;
 	bh_reactor_call(tgt->control, make_on_control, &make);
+	if (make.error && path[0])
+		return tgt_fail(tgt, "name", why, make.error, "subsystem '%s': %s: %s", s->name,
+				path, strerror(-make.error));
 	return make.error ? tgt_fail(tgt, "nqn", why, make.error, "subsystem '%s': %s", s->name,
 				     strerror(-make.error))
 			  : 0;

@@ -124,6 +124,7 @@ int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
 	tgt->socket_mode = opts->socket_mode;
 	tgt->socket_uids = opts->socket_uids;
 	tgt->num_socket_uids = opts->num_socket_uids;
+	tgt->state_dir = opts->state_dir;
 	tgt->types = opts->store_types ? opts->store_types : default_types;
 	int error = create_reactors(tgt, opts);
 	if (error) {

@@ -35,6 +35,10 @@ ft_net_DEADLINE := 300
 ft_wire_SRCS := ft_wire.c nic.c
 ft_wire_DPDK := 1
 
+# Two clients of one subsystem.
+FUNCTIONAL += ft_subsys
+ft_subsys_SRCS := ft_subsys.c
+
 # One client and another one's controller.
 FUNCTIONAL += ft_neighbours
 ft_neighbours_SRCS := ft_neighbours.c foreign.c
