@@ -33,6 +33,7 @@ struct rig {
 	struct ft_host host;
 	struct bh_nvme_queue *q;
 	uint8_t *buf;
+	uint64_t io_timeout_ns; /* of the host; 0: the default */
 };
 
 /* ---- servers ---- */
@@ -90,10 +91,11 @@ static void server_paths(struct server *server)
 	close(fd);
 }
 
-/* nbdkit's plugin `file`, under a filter or none, with options of either. */
-static void nbdkit(struct server *server, const char *filter, const char *one, const char *two)
+/* nbdkit's plugin `file`, under filters or none (spaces between them), with options of either. */
+static void nbdkit(struct server *server, const char *filters, const char *one, const char *two)
 {
-	static char disk[128];
+	static char disk[128], words[128];
+	char *rest = NULL;
 	unsigned int n = 0;
 
 	need("nbdkit");
@@ -103,8 +105,9 @@ static void nbdkit(struct server *server, const char *filter, const char *one, c
 	server->argv[n++] = "-f";
 	server->argv[n++] = "-U";
 	server->argv[n++] = server->socket;
-	if (filter)
-		server->argv[n++] = filter;
+	snprintf(words, sizeof(words), "%s", filters ? filters : "");
+	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+		server->argv[n++] = word;
 	server->argv[n++] = "file";
 	server->argv[n++] = disk;
 	if (one)
@@ -131,6 +134,7 @@ static void qemu_nbd(struct server *server)
 
 static void rig_serve(struct rig *rig, const char *query, const char *options)
 {
+	struct ft_host_opts opts = { .io_timeout_ns = rig->io_timeout_ns };
 	char plugin[400], spec[600];
 	const char *const words[] = { "--plugin", plugin, spec, NULL };
 
@@ -141,7 +145,7 @@ static void rig_serve(struct rig *rig, const char *query, const char *options)
 	snprintf(spec, sizeof(spec), "nvme:%s,ns=nbd+unix:///?socket=%s%s%s", rig->target.socket[0],
 		 rig->server.socket, query, options);
 	ft_target_start(&rig->target, ft_cpus(1, ','), words);
-	ft_host_open(&rig->host, rig->target.socket[0], NULL);
+	ft_host_open(&rig->host, rig->target.socket[0], &opts);
 	rig->q = ft_queue(&rig->host, 0);
 	rig->buf = ft_alloc(&rig->host, 1u << 20);
 }
@@ -233,14 +237,23 @@ static void data_by_qemu_nbd(void)
 	rig_end(&rig);
 }
 
-/* No more than 8 KiB at a time, and nothing but reading and writing. */
+/* No more than 8 KiB at a time, and nothing but reading, writing and flushing. */
 static void a_server_that_can_do_little(void)
 {
 	struct rig rig = { 0 };
+	int status = -1, i = -1;
 
-	nbdkit(&rig.server, "--filter=blocksize-policy", "blocksize-maximum=8192",
-	       "blocksize-error-policy=error");
+	nbdkit(&rig.server, "--filter=blocksize-policy --filter=nozero --filter=fua",
+	       "blocksize-maximum=8192", "blocksize-error-policy=error");
 	rig_serve(&rig, "&connections=1", "");
+	memset(rig.buf, 0x5a, 64 * BLOCK);
+	FT_EQUAL(bh_nvme_write(rig.q, rig.host.ns, rig.buf, 0, 64, BH_NVME_FUA, ft_done, &i), 0);
+	FT_EQUAL(ft_wait(rig.q, &i), 0);
+	FT_EQUAL(bh_nvme_write_zeroes(rig.q, rig.host.ns, 8, 40, BH_NVME_FUA, ft_done, &status), 0);
+	FT_EQUAL(ft_wait(rig.q, &status), 0);
+	check_file(&rig, 0, 0x5a, BLOCK);
+	check_file(&rig, BLOCK, 0, 5 * BLOCK);
+	check_file(&rig, 6 * BLOCK, 0x5a, 2 * BLOCK);
 	verify(&rig, 300, 512);
 	rig_end(&rig);
 }
@@ -365,6 +378,28 @@ static void a_server_that_stays_away(void)
 	rig_end(&rig);
 }
 
+/* A host that loses patience first has its write back, which the server never gets. */
+static void a_request_that_waits_is_aborted(void)
+{
+	struct rig rig = { .io_timeout_ns = 300000000 };
+	int status = -1;
+
+	nbdkit(&rig.server, NULL, NULL, NULL);
+	rig_serve(&rig, "&timeout=60", "");
+	memset(rig.buf, 0x77, BLOCK);
+	server_kill(&rig.server);
+	FT_EQUAL(bh_nvme_write(rig.q, rig.host.ns, rig.buf, 0, 8, 0, ft_done, &status), 0);
+	FT_UNTIL(5000, status >= 0, {
+		bh_nvme_poll(rig.host.nvme);
+		bh_nvme_queue_poll(rig.q, 0);
+	});
+	FT_EQUAL(status & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_ABORTED_BY_REQUEST);
+	server_start(&rig.server);
+	FT_EQUAL(ft_read(rig.q, rig.host.ns, rig.buf, 0, 8), 0);
+	FT_EQUAL(rig.buf[0], 0);
+	rig_end(&rig);
+}
+
 /* One that is stopped answers nothing, and keeps its connection open. */
 static void a_server_that_hangs(void)
 {
@@ -401,5 +436,6 @@ FT_MAIN({ "data_by_nbdkit", data_by_nbdkit, 0 }, { "data_by_qemu_nbd", data_by_q
 	{ "a_cache_that_dies_with_its_server_loses_nothing",
 	  a_cache_that_dies_with_its_server_loses_nothing, 0 },
 	{ "a_server_that_stays_away", a_server_that_stays_away, 0 },
+	{ "a_request_that_waits_is_aborted", a_request_that_waits_is_aborted, 0 },
 	{ "a_server_that_hangs", a_server_that_hangs, 0 },
 	{ "the_target_ends_without_its_server", the_target_ends_without_its_server, 0 })
