@@ -1487,6 +1487,7 @@ static_assert(sizeof(struct bh_nvme_self_test_log) == 564, "device self-test log
 #define BH_NVME_SELF_TEST_ABORTED_FORMAT 0x4u
 #define BH_NVME_SELF_TEST_FATAL 0x5u
 #define BH_NVME_SELF_TEST_FAILED 0x7u
+#define BH_NVME_SELF_TEST_ABORTED_UNKNOWN 0x8u
 #define BH_NVME_SELF_TEST_ABORTED_SANITIZE 0x9u
 #define BH_NVME_SELF_TEST_UNUSED 0xfu
 #define BH_NVME_SELF_TEST_VALID_NSID (1u << 0)

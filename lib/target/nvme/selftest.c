@@ -184,8 +184,8 @@ static bool open_store(struct tn_selftest *s)
 	s->blk = ns->blk;
 	if (!bh_blk_chan_open(ns->blk, &s->chan))
 		return true;
-	s->chan = NULL;
-	failed(s, SEGMENT_DATA, BH_NVME_SC_INTERNAL_ERROR);
+	s->chan = NULL; /* which says nothing of the medium */
+	ended(s, BH_NVME_SELF_TEST_ABORTED_UNKNOWN);
 	return false;
 }
 

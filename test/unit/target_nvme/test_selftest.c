@@ -186,6 +186,22 @@ static void a_namespace_goes(void)
 			BH_NVME_SELF_TEST_EXTENDED << 4 | BH_NVME_SELF_TEST_ABORTED_NS_REMOVED);
 }
 
+static int no_channel(struct bh_blk *blk, struct bh_blk_chan *chan)
+{
+	(void)blk, (void)chan;
+	return -EMFILE;
+}
+
+/* That is no fault of the medium. */
+static void a_store_that_cannot_be_opened(void)
+{
+	attach(1, 1 << 20, 512);
+	store.ops.chan_init = no_channel;
+	CU_ASSERT_EQUAL(test(BH_NVME_SELF_TEST_EXTENDED, 1), 0);
+	CU_ASSERT_EQUAL(over()->result[0].status,
+			BH_NVME_SELF_TEST_EXTENDED << 4 | BH_NVME_SELF_TEST_ABORTED_UNKNOWN);
+}
+
 static void as_many_results_as_there_is_room_for(void)
 {
 	unsigned int i;
@@ -213,5 +229,6 @@ BH_SUITE_FIXTURE("target_nvme_selftest", setup, rig_teardown, { "none_at_first",
 		 { "short_reads_some", short_reads_some },
 		 { "what_is_bad_is_named", what_is_bad_is_named }, { "refusals", refusals },
 		 { "resets", resets }, { "a_namespace_goes", a_namespace_goes },
+		 { "a_store_that_cannot_be_opened", a_store_that_cannot_be_opened },
 		 { "as_many_results_as_there_is_room_for", as_many_results_as_there_is_room_for },
 		 { "destroyed_while_testing", destroyed_while_testing }, )
