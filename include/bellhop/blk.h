@@ -80,12 +80,22 @@ struct bh_blk_done {
 	int status;
 };
 
+/* How a store is divided up (NVM 1.0 5.1, 5.2). Requests are for data: see struct bh_blk for metadata. */
+struct bh_blk_format {
+	uint32_t block_size; /* bytes of data: 512 or 4096 */
+	uint16_t md_bytes;   /* of metadata beside each block: 0, 8, 16 or 64 */
+	uint8_t pi;	     /* the type of protection information in it: 1 to 3; 0: none */
+	bool pi_first;	     /* it is the first eight bytes of the metadata, not the last */
+	bool interleaved;    /* towards the host: behind each block's data, in one buffer */
+};
+
 struct bh_blk_info {
 	const char *name;    /* as created, e.g. "ram:1G" */
-	uint32_t block_size; /* 512 or 4096 */
+	uint32_t block_size; /* 512 or 4096: format.block_size */
 	uint64_t blocks;
 	uint32_t caps;
 	uint8_t uuid[16]; /* all zeros: none given */
+	struct bh_blk_format format;
 };
 
 /*
@@ -143,19 +153,44 @@ struct bh_blk_ops {
 	int (*grow)(struct bh_blk *blk, uint64_t blocks);
 };
 
+/* Where a store keeps what is beside its data: metadata, its format. See lib/blk/media.c. */
+enum bh_blk_beside {
+	BH_BLK_BESIDE_NOTHING, /* the format stays as it is */
+	BH_BLK_BESIDE_SIZE,    /* nowhere: the block size may change, nothing else */
+	BH_BLK_BESIDE_MEMORY,
+	BH_BLK_BESIDE_FILE, /* media_path */
+};
+
 /* What every store embeds as its first member. */
 struct bh_blk {
 	const struct bh_blk_ops *ops;
 	struct bh_blk_info info;
+	/*
+	 * Metadata, md_bytes for each block, from block 0 on; NULL: none. Whoever reads and writes
+	 * blocks does so with their metadata. A tuple of protection information lies here inverted:
+	 * zeros are one that nobody verifies, so memory and holes in files are fit to begin with.
+	 */
+	uint8_t *md;
+	uint64_t bytes; /* of data there is room for, whole blocks or not */
+	int media_fd;	/* what a flush of the store has to sync beside it; -1: nothing */
+	enum bh_blk_beside beside;
+	char *media_path;
+	uint32_t min_block; /* the smallest block that will do */
+	struct blk_media *media;
+	uint8_t format_left; /* __atomic: percent of a change of format, for who asks */
 	enum bh_blk_inline inline_kind;
 	uint8_t *inline_base;
 	const struct bh_log *log;
 	uint32_t refs; /* __atomic: holders and channels */
 	char name[256];
 	struct bh_blk_listener *listeners;
-	void *lock; /* of listeners and bad blocks; the library's */
+	void *lock; /* of listeners, claims and bad blocks; the library's */
 	struct bh_blk_bad *bad;
 	uint32_t num_bad; /* __atomic: blocks */
+	bool is_claimed;
+	uint32_t claim_left; /* listeners that have not yielded yet */
+	void (*claimed)(void *arg);
+	void *claimed_arg;
 };
 
 /* What every channel embeds as its first member. The library's, all of it. */
@@ -213,9 +248,19 @@ struct bh_blk_listener {
 	void (*resized)(struct bh_blk_listener *listener, uint64_t blocks);
 	/* some blocks are bad from now on; on the setter's thread; may be NULL */
 	void (*has_bad)(struct bh_blk_listener *listener);
+	/*
+	 * Somebody claims the store, to change its format: submit nothing any more, and call
+	 * bh_blk_yielded() when nothing of yours is outstanding, or can have an effect later. Then
+	 * resume: the store may be another now. Both on the claimer's thread, and neither calls
+	 * anything of the store. NULL: who listens submits nothing.
+	 */
+	void (*yield)(struct bh_blk_listener *listener);
+	void (*resume)(struct bh_blk_listener *listener);
 	struct bh_blk_listener *next;
 };
-void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
+/* -EBUSY: the store is claimed, and the listener would have to yield it. */
+int bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
+/* Not between yield and bh_blk_yielded(). */
 void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener);
 
 /*
@@ -234,6 +279,32 @@ static inline bool bh_blk_has_bad(const struct bh_blk *blk)
 {
 	return __atomic_load_n(&blk->num_bad, __ATOMIC_SEQ_CST);
 }
+
+/*
+ * The store for oneself: claimed(arg) when every listener has yielded, on the thread of the last (or
+ * inside, where there is none). -EBUSY: somebody has it.
+ */
+int bh_blk_claim(struct bh_blk *blk, void (*claimed)(void *arg), void *arg);
+void bh_blk_yielded(struct bh_blk *blk); /* any thread */
+void bh_blk_release(struct bh_blk *blk); /* everybody goes on */
+
+/*
+ * Could the store have this format? 0; -EINVAL: there is no such format; -EOPNOTSUPP: not this
+ * store. Any thread.
+ */
+int bh_blk_format_check(const struct bh_blk *blk, const struct bh_blk_format *format);
+/*
+ * In two steps, with the store claimed: prepare makes what the format needs (-ENOMEM, -ENOSPC, what
+ * the file system says; errors of format_check), and nothing has changed. Then the claimer zeroes
+ * the blocks, and commit makes it the store's, its metadata and blocks being those of a store that
+ * was never written to. -errno of the file system: it has the old format. Either ends it; drop does
+ * so without a change.
+ */
+struct blk_media;
+int bh_blk_format_prepare(struct bh_blk *blk, const struct bh_blk_format *format,
+			  struct blk_media **out);
+int bh_blk_format_commit(struct bh_blk *blk, struct blk_media *media);
+void bh_blk_format_drop(struct blk_media *media);
 
 /* on the thread that will own it, or before it runs */
 int bh_blk_chan_open(struct bh_blk *blk, struct bh_blk_chan **out);
@@ -297,6 +368,8 @@ struct bh_blk_spec {
 	const char *arg;     /* after "TYPE:", opaque to the grammar */
 	uint64_t bytes;	     /* size given in ARG where the type takes one, else 0 */
 	uint32_t block_size; /* bs=, default 512 */
+	uint16_t md_bytes;   /* ms=, default 0 */
+	uint8_t pi;	     /* pi=, default 0 */
 	bool has_uuid;
 	uint8_t uuid[16];
 	/*
@@ -320,6 +393,12 @@ struct bh_blk_type {
  */
 int bh_blk_spec_bytes(const struct bh_blk_spec *spec, const char *arg, char why[256],
 		      uint64_t *bytes);
+
+/*
+ * For types, at the end of their create, beside being set: the format that a spec asks for, or that
+ * the store's file beside it remembers. -EINVAL, -ENOTSUP and the like with why.
+ */
+int bh_blk_media_open(struct bh_blk *blk, const struct bh_blk_spec *spec, char why[256]);
 
 /*
  * null:SIZE and ram:SIZE (its own memfd, hugepages when there are any). create: -EINVAL with *why,

@@ -1013,6 +1013,7 @@ static_assert(offsetof(struct bh_nvme_id_ns, vs) == 384, "VS");
 #define BH_NVME_NSFEAT_UIDREUSE (1u << 3)
 #define BH_NVME_NSFEAT_OPTPERF (1u << 4)
 
+#define BH_NVME_FPI_SUPPORTED (1u << 7)	 /* below it: percent left to be formatted */
 #define BH_NVME_FLBAS_EXTENDED (1u << 4) /* metadata follows each block's data */
 /* Index into lbaf[]: bits 3:0, and 6:5 above them. */
 static inline unsigned int bh_nvme_flbas_index(uint8_t flbas)

@@ -118,6 +118,7 @@ struct bh_target_nvme_ns_info {
 	uint32_t block_size; /* bytes */
 	uint64_t blocks;
 	uint8_t uuid[16];
+	struct bh_blk_format format;
 	bool is_active; /* the host sees it; else it is on its way in or out */
 };
 /* Control thread, or before it runs. -ENOENT: nothing has that id. */

@@ -85,6 +85,8 @@ struct bh_tgt_store_spec {
 	char *arg;	     /* what follows the type, quotes removed; the NAME of a reference */
 	uint64_t bytes;	     /* size in arg, where the type has one */
 	uint32_t block_size; /* 512 or 4096 */
+	uint16_t md_bytes;   /* ms=: 0, 8, 16 or 64 */
+	uint8_t pi;	     /* pi=: 0 to 3 */
 	bool has_uuid;
 	uint8_t uuid[16];
 	uint32_t nsid; /* 0: the lowest free */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <bellhop/blk.h>
 #include <bellhop/parse.h>
@@ -41,6 +42,10 @@ int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *na
 	blk->info.block_size = block_size;
 	blk->info.blocks = blocks;
 	blk->info.caps = caps;
+	blk->info.format = (struct bh_blk_format){ .block_size = block_size };
+	blk->bytes = blocks * block_size;
+	blk->media_fd = -1;
+	blk->min_block = block_size;
 	return 0;
 }
 
@@ -48,6 +53,13 @@ void bh_blk_fini(struct bh_blk *blk)
 {
 	if (!blk->lock)
 		return;
+	if (blk->media_fd >= 0 && fdatasync(blk->media_fd))
+		bh_log(blk->log, BH_LOG_ERROR, "blk", "%s: metadata written last may be lost",
+		       blk->name);
+	bh_blk_format_drop(blk->media);
+	blk->media = NULL;
+	free(blk->media_path);
+	blk->media_path = NULL;
 	pthread_mutex_destroy(blk->lock);
 	free(blk->lock);
 	free(blk->bad);
@@ -81,12 +93,18 @@ void bh_blk_put(struct bh_blk *blk)
 	blk->ops->destroy(blk);
 }
 
-void bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener)
+int bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener)
 {
+	bool is_claimed;
+
 	pthread_mutex_lock(blk->lock);
-	listener->next = blk->listeners;
-	blk->listeners = listener;
+	is_claimed = blk->is_claimed && listener->yield;
+	if (!is_claimed) {
+		listener->next = blk->listeners;
+		blk->listeners = listener;
+	}
 	pthread_mutex_unlock(blk->lock);
+	return is_claimed ? -EBUSY : 0;
 }
 
 void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener)
@@ -103,11 +121,72 @@ void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener)
 	pthread_mutex_unlock(blk->lock);
 }
 
+/* ---- claims ---- */
+
+/* Under lock. True: nobody is waited for any more. */
+static bool yield_all(struct bh_blk *blk)
+{
+	struct bh_blk_listener *listener;
+
+	blk->is_claimed = true;
+	blk->claim_left = 1; /* ours, so that a yield inside the loop does not end it */
+	for (listener = blk->listeners; listener; listener = listener->next) {
+		if (!listener->yield)
+			continue;
+		blk->claim_left++;
+		listener->yield(listener);
+	}
+	return --blk->claim_left == 0;
+}
+
+int bh_blk_claim(struct bh_blk *blk, void (*claimed)(void *arg), void *arg)
+{
+	bool is_busy, is_mine = false;
+
+	pthread_mutex_lock(blk->lock);
+	is_busy = blk->is_claimed;
+	if (!is_busy) {
+		blk->claimed = claimed;
+		blk->claimed_arg = arg;
+		is_mine = yield_all(blk);
+	}
+	pthread_mutex_unlock(blk->lock);
+	if (is_mine)
+		claimed(arg);
+	return is_busy ? -EBUSY : 0;
+}
+
+void bh_blk_yielded(struct bh_blk *blk)
+{
+	bool is_last;
+
+	pthread_mutex_lock(blk->lock);
+	is_last = --blk->claim_left == 0;
+	pthread_mutex_unlock(blk->lock);
+	if (is_last)
+		blk->claimed(blk->claimed_arg);
+}
+
+void bh_blk_release(struct bh_blk *blk)
+{
+	struct bh_blk_listener *listener;
+
+	pthread_mutex_lock(blk->lock);
+	blk->is_claimed = false;
+	for (listener = blk->listeners; listener; listener = listener->next)
+		if (listener->resume)
+			listener->resume(listener);
+	pthread_mutex_unlock(blk->lock);
+}
+
+/* ---- sizes ---- */
+
 void bh_blk_resized(struct bh_blk *blk, uint64_t blocks)
 {
 	struct bh_blk_listener *listener;
 
 	pthread_mutex_lock(blk->lock);
+	blk->bytes = blocks * blk->info.block_size;
 	__atomic_store_n(&blk->info.blocks, blocks, __ATOMIC_RELAXED);
 	for (listener = blk->listeners; listener; listener = listener->next)
 		if (listener->resized)
@@ -122,7 +201,7 @@ int bh_blk_resize(struct bh_blk *blk, uint64_t blocks)
 
 	if (blocks < now || blocks > (uint64_t)INT64_MAX / blk->info.block_size)
 		return -EINVAL;
-	if (!blk->ops->grow)
+	if (!blk->ops->grow || blk->md) /* which has its size, too */
 		return -EOPNOTSUPP;
 	if (blocks == now)
 		return 0;

@@ -276,6 +276,43 @@ static uint32_t choose_caps(struct file_store *store, uint64_t bytes)
 	return caps | (store->no_punch ? 0 : BH_BLK_CAP_DEALLOCATE);
 }
 
+/* ---- what is beside it ---- */
+
+/* Blocks of 512 may be too small for the disk, or for going around the page cache. */
+static uint32_t smallest_block(const struct file_store *store, uint32_t block)
+{
+	bool is_small = block == 512 || !store->is_direct;
+	uint8_t *buf;
+
+	if (is_small)
+		return 512;
+	buf = aligned_alloc(PROBE_ALIGN, PROBE_ALIGN);
+	is_small = buf && pread(store->fd, buf, 512, 512) == 512;
+	free(buf);
+	return is_small ? 512 : 4096;
+}
+
+/*
+ * A device has no place beside it that lasts. One of a read-only file could not be written to, but
+ * what is there has to be heeded.
+ */
+static int file_beside(struct file_store *store, const struct bh_blk_spec *spec, char why[256])
+{
+	if (store->is_device)
+		return bh_blk_media_open(&store->blk, spec, why);
+	if (asprintf(&store->blk.media_path, "%s.bhmd", spec->arg) < 0) {
+		store->blk.media_path = NULL;
+		return -ENOMEM;
+	}
+	if (!store->is_readonly) {
+		store->blk.beside = BH_BLK_BESIDE_FILE;
+		store->blk.min_block = smallest_block(store, spec->block_size);
+	} else if (access(store->blk.media_path, F_OK) == 0) {
+		return say(why, -EROFS, spec->arg, "is formatted (.bhmd), and cannot be written");
+	}
+	return bh_blk_media_open(&store->blk, spec, why);
+}
+
 /* ---- life ---- */
 
 void file_free(struct file_store *store)
@@ -320,6 +357,8 @@ static int file_open(struct file_store *store, const struct bh_blk_spec *spec, c
 	caps = choose_caps(store, bytes);
 	rc = bh_blk_init(&store->blk, &file_ops, name, spec->block_size, bytes / spec->block_size,
 			 caps, log);
+	if (!rc)
+		rc = file_beside(store, spec, why);
 	if (rc)
 		return rc;
 	bh_log(log, BH_LOG_INFO, "blk", "%s: %s %s, %llu bytes, %s%s", name,

@@ -3,7 +3,7 @@
  * Requests of the file store: what each operation is made of, and what the kernel's answers mean.
  *
  *	read, write	 one transfer; what a short one has left is asked for again
- *	flush		 fdatasync
+ *	flush		 fdatasync, of the file with metadata too, where there is one
  *	write zeroes	 zero the range; punch a hole in it; write zeros: the first that works
  *	deallocate	 punch a hole
  *
@@ -127,7 +127,7 @@ int file_req_begin(struct file_req *req, struct file_store *store, const struct 
 	uint32_t block = store->blk.info.block_size;
 	int rc;
 
-	*req = (struct file_req){ .io = *io };
+	*req = (struct file_req){ .io = *io, .beside = store->blk.media_fd };
 	rc = bh_blk_check(&store->blk, io);
 	if (rc)
 		return rc;
@@ -219,6 +219,9 @@ void file_req_prep(const struct file_req *req, struct io_uring_sqe *sqe, int fix
 		io_uring_prep_write(sqe, 0, zeros,
 				    left < FILL_BYTES ? (unsigned int)left : FILL_BYTES, at);
 		break;
+	case FILE_SYNC_BESIDE: /* not one of the ring's files: it may change with the format */
+		io_uring_prep_fsync(sqe, req->beside, IORING_FSYNC_DATASYNC);
+		return;
 	default:
 		io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC);
 	}
@@ -305,9 +308,12 @@ bool file_req_answer(struct file_req *req, struct file_store *store, int res, in
 	if (moves && !answer_moved(req, res, status))
 		return false;
 	/* A write has its FUA in itself. */
-	if (*status || req->step == FILE_RW || req->step == FILE_SYNC ||
-	    !(req->io.flags & BH_BLK_FLAG_FUA))
+	if (*status || req->step == FILE_RW || req->step == FILE_SYNC_BESIDE)
 		return true;
-	req->step = FILE_SYNC;
+	if (req->step == FILE_SYNC && req->beside < 0)
+		return true;
+	if (req->step != FILE_SYNC && !(req->io.flags & BH_BLK_FLAG_FUA))
+		return true;
+	req->step = req->step == FILE_SYNC ? FILE_SYNC_BESIDE : FILE_SYNC;
 	return false;
 }

@@ -6,17 +6,19 @@
 #include "blk/file.h"
 
 enum file_step {
-	FILE_RW,    /* reading, writing */
-	FILE_ZERO,  /* FALLOC_FL_ZERO_RANGE */
-	FILE_PUNCH, /* FALLOC_FL_PUNCH_HOLE */
-	FILE_FILL,  /* writing zeros, where there is nothing better */
-	FILE_SYNC,  /* fdatasync */
+	FILE_RW,	  /* reading, writing */
+	FILE_ZERO,	  /* FALLOC_FL_ZERO_RANGE */
+	FILE_PUNCH,	  /* FALLOC_FL_PUNCH_HOLE */
+	FILE_FILL,	  /* writing zeros, where there is nothing better */
+	FILE_SYNC,	  /* fdatasync */
+	FILE_SYNC_BESIDE, /* of the file with metadata */
 };
 
 struct file_req {
 	struct file_req *next;
 	struct bh_blk_io io;
 	uint8_t step;
+	int beside; /* the file with metadata, or -1 */
 	bool is_queued;
 	bool tries_zero; /* punching first, because it may deallocate */
 	uint64_t offset;

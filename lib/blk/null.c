@@ -59,8 +59,14 @@ static int null_create(const struct bh_blk_spec *spec, const char *name, const s
 	if (spec->has_uuid)
 		memcpy(blk->info.uuid, spec->uuid, sizeof(blk->info.uuid));
 	blk->inline_kind = BH_BLK_INLINE_NULL;
-	*out = blk;
-	return 0;
+	blk->beside = BH_BLK_BESIDE_SIZE;
+	blk->min_block = 512;
+	rc = bh_blk_media_open(blk, spec, why);
+	if (rc)
+		bh_blk_put(blk);
+	else
+		*out = blk;
+	return rc;
 }
 
 const struct bh_blk_type bh_blk_null_type = { "null", null_create };

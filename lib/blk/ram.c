@@ -218,9 +218,15 @@ static int ram_create(const struct bh_blk_spec *spec, const char *name, const st
 		memcpy(ram->blk.info.uuid, spec->uuid, sizeof(ram->blk.info.uuid));
 	ram->blk.inline_kind = BH_BLK_INLINE_MEMORY;
 	ram->blk.inline_base = ram->base;
+	ram->blk.beside = BH_BLK_BESIDE_MEMORY;
+	ram->blk.min_block = 512;
 	bh_log(log, BH_LOG_INFO, "blk", "%s: %zu KiB pages", name, ram->page >> 10);
-	*out = &ram->blk;
-	return 0;
+	rc = bh_blk_media_open(&ram->blk, spec, why);
+	if (rc)
+		bh_blk_put(&ram->blk);
+	else
+		*out = &ram->blk;
+	return rc;
 }
 
 const struct bh_blk_type bh_blk_ram_type = { "ram", ram_create };

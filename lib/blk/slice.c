@@ -19,8 +19,7 @@
 struct slice {
 	struct bh_blk blk; /* first */
 	struct bh_blk *below;
-	uint64_t first;	     /* block of the store below */
-	unsigned int factor; /* its blocks in one of ours */
+	uint64_t first; /* block of the store below */
 };
 
 struct slot {
@@ -111,8 +110,10 @@ static int slice_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 	if (rc)
 		return rc;
 	if (io->op != BH_BLK_FLUSH) {
-		below.lba = slice->first + io->lba * slice->factor;
-		below.blocks = io->blocks * slice->factor;
+		uint32_t factor = slice->blk.info.block_size / slice->below->info.block_size;
+
+		below.lba = slice->first + io->lba * factor;
+		below.blocks = io->blocks * factor;
 	}
 	if (c->slots) /* there is one: no more are outstanding than the channel's limit */
 		below.cookie = slot = slot_get(c, io->cookie);
@@ -228,7 +229,9 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 	}
 	slice->below = bh_blk_get(below);
 	slice->first = first / info->block_size;
-	slice->factor = block_size / info->block_size;
+	slice->blk.min_block = info->block_size;
+	if (bytes / info->block_size <= UINT32_MAX)
+		slice->blk.beside = BH_BLK_BESIDE_SIZE;
 	slice->blk.inline_kind = below->inline_kind;
 	if (below->inline_kind == BH_BLK_INLINE_MEMORY)
 		slice->blk.inline_base = below->inline_base + first;

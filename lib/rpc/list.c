@@ -70,7 +70,8 @@ static bool list_controllers(struct rpc_call *call, bh_tgt_controller_fn fn)
 static json_t *namespace_new(const struct bh_tgt_ns_info *info)
 {
 	const struct bh_blk_info size = { .blocks = info->now.blocks,
-					  .block_size = info->now.block_size };
+					  .block_size = info->now.block_size,
+					  .format = info->now.format };
 	char text[BH_TGT_STORE_TEXT];
 	json_t *one = json_object();
 
@@ -226,7 +227,8 @@ static void save_controller(void *ctx, const struct bh_tgt_controller_info *info
 	for (unsigned int i = 0; i < info->num_ns; i++) {
 		const struct bh_tgt_ns_info *ns = &info->ns[i];
 		const struct bh_blk_info size = { .blocks = ns->now.blocks,
-						  .block_size = ns->now.block_size };
+						  .block_size = ns->now.block_size,
+						  .format = ns->now.format };
 		char text[BH_TGT_STORE_TEXT];
 		json_t *value;
 

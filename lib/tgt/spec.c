@@ -134,6 +134,20 @@ static int parse_store_option(const char *key, char *value, struct bh_tgt_store_
 			return tgt_spec_fail(why, -EINVAL, "bs=%s: a block has 512 or 4096 bytes",
 					     value);
 		store->block_size = (uint32_t)number;
+	} else if (strcmp(key, "ms") == 0) {
+		if (bh_parse_size(value, &number) != 0 ||
+		    (number != 0 && number != 8 && number != 16 && number != 64))
+			return tgt_spec_fail(why, -EINVAL,
+					     "ms=%s: a block has 0, 8, 16 or 64 bytes of metadata",
+					     value);
+		store->md_bytes = (uint16_t)number;
+	} else if (strcmp(key, "pi") == 0) {
+		if (bh_parse_u64(value, 0, 3, &number) != 0)
+			return tgt_spec_fail(
+				why, -EINVAL,
+				"pi=%s: protection information is of type 1, 2 or 3, or 0 for none",
+				value);
+		store->pi = (uint8_t)number;
 	} else if (strcmp(key, "nsid") == 0) {
 		if (bh_parse_u64(value, 1, BH_TARGET_NVME_MAX_NS, &number) != 0)
 			return tgt_spec_fail(why, -EINVAL, "nsid=%s: a namespace id is 1 to %u",
@@ -145,11 +159,8 @@ static int parse_store_option(const char *key, char *value, struct bh_tgt_store_
 					     "uuid=%s: not a UUID (32 hexadecimal digits)", value);
 		store->has_uuid = true;
 	} else {
-		return tgt_spec_fail(
-			why, -ENOTSUP,
-			"%s=%s: not part of this build (metadata, protection information and "
-			"zones)",
-			key, value);
+		return tgt_spec_fail(why, -ENOTSUP, "%s=%s: not part of this build (zones)", key,
+				     value);
 	}
 	return 0;
 }
@@ -258,6 +269,9 @@ static int parse_store(char *text, bool reference_allowed, struct bh_tgt_store_s
 			return error;
 		text[begin] = '\0';
 	}
+	if (store->pi && !store->md_bytes)
+		return tgt_spec_fail(why, -EINVAL, "pi=%u: needs metadata to lie in (such as ms=8)",
+				     store->pi);
 	if (text[0] != '@')
 		return parse_store_type(text, store, why);
 	if (!reference_allowed)

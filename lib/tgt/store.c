@@ -114,6 +114,8 @@ int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_sto
 		.arg = spec->arg,
 		.bytes = spec->bytes,
 		.block_size = spec->block_size,
+		.md_bytes = spec->md_bytes,
+		.pi = spec->pi,
 		.has_uuid = spec->has_uuid,
 	};
 
@@ -125,6 +127,11 @@ int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_sto
 	memcpy(blk_spec.uuid, spec->uuid, sizeof(blk_spec.uuid));
 	blk_spec.peers = peers_of(tgt, &blk_spec.num_peers);
 	error = type->create(&blk_spec, name, tgt->log, why, out);
+	if (!error && spec->md_bytes && (*out)->beside < BH_BLK_BESIDE_MEMORY) {
+		bh_blk_put(*out);
+		return tgt_fail(tgt, key, why, -ENOTSUP, "ms=%u: stores of type '%s' have no metadata",
+				spec->md_bytes, spec->type);
+	}
 	free((void *)blk_spec.peers);
 	tgt->failed_key = key;
 	if (error && why[0] == '\0')

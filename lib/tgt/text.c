@@ -77,9 +77,21 @@ void bh_tgt_port_text(const struct bh_tgt_spec *spec, char *out, size_t size)
 	snprintf(out, size, "%s%s%s", spec->port, arg[0] ? ":" : "", arg);
 }
 
+/* One more option behind n bytes of text, unless it is 0. The new n. */
+static int put_number(char *out, size_t size, int n, const char *format, unsigned int value)
+{
+	if (!value || n < 0 || (size_t)n >= size)
+		return n;
+	return n + snprintf(out + n, size - (size_t)n, format, value);
+}
+
 void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk_info *now,
 		       const uint8_t uuid[16], char *out, size_t size)
 {
+	/* The format is the host's to change; what it is now is what another start has to make. */
+	uint32_t block = now && now->format.block_size ? now->format.block_size : spec->block_size;
+	uint16_t md = now && now->format.block_size ? now->format.md_bytes : spec->md_bytes;
+	uint8_t pi = now && now->format.block_size ? now->format.pi : spec->pi;
 	unsigned long long bytes = now ? now->blocks * now->block_size : spec->bytes;
 	char arg[BH_TGT_STORE_TEXT - 128], id[UUID_STR_LEN];
 	int n;
@@ -97,8 +109,9 @@ void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk
 		n = put_uri(out, size, spec->arg);
 	else
 		n = snprintf(out, size, "%s:%s", spec->type, arg);
-	if (spec->block_size != 512 && n >= 0 && (size_t)n < size)
-		n += snprintf(out + n, size - (size_t)n, ":bs=%u", spec->block_size);
+	n = put_number(out, size, n, ":bs=%u", block == 512 ? 0 : block);
+	n = put_number(out, size, n, ":ms=%u", md);
+	n = put_number(out, size, n, ":pi=%u", pi);
 	if (!uuid && spec->has_uuid)
 		uuid = spec->uuid;
 	if (!uuid || n < 0 || (size_t)n >= size)

@@ -11,6 +11,13 @@ $(B)/test/functional/bh-tgt-test: $(B)/obj/app/bh-tgt.o $(B)/obj/app/confine.o $
 
 FUNCTIONAL := ft_data ft_cmb ft_queues ft_late ft_file ft_doorbells ft_memory ft_loss ft_env ft_race
 ft_data_SRCS := ft_data.c
+
+# Formats and metadata; ft-pi is the program that guests run against QEMU's controller.
+FUNCTIONAL += ft_format
+ft_format_SRCS := ft_format.c
+FUNCTIONAL_HELPERS += ft-pi
+ft-pi_SRCS := ../vm/vm-pi.c ../vm/vmtest.c
+
 ft_cmb_SRCS := ft_cmb.c
 ft_queues_SRCS := ft_queues.c
 ft_late_SRCS := ft_late.c

@@ -190,6 +190,7 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_NS_MANAGEMENT] = tn_cmd_ns_management,
 	[BH_NVME_ADMIN_NS_ATTACHMENT] = tn_cmd_ns_attachment,
 	[BH_NVME_ADMIN_DEVICE_SELF_TEST] = tn_selftest_cmd,
+	[BH_NVME_ADMIN_FORMAT_NVM] = tn_cmd_format,
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
 

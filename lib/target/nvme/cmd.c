@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 
-#include "target/nvme/plane.h"
+#include "target/nvme/meta.h"
 
 #define PARAM(field) ((uint16_t)offsetof(struct bh_nvme_cmd, field))
 
@@ -27,6 +27,15 @@ static uint16_t check_range(struct tn_job *job)
 	if (job->blocks > blocks || job->lba > blocks - job->blocks)
 		return invalid(job, BH_NVME_SC_LBA_OUT_OF_RANGE, PARAM(cdw10));
 	return 0;
+}
+
+/* What is left to be checked of a command with a range of blocks. */
+static uint16_t check_rest(const struct tn_thread *t, struct tn_job *job,
+			   const struct bh_nvme_cmd *cmd)
+{
+	uint16_t status = check_range(job);
+
+	return status || !job->life->md ? status : tn_meta_decode(t, job, cmd);
 }
 
 static void take_range(struct tn_job *job, const struct bh_nvme_cmd *cmd)
@@ -51,8 +60,8 @@ static void write_through(const struct tn_thread *t, struct tn_job *job)
 		job->flags |= BH_BLK_FLAG_FUA;
 }
 
-/* Read, Write, Compare. PRINFO and the metadata pointer mean nothing: no format here has any. */
-static uint16_t decode_rw(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+/* Read, Write, Compare. What PRINFO and the metadata pointer mean, where anything: meta.c. */
+static uint16_t decode_rw(struct tn_thread *t, struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
 	take_range(job, cmd);
 	job->op = cmd->opc == BH_NVME_CMD_READ	  ? BH_BLK_READ
@@ -65,10 +74,11 @@ static uint16_t decode_rw(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	job->is_emulated = job->op == BH_BLK_COMPARE && !(job->line->caps & BH_BLK_CAP_COMPARE);
 	if (job->op == BH_BLK_WRITE && !(job->line->caps & BH_BLK_CAP_WRITE))
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
-	return check_range(job);
+	return check_rest(t, job, cmd);
 }
 
-static uint16_t decode_zeroes(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+static uint16_t decode_zeroes(struct tn_thread *t, struct tn_job *job,
+			      const struct bh_nvme_cmd *cmd)
 {
 	take_range(job, cmd);
 	job->op = BH_BLK_WRITE_ZEROES;
@@ -78,7 +88,7 @@ static uint16_t decode_zeroes(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
 	if (cmd->cdw12 & BH_NVME_IO_DEAC && job->line->caps & BH_BLK_CAP_DEALLOCATE)
 		job->flags |= BH_BLK_FLAG_DEALLOCATE;
-	return check_range(job);
+	return check_rest(t, job, cmd);
 }
 
 /* The ranges are fetched and checked in any case, used for AD only: IDR and IDW are hints. */
@@ -105,14 +115,15 @@ static uint16_t decode_uncor(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	return check_range(job);
 }
 
-static uint16_t decode_verify(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+static uint16_t decode_verify(const struct tn_thread *t, struct tn_job *job,
+			      const struct bh_nvme_cmd *cmd)
 {
 	take_range(job, cmd);
 	job->op = BH_BLK_READ;
 	job->inside = TN_VERIFY;
 	if (job->blocks > job->line->max_blocks)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
-	return check_range(job);
+	return check_rest(t, job, cmd);
 }
 
 /* How many blocks it is about comes with its ranges: see copy.c. */
@@ -124,6 +135,8 @@ static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	job->blocks = 0;
 	job->bytes = ((uint32_t)BH_NVME_GET(cmd->cdw12, COPY_NR) + 1) *
 		     (uint32_t)sizeof(struct bh_nvme_copy_range);
+	if (job->life->md) /* MSSRL is 0 */
+		return invalid(job, BH_NVME_SC_COMMAND_SIZE_LIMIT_EXCEEDED, PARAM(nsid));
 	if (BH_NVME_GET(cmd->cdw12, COPY_FORMAT) != 0)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12) + 1);
 	if (!(job->line->caps & BH_BLK_CAP_WRITE))
@@ -176,7 +189,7 @@ static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const stru
 	if (is_flush_denied(t))
 		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
 	for (i = 1; i <= BH_TARGET_NVME_MAX_NS; i++)
-		if (t->line[i].kind != TN_NS_NONE && t->line[i].caps & BH_BLK_CAP_FLUSH)
+		if (t->line[i].kind < TN_NS_PAUSED && t->line[i].caps & BH_BLK_CAP_FLUSH)
 			job->is_nop = false;
 	return 0;
 }
@@ -186,7 +199,7 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 {
 	bool all = cmd->nsid == BH_NVME_NSID_ALL && cmd->opc == BH_NVME_CMD_FLUSH;
 
-	*job = (struct tn_job){ .param = 0xffff, .line = &t->line[0] };
+	*job = (struct tn_job){ .param = 0xffff, .line = &t->line[0], .life = &t->life[0] };
 	switch (cmd->opc) {
 	case BH_NVME_CMD_FLUSH:
 	case BH_NVME_CMD_WRITE:
@@ -212,8 +225,14 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		return invalid(job, BH_NVME_SC_INVALID_NS, PARAM(nsid));
 	if (!all && t->line[cmd->nsid].kind == TN_NS_NONE)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
-	if (!all)
+	if (!all && t->line[cmd->nsid].kind == TN_NS_PAUSED) {
+		job->param = PARAM(nsid); /* it may be tried again */
+		return BH_NVME_SC_FORMAT_IN_PROGRESS;
+	}
+	if (!all) {
 		job->line = &t->line[cmd->nsid];
+		job->life = &t->life[cmd->nsid];
+	}
 	if (job->line->deny && tn_line_denies(job->line, cmd->opc))
 		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
 	switch (cmd->opc) {
@@ -221,14 +240,14 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		return decode_flush(t, job, cmd);
 	case BH_NVME_CMD_WRITE_ZEROES:
 		write_through(t, job);
-		return decode_zeroes(job, cmd);
+		return decode_zeroes(t, job, cmd);
 	case BH_NVME_CMD_DSM:
 		write_through(t, job);
 		return decode_dsm(job, cmd);
 	case BH_NVME_CMD_WRITE_UNCORRECTABLE:
 		return decode_uncor(job, cmd);
 	case BH_NVME_CMD_VERIFY:
-		return decode_verify(job, cmd);
+		return decode_verify(t, job, cmd);
 	case BH_NVME_CMD_COPY:
 		write_through(t, job);
 		return decode_copy(job, cmd);
@@ -241,7 +260,7 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		write_through(t, job);
 		break;
 	}
-	return decode_rw(job, cmd);
+	return decode_rw(t, job, cmd);
 }
 
 uint16_t tn_cmd_errno(int error, uint8_t op)
@@ -421,7 +440,7 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
 		return TN_RETRY;
 	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
-	    job->inside || job->is_resv || is_long(job))
+	    job->inside || job->is_resv || job->life->md || is_long(job))
 		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);

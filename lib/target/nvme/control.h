@@ -15,7 +15,9 @@
 
 #define TN_ABORT_LIMIT 4u /* Abort commands at once (ACL + 1) */
 /* As walk.c reads them: data anywhere, bit buckets, no more data than the command moves. */
-#define TN_SGLS (BH_NVME_SGLS_BYTE_ALIGNED | BH_NVME_SGLS_BIT_BUCKET)
+#define TN_SGLS                                                                           \
+	(BH_NVME_SGLS_BYTE_ALIGNED | BH_NVME_SGLS_BIT_BUCKET | BH_NVME_SGLS_MPTR_CONTIG | \
+	 BH_NVME_SGLS_MPTR_SGL)
 #define TN_TIMEOUT_500MS 10u /* CAP.TO and CRTO: 5 s */
 #define TN_RESET_DEADLINE_NS 2000000000ull
 
@@ -264,6 +266,11 @@ size_t tn_feat_get_resv_mask(struct tn_admin_cmd *cmd, const struct tn_features 
 uint16_t tn_feat_set_resv_mask(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
 size_t tn_feat_get_resv_ptpl(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
 uint16_t tn_feat_set_resv_ptpl(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
+
+/* format.c */
+void tn_cmd_format(struct tn_admin_cmd *cmd);
+/* The fields of Identify Namespace about formats. */
+void tn_format_identify(const struct bh_blk *blk, struct bh_nvme_id_ns *id);
 
 /* A text field of Identify and the like: padded with spaces, not terminated. */
 void tn_put_text(char *field, size_t size, const char *text);

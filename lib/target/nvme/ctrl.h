@@ -98,6 +98,7 @@ struct tn_ns {
 	struct tn_orphans *orphans; /* the I/O plane's */
 	struct bh_blk_listener bad; /* likewise */
 	struct tn_io *io;	    /* likewise */
+	void *pause, *going_on;	    /* the I/O plane's, likewise made beforehand */
 	void *removal; /* the I/O plane's: made when the namespace is added, so that it can go */
 };
 

@@ -124,7 +124,8 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->oaes = BH_NVME_OAES_NS_ATTR;
 	id->cntrltype = BH_NVME_CNTRLTYPE_IO;
 	id->nvmsr = 1; /* an NVMe storage device */
-	id->oacs = BH_NVME_OACS_SELF_TEST;
+	id->oacs = BH_NVME_OACS_SELF_TEST | BH_NVME_OACS_FORMAT;
+	id->fna = BH_NVME_FNA_NO_BROADCAST;
 	if (tn_has_doorbell_buffers(ctrl))
 		id->oacs |= BH_NVME_OACS_DOORBELL_BUFFER;
 	if (tn_admin_supports(ctrl, BH_NVME_ADMIN_NS_MANAGEMENT))
@@ -144,23 +145,6 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 static bool is_shared(const struct tn_space *space)
 {
 	return !space->subsys->is_implied && !space->is_private;
-}
-
-/* Where there is a pool a namespace has one of its formats, all of which a host may create. */
-static void put_formats(const struct bh_target_subsys *subsys, unsigned int shift,
-			struct bh_nvme_id_ns *id)
-{
-	unsigned int i, count = tn_pool_formats(subsys);
-
-	id->lbaf[0].lbads = (uint8_t)shift;
-	if (count && shift < tn_pool_format_shift(subsys, 0))
-		return; /* a store of the operator's */
-	for (i = 0; i < count; i++) {
-		id->lbaf[i].lbads = (uint8_t)tn_pool_format_shift(subsys, i);
-		if (id->lbaf[i].lbads == shift)
-			id->flbas = (uint8_t)i;
-		id->nlbaf = (uint8_t)i;
-	}
 }
 
 static uint8_t rescap(const struct tn_space *space)
@@ -183,10 +167,12 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 	id->nsze = tn_space_blocks(space);
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
-	put_formats(space->subsys, shift, id);
-	id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
-	id->mssrl = (uint16_t)id->mcl;
-	id->msrc = TN_COPY_RANGES - 1;
+	tn_format_identify(space->blk, id);
+	if (!space->blk->md) { /* else nothing is copied */
+		id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
+		id->mssrl = (uint16_t)id->mcl;
+		id->msrc = TN_COPY_RANGES - 1;
+	}
 	id->nvmcap[0] = space->pool_bytes;
 	if (caps & BH_BLK_CAP_DEALLOCATE)
 		id->dlfeat = BH_NVME_DLFEAT_READ_ZEROES;
@@ -201,8 +187,12 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 /* What is common to all namespaces that may be created (base 2.0 5.17.2.1). */
 static void identify_common(const struct bh_target_subsys *subsys, struct bh_nvme_id_ns *id)
 {
-	if (tn_pool_formats(subsys))
-		put_formats(subsys, tn_pool_format_shift(subsys, 0), id);
+	unsigned int i;
+
+	for (i = 0; i < tn_pool_formats(subsys); i++) {
+		id->lbaf[i].lbads = (uint8_t)tn_pool_format_shift(subsys, i);
+		id->nlbaf = (uint8_t)i;
+	}
 }
 
 static void identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)

@@ -139,6 +139,18 @@ void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(vo
  */
 void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
 		     void *arg);
+/*
+ * New commands fail with Format in Progress; done when no request uses the store any more, but those
+ * left behind: see tn_io_ns_has_left(). Not while it is being added or removed.
+ */
+void tn_io_ns_pause(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
+		    void *arg);
+/* It goes on, with the format that ns and its store have now. */
+void tn_io_ns_go_on(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
+		    void *arg);
+/* Requests that were left behind may still change the store. */
+bool tn_io_ns_has_left(const struct tn_ns *ns);
+
 /* ns->blocks changed: threads take the new limit. */
 void tn_io_ns_resized(struct bh_target_nvme *ctrl, struct tn_ns *ns);
 

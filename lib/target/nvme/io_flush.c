@@ -68,7 +68,9 @@ void tn_flush_run(struct tn_thread *t)
 	for (; flush->nsid <= BH_TARGET_NVME_MAX_NS; flush->nsid++) {
 		struct tn_line *line = &t->line[flush->nsid];
 
-		if (line->chan && line->is_written && !flush_line(t, line))
+		/* One that is being formatted keeps nothing of what was written. */
+		if (line->chan && line->kind < TN_NS_PAUSED && line->is_written &&
+		    !flush_line(t, line))
 			return; /* the next pass goes on */
 	}
 	reply_if_done(t);

@@ -37,6 +37,23 @@ static enum tn_kind kind_of(const struct bh_blk *blk)
 	return blk->info.caps & BH_BLK_CAP_SYNC ? TN_NS_SYNC : TN_NS_ASYNC;
 }
 
+/* What the format decides. A namespace with metadata takes no short cuts. */
+void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns)
+{
+	struct tn_line *line = &t->line[ns->nsid];
+	struct tn_line_life *life = &t->life[ns->nsid];
+
+	bh_store_u64(&line->blocks, ns->blocks);
+	line->shift = (uint8_t)ns->block_shift;
+	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
+	life->md = ns->blk->md;
+	life->format = ns->blk->info.format;
+	line->kind = (uint8_t)kind_of(ns->blk);
+	line->has_beside = life->md != NULL;
+	tn_line_set_inline(line);
+	tn_line_fast(line);
+}
+
 static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 {
 	struct tn_line *line = &t->line[ns->nsid];
@@ -60,16 +77,11 @@ static int line_open(struct tn_thread *t, const struct tn_ns *ns)
 	__atomic_fetch_add(&ns->orphans->refs, 1, __ATOMIC_RELAXED);
 	if (!(ns->blk->info.caps & BH_BLK_CAP_SYNC))
 		t->async[t->num_async++] = (uint16_t)ns->nsid;
-	bh_store_u64(&line->blocks, ns->blocks);
 	line->base = ns->blk->inline_base;
-	line->shift = (uint8_t)ns->block_shift;
-	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
 	line->caps = ns->blk->info.caps;
-	line->kind = (uint8_t)kind_of(ns->blk);
 	line->deny = __atomic_load_n(&ns->deny, __ATOMIC_RELAXED);
 	line->has_resv = ns->has_resv;
-	tn_line_set_inline(line);
-	tn_line_fast(line);
+	tn_line_fill(t, ns);
 	return 0;
 }
 
@@ -92,14 +104,17 @@ static void line_close(struct tn_thread *t, struct tn_line *line)
 
 void tn_line_release(struct tn_thread *t, struct tn_line *line)
 {
+	struct tn_line_life *life = &t->life[line - t->line];
 	struct tn_op *op;
 
 	if (--line->inflight)
 		return;
-	op = t->life[line - t->line].removing;
+	op = life->removing ? life->removing : life->pausing;
 	if (!op)
 		return;
-	line_close(t, line);
+	life->pausing = NULL;
+	if (life->removing)
+		line_close(t, line);
 	tn_op_reply(op);
 }
 
@@ -149,6 +164,7 @@ static void add_undone(struct tn_fan *fan)
 
 	tn_orphans_put(ns->orphans);
 	free(ns->removal);
+	tn_pause_free(ns);
 	ns->orphans = NULL;
 	ns->removal = NULL;
 	if (fan->done_error)
@@ -194,7 +210,8 @@ void tn_io_ns_add(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(vo
 
 	ns->removal = tn_fan_new(ctrl->io, remove_run, remove_finish);
 	ns->orphans = calloc(1, sizeof(*ns->orphans));
-	if (!fan || !ns->removal || !ns->orphans || tn_stats_ns_new(ctrl->io, ns->nsid)) {
+	if (!fan || !ns->removal || !ns->orphans || tn_stats_ns_new(ctrl->io, ns->nsid) ||
+	    tn_pause_new(ctrl->io, ns)) {
 		free(fan);
 		free(ns->removal);
 		free(ns->orphans);
@@ -221,6 +238,7 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 	(void)ctrl;
 	tn_uncor_leave(ns);
 	ns->removal = NULL;
+	tn_pause_free(ns);
 	tn_orphans_put(ns->orphans); /* the lines have it, while they are open */
 	ns->orphans = NULL;
 	fan->done = done;

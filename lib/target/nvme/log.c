@@ -116,6 +116,8 @@ static void changed_ns_log(struct tn_admin_cmd *cmd)
 
 static uint32_t admin_effects(uint8_t opc)
 {
+	if (opc == BH_NVME_ADMIN_FORMAT_NVM) /* nothing else to the namespace meanwhile */
+		return BH_NVME_EFFECT_LBCC | BH_NVME_EFFECT_NCC | BH_NVME_EFFECT_CSE_ONE_PER_NS;
 	return opc == BH_NVME_ADMIN_NS_MANAGEMENT || opc == BH_NVME_ADMIN_NS_ATTACHMENT
 		       ? BH_NVME_EFFECT_NIC
 		       : 0;

@@ -6,6 +6,9 @@
  * closing, gone. The host sees it while it is active. A detach that comes while it is opening
  * waits for that.
  *
+ * While somebody claims the store, for another format, the namespace stands still: the host sees
+ * it, and is told that it is being formatted if it wants more. Going waits for that too.
+ *
  * Stores may be resized on any thread: the listener leaves the new size and sends one message to
  * the control thread. A message under way when the namespace goes frees it.
  */
@@ -20,6 +23,9 @@
 enum state {
 	OPENING,
 	ACTIVE,
+	PAUSING, /* its store is claimed, */
+	PAUSED,	 /* and yielded; */
+	GOING_ON,
 	CLOSING,
 };
 
@@ -29,7 +35,10 @@ struct ns {
 	enum state state;
 	bool is_calling;  /* inside tn_io_ns_add() */
 	int error;	  /* of an opening that failed inside the call */
-	bool is_unwanted; /* detached while opening */
+	bool is_unwanted; /* detached while opening, or standing still */
+	bool is_asked;	  /* to yield the store, and did not */
+	struct bh_timer *look; /* for what was left in the store */
+	struct bh_msg yield_msg, resume_msg;
 	void (*added)(void *arg, int error);
 	void *added_arg;
 	void (*gone)(void *arg);
@@ -51,7 +60,7 @@ struct tn_ns *tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid)
 {
 	struct ns *ns = ns_of(ctrl, nsid);
 
-	return ns && ns->state == ACTIVE ? &ns->ns : NULL;
+	return ns && ns->state != OPENING && ns->state != CLOSING ? &ns->ns : NULL;
 }
 
 void tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid)
@@ -67,6 +76,7 @@ void tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid)
 
 static void ns_free(struct ns *ns)
 {
+	bh_timer_destroy(ns->look);
 	pthread_mutex_destroy(&ns->lock);
 	free(ns);
 }
@@ -109,6 +119,92 @@ static void resized(struct bh_blk_listener *listener, uint64_t blocks)
 	pthread_mutex_unlock(&ns->lock);
 }
 
+/* ---- standing still ---- */
+
+#define LOOK_NS 1000000ull
+
+static void begin_close(struct ns *ns);
+
+static void paused(void *arg)
+{
+	struct ns *ns = arg;
+
+	if (tn_io_ns_has_left(&ns->ns)) {
+		bh_timer_set(ns->look, LOOK_NS);
+		return;
+	}
+	ns->state = PAUSED;
+	bh_blk_yielded(ns->ns.blk);
+}
+
+static void begin_pause(struct ns *ns)
+{
+	ns->is_asked = false;
+	ns->state = PAUSING;
+	tn_ctl(ns->ns.ctrl)->pending_ns++;
+	tn_io_ns_pause(ns->ns.ctrl, &ns->ns, paused, ns);
+}
+
+/* One that is on its way in or out does it when it has arrived. */
+static void yield_now(void *arg)
+{
+	struct ns *ns = arg;
+
+	ns->is_asked = true;
+	if (ns->state == ACTIVE)
+		begin_pause(ns);
+}
+
+static void gone_on(void *arg)
+{
+	struct ns *ns = arg;
+
+	ns->state = ACTIVE;
+	tn_ctl(ns->ns.ctrl)->pending_ns--;
+	if (ns->is_unwanted) {
+		begin_close(ns);
+		return;
+	}
+	tn_ns_changed(ns->ns.ctrl, ns->ns.nsid);
+	if (ns->is_asked) /* claimed anew */
+		begin_pause(ns);
+}
+
+static void take_store(struct tn_ns *ns)
+{
+	const struct bh_blk_info *info = bh_blk_info(ns->blk);
+
+	ns->block_shift = info->block_size == 4096 ? 12 : 9;
+	__atomic_store_n(&ns->blocks, __atomic_load_n(&info->blocks, __ATOMIC_RELAXED),
+			 __ATOMIC_RELEASE);
+}
+
+static void resume_now(void *arg)
+{
+	struct ns *ns = arg;
+
+	if (ns->state != PAUSED)
+		return;
+	ns->state = GOING_ON;
+	take_store(&ns->ns);
+	tn_io_ns_go_on(ns->ns.ctrl, &ns->ns, gone_on, ns);
+}
+
+/* The claimer's thread. */
+static void yield(struct bh_blk_listener *listener)
+{
+	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
+
+	bh_reactor_send(ns->ns.ctrl->control, &ns->yield_msg);
+}
+
+static void resume(struct bh_blk_listener *listener)
+{
+	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
+
+	bh_reactor_send(ns->ns.ctrl->control, &ns->resume_msg);
+}
+
 /* ---- attach ---- */
 
 static void forget(struct ns *ns)
@@ -119,6 +215,10 @@ static void forget(struct ns *ns)
 	bool is_sent;
 
 	ctrl->ns[ns->ns.nsid] = NULL;
+	bh_timer_destroy(ns->look);
+	ns->look = NULL;
+	if (ns->is_asked)
+		bh_blk_yielded(ns->ns.blk);
 	bh_blk_unlisten(ns->ns.blk, &ns->ns.resize);
 	bh_blk_put(ns->ns.blk);
 	tn_space_release(ns->ns.space);
@@ -183,6 +283,8 @@ static void opened(void *arg, int error)
 		return;
 	}
 	tn_ns_changed(ctrl, ns->ns.nsid);
+	if (ns->is_asked)
+		begin_pause(ns);
 }
 
 /*
@@ -203,6 +305,7 @@ static void hide_write_cache(struct bh_target_nvme *ctrl, const struct bh_blk *b
 static int ns_alloc(struct bh_target_nvme *ctrl, struct tn_space *space, struct ns **out)
 {
 	struct ns *ns = calloc(1, sizeof(*ns));
+	int rc;
 
 	if (!ns)
 		return -ENOMEM;
@@ -214,13 +317,23 @@ static int ns_alloc(struct bh_target_nvme *ctrl, struct tn_space *space, struct 
 	ns->ns.ctrl = ctrl;
 	ns->ns.space = space;
 	ns->ns.blk = bh_blk_get(space->blk);
-	ns->ns.block_shift = tn_space_shift(space);
 	ns->ns.resize.resized = resized;
 	ns->ns.has_resv = tn_has_reservations(ctrl);
 	ns->ns.deny = tn_resv_denied_to(ctrl, space);
-	bh_blk_listen(space->blk, &ns->ns.resize);
+	ns->ns.resize.yield = yield;
+	ns->ns.resize.resume = resume;
+	ns->yield_msg = (struct bh_msg){ .fn = yield_now, .ctx = ns };
+	ns->resume_msg = (struct bh_msg){ .fn = resume_now, .ctx = ns };
+	rc = bh_timer_create(ctrl->control, paused, ns, &ns->look);
+	if (!rc)
+		rc = bh_blk_listen(space->blk, &ns->ns.resize);
+	if (rc) {
+		bh_blk_put(space->blk);
+		ns_free(ns);
+		return rc;
+	}
 	/* After listening: a size that changes now is told of. */
-	ns->ns.blocks = tn_space_blocks(space);
+	take_store(&ns->ns);
 	*out = ns;
 	return 0;
 }
@@ -281,7 +394,8 @@ int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
 	info->block_size = 1u << ns->ns.block_shift;
 	info->blocks = ns->ns.blocks;
 	memcpy(info->uuid, ns->ns.space->uuid, sizeof(info->uuid));
-	info->is_active = ns->state == ACTIVE;
+	info->is_active = tn_ns_get(ctrl, nsid) != NULL;
+	info->format = bh_blk_info(ns->ns.blk)->format;
 	return 0;
 }
 
@@ -296,10 +410,10 @@ int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*
 		return -ENOENT;
 	ns->gone = done;
 	ns->gone_arg = arg;
-	if (ns->state == OPENING)
-		ns->is_unwanted = true;
-	else
+	if (ns->state == ACTIVE)
 		begin_close(ns);
+	else
+		ns->is_unwanted = true;
 	return 0;
 }
 

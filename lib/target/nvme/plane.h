@@ -94,6 +94,7 @@ enum tn_kind {
 	TN_NS_MEMORY, /* inline */
 	TN_NS_SYNC,   /* by a call, done when it returns */
 	TN_NS_ASYNC,
+	TN_NS_PAUSED, /* being formatted, see pause.c */
 	TN_NS_NONE,
 };
 
@@ -112,6 +113,7 @@ struct tn_line {
 	uint32_t inflight;	/* requests that are not left behind; of them */
 	uint16_t resv_inflight; /* with the control thread */
 	bool has_resv;		/* the reservation commands are there */
+	bool has_beside;	/* metadata, or zones: never on the fast path */
 	uint64_t blocks;	/* __atomic: the control thread resizes */
 } __attribute__((aligned(64)));
 static_assert(sizeof(struct tn_line) == 64, "one cache line");
@@ -120,6 +122,10 @@ static_assert(sizeof(struct tn_line) == 64, "one cache line");
 struct tn_line_life {
 	struct bh_fd_source *source;
 	struct tn_op *removing;
+	struct tn_op *pausing;
+	/* Of namespaces with metadata, see struct bh_blk. */
+	uint8_t *md;
+	struct bh_blk_format format;
 };
 
 /* ---- queues ---- */
@@ -221,6 +227,7 @@ enum tn_inside {
 /* A decoded command (cmd.c). */
 struct tn_job {
 	struct tn_line *line;
+	const struct tn_line_life *life; /* the line's */
 	uint64_t lba;
 	uint32_t blocks;
 	uint32_t bytes; /* to be transferred */
@@ -235,6 +242,9 @@ struct tn_job {
 	bool has_bad;	  /* the store has blocks that are unreadable by a host's wish */
 	uint8_t inside;	  /* enum tn_inside */
 	bool is_resv;	  /* the control thread does it */
+	bool has_md;	  /* metadata come or go with the data, */
+	bool is_by_turns; /* each block's metadata behind its data, */
+	bool is_md_apart; /* or by themselves */
 };
 
 enum tn_req_state {
@@ -257,6 +267,8 @@ struct tn_req {
 	bool is_direct; /* the store has client memory */
 	bool is_mapped; /* pieces are known */
 	bool is_lost;	/* its buffer went away */
+	bool is_synced; /* what is beside the store was, or is being */
+	uint32_t bad_block; /* of its range, where protection information failed */
 	uint16_t status;
 	uint32_t faults;	    /* of client memory when it was translated */
 	uint64_t begun;		    /* ticks */
@@ -266,6 +278,7 @@ struct tn_req {
 	uint8_t *buf;
 	size_t buf_len;
 	size_t charge; /* bytes counted in the budget */
+	struct tn_meta *meta; /* has_md: meta.c's */
 	struct tn_pieces pieces;
 	struct iovec *iov; /* direct */
 	struct iovec one;
@@ -624,15 +637,22 @@ void tn_uncor_join(struct tn_io *io, struct tn_ns *ns);
 void tn_uncor_leave(struct tn_ns *ns);
 void tn_line_fast(struct tn_line *line); /* (back) on the fast path, if it may be */
 
+/* pause.c: what a namespace needs for standing still. -1: no memory. */
+int tn_pause_new(struct tn_io *io, struct tn_ns *ns);
+void tn_pause_free(struct tn_ns *ns);
+
 /* line.c */
 void tn_lines_init(struct tn_thread *t);
 void tn_line_release(struct tn_thread *t, struct tn_line *line);
 /* A line that denies nothing is open to the fast path, if its store is. */
 static inline void tn_line_set_inline(struct tn_line *line)
 {
-	line->inline_blocks = line->kind <= TN_NS_MEMORY && !line->deny ? line->max_blocks : 0;
+	line->inline_blocks = line->kind <= TN_NS_MEMORY && !line->deny && !line->has_beside
+				      ? line->max_blocks
+				      : 0;
 }
 void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
+void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns); /* as the store is now */
 
 /* resv_plane.c */
 /* The host may not: of a line that denies something. */

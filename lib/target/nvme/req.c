@@ -23,6 +23,7 @@
 
 #include <bellhop/range.h>
 
+#include "target/nvme/meta.h"
 #include "target/nvme/queue_io.h"
 
 #define REAP 64u	/* at most, per line and pass */
@@ -71,6 +72,8 @@ static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
 static void req_free_memory(struct tn_req *req)
 {
 	tn_pieces_free(&req->pieces);
+	tn_meta_free(req->meta);
+	req->meta = NULL;
 	if (req->iov != &req->one)
 		free(req->iov);
 	req->iov = NULL;
@@ -115,6 +118,8 @@ void tn_req_left(void *cookie)
 		free(req);
 		return;
 	}
+	if (req->orphans && req->meta)
+		tn_meta_left(req);
 	tn_budget_give(req->pool->budget, req->charge);
 	tn_bounce_return(req->pool->budget, req->buf, req->buf_len);
 	req_free_memory(req);
@@ -171,6 +176,17 @@ static bool pieces_failed(const struct tn_thread *t, const struct tn_req *req)
 	return false;
 }
 
+/* The error log names the block whose protection information was wrong. */
+static void req_failed(struct tn_thread *t, const struct tn_req *req, uint16_t status)
+{
+	struct bh_nvme_cmd cmd = req->xfer.cmd;
+	uint64_t lba = (cmd.cdw10 | (uint64_t)cmd.cdw11 << 32) + req->bad_block;
+
+	cmd.cdw10 = (uint32_t)lba;
+	cmd.cdw11 = (uint32_t)(lba >> 32);
+	tn_cmd_failed(t, req->sq, &cmd, status, req->job.param);
+}
+
 static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 {
 	uint32_t i, faults = bh_cmem_faults(t->cmem);
@@ -185,7 +201,7 @@ static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		bh_cmem_dirty(t->cmem, req->pieces.v[i].iova, req->pieces.v[i].len);
 	req->status = status;
 	if (status) {
-		tn_cmd_failed(t, req->sq, &req->xfer.cmd, status, req->job.param);
+		req_failed(t, req, status);
 	} else {
 		if (req->job.has_bad)
 			tn_uncor_written(&req->job, req->buf);
@@ -297,6 +313,8 @@ static size_t buffer_bytes(const struct tn_req *req)
 		return 0;
 	if (job->inside == TN_COPY)
 		return tn_copy_buffer(job);
+	if (job->has_md)
+		return tn_meta_bytes(job);
 	if (job->inside == TN_VERIFY)
 		return (size_t)job->blocks << job->line->shift;
 	return (size_t)job->bytes << job->is_emulated;
@@ -318,7 +336,8 @@ static bool reserve(struct tn_thread *t, struct tn_req *req)
 	else if (job->to_client)
 		lists = t->scratch.n * sizeof(struct tn_piece);
 	req->buf_len = buffer_bytes(req);
-	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0);
+	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0) +
+		      (job->has_md ? tn_meta_charge(job) : 0);
 	if (tn_budget_take(t->budget, req->charge))
 		return true;
 	req->charge = 0;
@@ -340,7 +359,9 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	req->state = TN_REQ_STORE;
 	if (job->inside == TN_VERIFY) {
 		req->is_mapped = true; /* there is nothing to map */
-		return reserve(t, req) ? get_buffer(t, req) : TN_RETRY;
+		return reserve(t, req) && (!job->has_md || (req->meta = tn_meta_new(job)))
+			       ? get_buffer(t, req)
+			       : TN_RETRY;
 	}
 	if (!job->bytes)
 		return 0;
@@ -349,9 +370,9 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 		return status;
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
-			 !job->is_ranges && !job->is_emulated && !job->is_resv &&
-			 job->inside != TN_COPY && t->scratch.n <= UINT16_MAX;
-	if (!reserve(t, req))
+			 !job->has_md && !job->is_ranges && !job->is_emulated &&
+			 !job->is_resv && job->inside != TN_COPY && t->scratch.n <= UINT16_MAX;
+	if (!reserve(t, req) || (job->has_md && !(req->meta = tn_meta_new(job))))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
 		return TN_RETRY;
@@ -461,7 +482,7 @@ static bool next_namespace(struct tn_thread *t, struct tn_req *req)
 	while (req->step < BH_TARGET_NVME_MAX_NS) {
 		struct tn_line *line = &t->line[++req->step], *old = req->job.line;
 
-		if (line->kind == TN_NS_NONE || !(line->caps & BH_BLK_CAP_FLUSH))
+		if (line->kind >= TN_NS_PAUSED || !(line->caps & BH_BLK_CAP_FLUSH))
 			continue;
 		line->inflight++;
 		req->job.line = line;
@@ -477,7 +498,7 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 {
 	struct tn_job *job = &req->job;
 
-	if (job->is_nop)
+	if (job->is_nop || req->is_synced)
 		return false;
 	if (job->is_ranges)
 		return next_range(req);
@@ -494,11 +515,15 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 				      .blocks = job->blocks,
 				      .lba = job->lba,
 				      .cookie = req };
-	if (job->is_emulated)
+	if (job->is_emulated || (job->has_md && job->op == BH_BLK_COMPARE))
 		req->io.op = BH_BLK_READ;
 	if (!job->bytes && job->inside != TN_VERIFY)
 		return true;
-	if (!req->is_direct) {
+	if (job->has_md) {
+		req->io.flags = 0; /* see sync_beside */
+		req->one = tn_meta_data(req);
+		req->iov = &req->one;
+	} else if (!req->is_direct) {
 		req->one.iov_base = req->buf + (job->is_emulated ? job->bytes : 0);
 		req->one.iov_len = job->inside == TN_VERIFY ? req->buf_len : job->bytes;
 		req->iov = &req->one;
@@ -549,12 +574,14 @@ static void run_steps(struct tn_thread *t, struct tn_req *req)
 	req_stored(t, req, 0);
 }
 
-static void req_submit(struct tn_thread *t, struct tn_req *req)
+static void req_go(struct tn_thread *t, struct tn_req *req)
 {
 	uint16_t status = req->job.is_ranges	       ? check_ranges(req)
 			  : req->job.inside == TN_COPY ? tn_copy_check(req)
 						       : 0;
 
+	if (!status && req->job.life->md)
+		status = tn_meta_take(req);
 	if (req->job.is_resv) {
 		status = tn_resv_start(t, req);
 		if (!status)
@@ -566,13 +593,44 @@ static void req_submit(struct tn_thread *t, struct tn_req *req)
 		run_steps(t, req);
 }
 
-/* The store is done with all of it, or has failed. */
-static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
+/* Metadata that come by themselves are here. */
+static void md_fetched(void *arg, uint16_t status)
+{
+	struct tn_req *req = arg;
+
+	if (!req->sq)
+		tn_req_return(req);
+	else if (status)
+		finish(req->thread, req, status);
+	else
+		req_go(req->thread, req);
+}
+
+/* The data are here. */
+static void req_submit(struct tn_thread *t, struct tn_req *req)
+{
+	if (!req->meta || !tn_meta_fetch(req, md_fetched))
+		req_go(t, req);
+}
+
+/*
+ * What lies beside the store is durable after a flush only, whatever a write says of itself. True:
+ * the flush is under way, or has failed.
+ */
+static bool sync_beside(struct tn_thread *t, struct tn_req *req)
+{
+	if (!(req->job.flags & BH_BLK_FLAG_FUA) || req->job.op == BH_BLK_READ ||
+	    req->job.op == BH_BLK_COMPARE || !(req->job.line->caps & BH_BLK_CAP_FLUSH))
+		return false;
+	req->is_synced = true;
+	req->io = (struct bh_blk_io){ .op = BH_BLK_FLUSH, .cookie = req };
+	return !submit_one(t, req);
+}
+
+static void req_out(struct tn_thread *t, struct tn_req *req, uint16_t status)
 {
 	const struct tn_job *job = &req->job;
 
-	if (!status && job->is_emulated && memcmp(req->buf, req->buf + job->bytes, job->bytes) != 0)
-		status = TN_SF(BH_NVME_SC_COMPARE_FAILURE);
 	if (!status && job->to_client && !req->is_direct) {
 		if (!req->is_mapped) {
 			xfer_start(t, req, true);
@@ -581,6 +639,33 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		status = copy_back(t, req);
 	}
 	finish(t, req, status);
+}
+
+static void md_sent(void *arg, uint16_t status)
+{
+	struct tn_req *req = arg;
+
+	if (!req->sq)
+		tn_req_return(req);
+	else
+		req_out(req->thread, req, status);
+}
+
+/* The store is done with all of it, or has failed. */
+static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
+{
+	const struct tn_job *job = &req->job;
+
+	if (!status && job->is_emulated && memcmp(req->buf, req->buf + job->bytes, job->bytes) != 0)
+		status = TN_SF(BH_NVME_SC_COMPARE_FAILURE);
+	if (!status && job->life->md && !req->is_synced) {
+		status = tn_meta_stored(req);
+		if (!status && sync_beside(t, req))
+			return;
+		if (!status && req->meta && tn_meta_send(req, md_sent))
+			return;
+	}
+	req_out(t, req, status);
 }
 
 static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
@@ -596,7 +681,7 @@ static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 		return;
 	}
 	if (!req->is_direct)
-		t->work += req->job.to_client || req->job.is_emulated ? req->buf_len : 0;
+		t->work += req->job.to_client || req->job.op == BH_BLK_COMPARE ? req->buf_len : 0;
 	if (done->status)
 		req_stored(t, req, tn_cmd_errno(done->status, req->io.op));
 	else
@@ -716,6 +801,8 @@ static void leave(struct tn_thread *t, struct tn_req *req)
 		break;
 	default:
 		req->xfer.is_cancelled = true;
+		if (req->meta)
+			tn_meta_cancel(req->meta);
 	}
 	__atomic_fetch_add(&req->pool->refs, 1, __ATOMIC_RELAXED);
 	req->sq = NULL;
@@ -778,7 +865,7 @@ static bool abort_one(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	if ((req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN) || req->job.is_resv)
 		return false;
 	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
-	    !req->job.is_emulated) {
+	    req->job.op != BH_BLK_COMPARE) {
 		bh_blk_cancel(req->job.line->chan, req);
 		return false;
 	}

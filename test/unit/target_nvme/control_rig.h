@@ -77,6 +77,8 @@ struct rig {
 	enum tn_gate gate_kind;
 	unsigned int gates, drops, doorbells, resizes, irqs_changed;
 	uint64_t shadow, event_idx;
+	unsigned int pauses;
+	bool has_left;
 	unsigned int misuse; /* of the I/O plane: the test fails in teardown */
 	int ns_error;
 	unsigned int namespaces;
@@ -406,6 +408,30 @@ void tn_io_deny_free(void *deny)
 void tn_resv_cmd_return(struct tn_resv_cmd *cmd)
 {
 	rig.returned = cmd;
+}
+
+void tn_io_ns_pause(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
+		    void *arg)
+{
+	(void)ctrl;
+	(void)ns;
+	rig.pauses++;
+	done(arg);
+}
+
+void tn_io_ns_go_on(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(void *arg),
+		    void *arg)
+{
+	(void)ctrl;
+	(void)ns;
+	rig.pauses--;
+	done(arg);
+}
+
+bool tn_io_ns_has_left(const struct tn_ns *ns)
+{
+	(void)ns;
+	return rig.has_left;
 }
 
 static inline void rig_flush_answer(uint16_t status)

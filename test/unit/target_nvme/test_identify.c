@@ -140,8 +140,11 @@ static void namespaces(void)
 	identify(BH_NVME_CNS_NS, 3, 0, 0);
 	CU_ASSERT_EQUAL(id->nsze, 256);
 	CU_ASSERT_EQUAL(id->ncap, 256);
-	CU_ASSERT_EQUAL(id->lbaf[0].lbads, 12);
-	CU_ASSERT_EQUAL(id->nlbaf, 0);
+	CU_ASSERT_EQUAL(id->nlbaf, 1); /* a null store has no metadata */
+	CU_ASSERT_EQUAL(id->lbaf[0].lbads, 9);
+	CU_ASSERT_EQUAL(id->lbaf[1].lbads, 12);
+	CU_ASSERT_EQUAL(id->flbas, 1);
+	CU_ASSERT_EQUAL(id->mc, 0);
 	memcpy(uuid, id->nguid, 16);
 	CU_ASSERT_FALSE(is_zero(uuid, 16));
 	CU_ASSERT_EQUAL(uuid[6] >> 4, 5); /* a version 5 UUID */
@@ -233,7 +236,7 @@ static void error_log_is_newest_first(void)
 	unsigned int i;
 
 	for (i = 0; i < 70; i++)
-		rig_admin(BH_NVME_ADMIN_FORMAT_NVM, i, 0, 0, NULL);
+		rig_admin(BH_NVME_ADMIN_SECURITY_SEND, i, 0, 0, NULL);
 	tn_error_add(rig.ctrl, 3, 9, BH_NVME_SC_UNRECOVERED_READ_ERROR, 0xffff, 77, 1);
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_ERROR, 0, 4096, 0), 0);
 	CU_ASSERT_EQUAL(log[0].error_count, 71);

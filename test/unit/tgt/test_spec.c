@@ -32,6 +32,10 @@ static void describe_store(char *to, const struct bh_tgt_store_spec *store)
 	if (store->bytes)
 		add(to, " bytes=%llu", (unsigned long long)store->bytes);
 	add(to, " bs=%u", store->block_size);
+	if (store->md_bytes)
+		add(to, " ms=%u", store->md_bytes);
+	if (store->pi)
+		add(to, " pi=%u", store->pi);
 	if (store->has_uuid) {
 		add(to, " uuid=");
 		for (unsigned int i = 0; i < 16; i++)

@@ -60,12 +60,14 @@ namespace_fields() {
 		ncap 8 8 value
 		nuse 16 8 value
 		nsfeat 24 1 bits
+		nlbaf 25 1 value
 		flbas 26 1 value
 		mc 27 1 bits
 		dpc 28 1 bits
 		dps 29 1 value
 		nmic 30 1 bits
 		rescap 31 1 bits
+		fpi 32 1 bits
 		dlfeat 33 1 bits
 		noiob 46 2 value
 		npwg 64 2 value
@@ -79,6 +81,13 @@ namespace_fields() {
 		nsattr 99 1 bits
 		nguid 104 16 text
 		lbaf0 128 4 value
+		lbaf1 132 4 value
+		lbaf2 136 4 value
+		lbaf3 140 4 value
+		lbaf4 144 4 value
+		lbaf5 148 4 value
+		lbaf6 152 4 value
+		lbaf7 156 4 value
 	END
 }
 
@@ -113,10 +122,11 @@ advertised() {
 }
 
 # What nothing in a Linux guest can be had to use, and the unit tests in test/unit/target_nvme that
-# show it. SGLS bit 16: bit buckets (test_walk.c, sgl_segments_chain). VWC bits 1 and 2: Flush of all
+# show it. SGLS bit 16: bit buckets (test_walk.c, sgl_segments_chain); bits 17 and 19: metadata beside
+# SGLs (test_meta.c, metadata_by_an_sgl, and ft_format). VWC bits 1 and 2: Flush of all
 # namespaces at once, since the kernel passes on no command for other namespaces than the disk's
 # (test_late_io.c, test_queue.c).
-elsewhere='sgls_16 vwc_1 vwc_2'
+elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2'
 
 no_check() {
 	echo "$1 is advertised, and there is no check for it"
@@ -211,6 +221,10 @@ test_is_over() { is "$(test_log $1 1)" '0 '; }
 # A self-test of the controller alone, which is over at once; of namespaces is another test.
 check_oacs_4() { nvme device-self-test $CTRL -n 0 -s 1 && until_true 5 test_is_over $CTRL; }
 check_edstt() { [ $1 -ge 1 ] && says "^edstt *: $1$" nvme id-ctrl $CTRL; }
+check_oacs_1() { nvme format $NS --force --lbaf=0; }
+check_fna_3() {
+	refused 'Invalid Field' nvme admin-passthru $CTRL --opcode=0x80 --namespace-id=0xffffffff
+}
 
 # Aborts of what is not there end with bit 0 of their result set.
 check_acl() {
@@ -311,7 +325,40 @@ check_sgls_0() { dd if=$NS of=/dev/null bs=1M count=2 iflag=direct; }
 check_nsze() { is $(($1 << BLOCK_SHIFT)) $(($(cat $BLOCK/size) * 512)); }
 check_ncap() { check_nsze $1; }
 check_nuse() { check_nsze $1; }
-check_lbaf0() { is $(part $1 16 23) $BLOCK_SHIFT; }
+# Formats, on the first namespace that is looked at: each is put on it, and the first one back at last.
+formats_here() { [ $SERIAL.$NSID = first.1 ]; }
+format_is() {
+	nvme format $NS --force "$@" >/dev/null && nvme id-ns $NS >/tmp/formatted
+}
+check_nlbaf() { [ $1 -lt 16 ]; }
+check_fpi_7() { says 'fpi *: 0x80' nvme id-ns $NS; }
+check_flbas() { is $(nvme id-ns -b $NS | od -An -tu1 -j $((130 + 4 * $1)) -N 1) $BLOCK_SHIFT; }
+check_lbaf() {
+	formats_here || return 0
+	format_is --lbaf=$1 && grep -q "lbaf *$1 : ms:$(part $2 0 15) *lbads:$(part $2 16 23) .*in use" \
+		/tmp/formatted && format_is --lbaf=0
+}
+check_lbaf0() { check_lbaf 0 $1; }
+check_lbaf1() { check_lbaf 1 $1; }
+check_lbaf2() { check_lbaf 2 $1; }
+check_lbaf3() { check_lbaf 3 $1; }
+check_lbaf4() { check_lbaf 4 $1; }
+check_lbaf5() { check_lbaf 5 $1; }
+check_lbaf6() { check_lbaf 6 $1; }
+check_lbaf7() { check_lbaf 7 $1; }
+check_md() { # WHAT OPTION...
+	what=$1
+	shift
+	formats_here || return 0
+	format_is --lbaf=2 "$@" && grep -q "$what" /tmp/formatted && format_is --lbaf=0
+}
+check_mc_0() { check_md 'flbas *: 0x12' --ms=1; }
+check_mc_1() { check_md 'flbas *: 0x2$' --ms=0; }
+check_dpc_0() { check_md 'dps *: 0x1' --pi=1; }
+check_dpc_1() { check_md 'dps *: 0x2' --pi=2; }
+check_dpc_2() { check_md 'dps *: 0x3' --pi=3; }
+check_dpc_3() { check_md 'dps *: 0x9' --pi=1 --pil=1; }
+check_dpc_4() { check_md 'dps *: 0x1' --pi=1 --pil=0; }
 # As much as is allowed is copied, and no more.
 copies() { nvme copy $NS --sdlba=$2 --slbs=0 --blocks=$(($1 - 1)); }
 check_mssrl() { copies $1 $1 && refused 'Command Size Limit Exceeded|Size Limit' copies $(($1 + 1)) $1; }
@@ -337,8 +384,9 @@ check_nguid() {
 
 # ---- the effects log: a command for which no test is named has none ----
 
-ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 124'
+ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 124 128'
 IO_TESTED='0 1 2 4 5 8 9 12 25'
+IO_TESTED='0 1 2 5 8 9'
 only_tested() {
 	nvme get-log $CTRL --log-id=5 --log-len=4096 -b | od -An -v -tu4 -w4 |
 		awk -v admin=" $ADMIN_TESTED " -v io=" $IO_TESTED " '

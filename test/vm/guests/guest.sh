@@ -207,6 +207,43 @@ cached() {
 t kernel.write_cache cached
 t kernel.discard_and_zeroes_4096 kernel_zeroes $D4
 
+# ---- protection information: made and verified by the kernel, and wrong in every field ----
+
+SB=/sys/block/${S##*/}
+protect() {
+	nvme format $S --force --lbaf=1 --pi=1 >/dev/null && until_true 5 [ -d $SB/integrity ] &&
+		until_true 5 is "$(cat $SB/integrity/format)" T10-DIF-TYPE1-CRC
+}
+t pi.format protect
+pi_data() {
+	head -c 32768 /dev/urandom >/tmp/pi.data
+	dd if=/tmp/pi.data of=$S bs=32k count=1 oflag=direct &&
+		dd if=$S of=/tmp/pi bs=32k count=1 iflag=direct && cmp /tmp/pi.data /tmp/pi
+}
+t pi.kernel_makes_and_verifies pi_data
+pi_write() { # TUPLE PRINFO OPTION...: block 5, of zeros
+	printf "$1" >/tmp/tuple
+	head -c 512 /dev/zero >/tmp/block
+	info=$2
+	shift 2
+	nvme write $S -s 5 -c 0 -z 512 -y 8 -d /tmp/block -M /tmp/tuple --prinfo=$info "$@"
+}
+t pi.right pi_write '\0\0\0\021\0\0\0\005' 7 --ref-tag=5 --app-tag=17 --app-tag-mask=0xffff
+t pi.wrong_guard refused 'Guard' pi_write '\0\001\0\0\0\0\0\005' 4
+t pi.wrong_application_tag refused 'Application Tag' pi_write '\0\0\0\021\0\0\0\005' 2 --app-tag=18 \
+	--app-tag-mask=0xffff
+t pi.wrong_reference_tag refused 'Reference Tag' pi_write '\0\0\0\0\0\0\0\006' 1 --ref-tag=5
+t pi.tag_of_another_block refused 'Protection Info' pi_write '\0\0\0\0\0\0\0\006' 1 --ref-tag=6
+pi_read() { # what is wrong on the medium, and in an entry of the log
+	pi_write '\0\001\0\0\0\0\0\005' 0 &&
+		refused 'Guard' nvme read $S -s 5 -c 0 -z 512 -y 8 -d /tmp/pi -M /tmp/md --prinfo=4 &&
+		says 'lba *: (0x)?5$' nvme error-log /dev/$(ctrl second) -e 1
+}
+t pi.wrong_on_the_medium pi_read
+not_protected() { ! grep T10 $SB/integrity/format; }
+unprotect() { nvme format $S --force --lbaf=0 >/dev/null && until_true 5 not_protected; }
+t pi.format_back unprotect
+
 # ---- file systems, on both block sizes ----
 
 t ext4.make make_fs $D

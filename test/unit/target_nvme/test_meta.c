@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Metadata beside SGLs and in memory that takes messages, and what a command of a namespace with
+ * protection information may not say. That data come back, and each error is found, in all formats:
+ * ft_format.
+ */
+#include "target_nvme/io_rig.h"
+
+#include <bellhop/pi.h>
+
+#define DATA RIG_DATA_AT
+#define MD (RIG_DATA_AT + 0x10000)
+#define LIST (RIG_DATA_AT + 0x20000)
+
+static void open_md(enum bh_cmem_mode data, uint16_t md_bytes, uint8_t pi)
+{
+	struct bh_blk_spec spec = {
+		.arg = "1M", .block_size = 512, .md_bytes = md_bytes, .pi = pi
+	};
+	struct tn_ns *ns = &rig.ns[1];
+	char why[256];
+
+	rig_open(BH_CMEM_MAPPED, data, 1, BH_DOORBELLS_MAPPED);
+	CU_ASSERT_EQUAL_FATAL(bh_blk_ram_type.create(&spec, "m", NULL, why, &ns->blk), 0);
+	ns->nsid = 1;
+	ns->block_shift = 9;
+	ns->blocks = bh_blk_info(ns->blk)->blocks;
+	tn_io_ns_add(&rig.ctrl, ns, rig_done_error, NULL);
+	CU_ASSERT_EQUAL_FATAL(rig.status, 0);
+	rig_queue(1, 16, true);
+}
+
+static struct bh_nvme_cmd cmd_of(uint8_t opc, uint64_t lba, uint32_t blocks)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(opc, lba, blocks, DATA);
+
+	cmd.mptr = RIG_IOVA + MD;
+	return cmd;
+}
+
+static void fill(uint8_t seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4096; i++)
+		((uint8_t *)rig_at(DATA))[i] = (uint8_t)(i * 7 + seed);
+	for (i = 0; i < 128; i++)
+		((uint8_t *)rig_at(MD))[i] = (uint8_t)(i + seed);
+}
+
+static bool is_filled(uint8_t seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < 4096; i++)
+		if (((uint8_t *)rig_at(DATA))[i] != (uint8_t)(i * 7 + seed))
+			return false;
+	for (i = 0; i < 128; i++)
+		if (((uint8_t *)rig_at(MD))[i] != (uint8_t)(i + seed))
+			return false;
+	return true;
+}
+
+static void back_and_forth(uint8_t psdt, uint64_t mptr)
+{
+	struct bh_nvme_cmd cmd = cmd_of(BH_NVME_CMD_WRITE, 3, 8);
+	struct bh_nvme_cmd read = cmd_of(BH_NVME_CMD_READ, 3, 8);
+
+	if (psdt)
+		cmd.dptr.sgl = (struct bh_nvme_sgl){ .addr = RIG_IOVA + DATA,
+						     .len = 4096,
+						     .type = BH_NVME_SGL_DATA_BLOCK };
+	if (psdt)
+		read.dptr.sgl = cmd.dptr.sgl;
+	cmd.flags = read.flags = psdt;
+	cmd.mptr = read.mptr = mptr;
+	fill(5);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	fill(9);
+	CU_ASSERT_EQUAL(rig_run(&read), 0);
+	CU_ASSERT_TRUE(is_filled(5));
+}
+
+static void metadata_travel_in_any_mode(void)
+{
+	static const enum bh_cmem_mode modes[] = { BH_CMEM_MAPPED, BH_CMEM_MESSAGE };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		open_md(modes[i], 16, 0);
+		back_and_forth(BH_NVME_PSDT_PRP, RIG_IOVA + MD);
+		rig_close();
+	}
+}
+
+/* The descriptor is one of data, or leads to a segment of them. */
+static void metadata_by_an_sgl(void)
+{
+	struct bh_nvme_sgl *sgl;
+
+	open_md(BH_CMEM_MAPPED, 16, 0);
+	back_and_forth(BH_NVME_PSDT_SGL_MPTR_CONTIG, RIG_IOVA + MD);
+	sgl = rig_at(LIST);
+	sgl[0] = (struct bh_nvme_sgl){ .addr = RIG_IOVA + MD,
+				       .len = 128,
+				       .type = BH_NVME_SGL_DATA_BLOCK };
+	back_and_forth(BH_NVME_PSDT_SGL_MPTR_SGL, RIG_IOVA + LIST);
+	sgl[0] = (struct bh_nvme_sgl){ .addr = RIG_IOVA + LIST + 64,
+				       .len = 32,
+				       .type = BH_NVME_SGL_LAST_SEGMENT };
+	sgl[4] = (struct bh_nvme_sgl){ .addr = RIG_IOVA + MD,
+				       .len = 100,
+				       .type = BH_NVME_SGL_DATA_BLOCK };
+	sgl[5] = (struct bh_nvme_sgl){ .addr = RIG_IOVA + MD + 100,
+				       .len = 28,
+				       .type = BH_NVME_SGL_DATA_BLOCK };
+	back_and_forth(BH_NVME_PSDT_SGL_MPTR_SGL, RIG_IOVA + LIST);
+	rig_close();
+}
+
+static void metadata_out_of_reach(void)
+{
+	struct bh_nvme_cmd cmd;
+
+	open_md(BH_CMEM_MAPPED, 16, 0);
+	cmd = cmd_of(BH_NVME_CMD_WRITE, 0, 1);
+	cmd.mptr = 0x10;
+	CU_ASSERT_EQUAL(rig_run(&cmd) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_DATA_TRANSFER_ERROR);
+	cmd.mptr = RIG_IOVA + MD + 2;
+	CU_ASSERT_EQUAL(rig_run(&cmd) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_INVALID_FIELD);
+	/* Nothing of it reached the namespace. */
+	cmd = cmd_of(BH_NVME_CMD_READ, 0, 1);
+	fill(1);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	CU_ASSERT_EQUAL(*(uint64_t *)rig_at(DATA), 0);
+	rig_close();
+}
+
+static uint16_t checked(uint8_t opc, uint32_t flags, uint32_t ref)
+{
+	struct bh_nvme_cmd cmd = cmd_of(opc, 5, 1);
+
+	cmd.cdw12 |= flags;
+	cmd.cdw14 = ref;
+	return rig_run(&cmd) & BH_NVME_STATUS_SC_MASK;
+}
+
+static void tags_belong_to_types(void)
+{
+	open_md(BH_CMEM_MAPPED, 8, 1);
+	CU_ASSERT_EQUAL(checked(BH_NVME_CMD_READ, BH_NVME_IO_PRCHK_REF, 5), 0);
+	CU_ASSERT_EQUAL(checked(BH_NVME_CMD_READ, BH_NVME_IO_PRCHK_REF, 6),
+			BH_NVME_SC_INVALID_PROTECTION_INFO);
+	CU_ASSERT_EQUAL(checked(BH_NVME_CMD_COMPARE, BH_NVME_IO_PRACT, 5),
+			BH_NVME_SC_INVALID_PROTECTION_INFO);
+	rig_close();
+	open_md(BH_CMEM_MAPPED, 8, 2);
+	CU_ASSERT_EQUAL(checked(BH_NVME_CMD_READ, BH_NVME_IO_PRCHK_REF, 6), 0);
+	rig_close();
+	open_md(BH_CMEM_MAPPED, 8, 3);
+	CU_ASSERT_EQUAL(checked(BH_NVME_CMD_READ, BH_NVME_IO_PRCHK_REF, 5),
+			BH_NVME_SC_INVALID_PROTECTION_INFO);
+	rig_close();
+}
+
+/* Write Zeroes leaves tuples of zeros, or with PRACT those of zeroed blocks; a discard leaves none. */
+static void what_zeroes_leave(void)
+{
+	const struct bh_pi_tuple *tuple;
+	struct bh_nvme_cmd cmd;
+	struct bh_nvme_dsm_range *range;
+
+	open_md(BH_CMEM_MAPPED, 8, 1);
+	tuple = rig_at(MD);
+	cmd = cmd_of(BH_NVME_CMD_WRITE_ZEROES, 9, 2);
+	cmd.cdw12 |= BH_NVME_IO_PRACT;
+	cmd.cdw14 = 9;
+	cmd.cdw15 = 0xffff1234;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	cmd = cmd_of(BH_NVME_CMD_READ, 9, 2);
+	cmd.cdw12 |= BH_NVME_IO_PRCHK_GUARD | BH_NVME_IO_PRCHK_APP | BH_NVME_IO_PRCHK_REF;
+	cmd.cdw14 = 9;
+	cmd.cdw15 = 0xffff1234;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	CU_ASSERT_EQUAL(bh_pi_ref_tag(&tuple[1]), 10);
+	CU_ASSERT_EQUAL(bh_pi_app_tag(&tuple[1]), 0x1234);
+	cmd.cdw15 = 0xffff1235;
+	CU_ASSERT_EQUAL(rig_run(&cmd) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_APPTAG_CHECK_ERROR);
+	cmd = cmd_of(BH_NVME_CMD_WRITE_ZEROES, 9, 2);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	cmd = cmd_of(BH_NVME_CMD_READ, 9, 1);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	CU_ASSERT_EQUAL(*(const uint64_t *)tuple, 0);
+	range = rig_at(DATA);
+	*range = (struct bh_nvme_dsm_range){ .blocks = 2, .lba = 9 };
+	cmd = cmd_of(BH_NVME_CMD_DSM, 0, 1);
+	cmd.cdw10 = 0;
+	cmd.cdw11 = BH_NVME_DSM_AD;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	cmd = cmd_of(BH_NVME_CMD_READ, 9, 1);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	CU_ASSERT_EQUAL(*(const uint64_t *)tuple, UINT64_MAX);
+	rig_close();
+}
+
+static void compare_looks_at_both(void)
+{
+	struct bh_nvme_cmd cmd;
+
+	open_md(BH_CMEM_MAPPED, 16, 0);
+	fill(5);
+	cmd = cmd_of(BH_NVME_CMD_WRITE, 3, 8);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	cmd.opc = BH_NVME_CMD_COMPARE;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	((uint8_t *)rig_at(MD))[127] ^= 1;
+	CU_ASSERT_EQUAL(rig_run(&cmd) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_COMPARE_FAILURE);
+	((uint8_t *)rig_at(MD))[127] ^= 1;
+	((uint8_t *)rig_at(DATA))[4095] ^= 1;
+	CU_ASSERT_EQUAL(rig_run(&cmd) & BH_NVME_STATUS_SC_MASK, BH_NVME_SC_COMPARE_FAILURE);
+	rig_close();
+}
+
+BH_SUITE("meta", { "metadata_travel_in_any_mode", metadata_travel_in_any_mode },
+	 { "metadata_by_an_sgl", metadata_by_an_sgl },
+	 { "metadata_out_of_reach", metadata_out_of_reach },
+	 { "tags_belong_to_types", tags_belong_to_types },
+	 { "what_zeroes_leave", what_zeroes_leave },
+	 { "compare_looks_at_both", compare_looks_at_both }, )
