@@ -156,8 +156,9 @@ struct bh_target_nvme_queue_stats {
 	/* Visits that found 2^i to 2^(i+1) - 1 commands; 64, the last, is the most. */
 	uint64_t batches[BH_TARGET_NVME_BATCHES];
 	/*
-	 * Of the completion queue. Suppressed: there were completions, and no eventfd was written,
-	 * because another queue of the vector had just had it written, or the host masks it.
+	 * Of the completion queue. Suppressed: there were completions, and no eventfd was written
+	 * for them, because one was due already (in the same pass, or by coalescing), another queue
+	 * of the vector had just had it written, or the host masks it.
 	 */
 	uint64_t interrupts, suppressed;
 	/*

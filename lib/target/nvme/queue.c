@@ -193,8 +193,12 @@ void tn_cq_flush(struct tn_thread *t)
 
 static void due(struct tn_thread *t, struct tn_cq *cq)
 {
-	if (!cq->interrupt || cq->is_due)
+	if (!cq->interrupt)
 		return;
+	if (cq->is_due) { /* the one that is to come does for these, too */
+		tn_count(&cq->stats->suppressed, 1);
+		return;
+	}
 	cq->is_due = true;
 	cq->due_next = t->due;
 	t->due = cq;
