@@ -140,7 +140,7 @@ static void the_ssd_is_killed_under_io(void)
 	back_serve(&rig, rest);
 	front_serve(&rig, "", NULL);
 	v = ft_verify_begin(&rig.host[0], rig.q[0], rig.host[0].ns, &traffic);
-	for (int i = 0; i < 500; i++)
+	for (int i = 0; i < 100; i++)
 		FT_CHECK(ft_verify_step(v));
 	ft_target_kill(&rig.back);
 	back_start(&rig);
