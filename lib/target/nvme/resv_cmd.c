@@ -253,9 +253,11 @@ static uint16_t report(struct tn_resv_cmd *cmd, const struct tn_space *space)
 	const struct tn_resv *resv = space->resv;
 	struct bh_nvme_resv_status_ext status = { 0 };
 	size_t head = is_ext ? sizeof(status) : sizeof(status.head), at = head;
+	const struct tn_host host = tn_host_of(cmd->ctrl);
 	uint16_t count;
 
-	if (is_ext != cmd->ctrl->features.is_host_id_ext)
+	/* Who has no id may have it either way. */
+	if (!host.cntlid && is_ext != cmd->ctrl->features.is_host_id_ext)
 		return BH_NVME_SC_HOSTID_INCONSISTENT_FORMAT;
 	memset(cmd->data, 0, cmd->len);
 	count = put_registrants(cmd, &at, space);

@@ -163,6 +163,62 @@ refusals() {
 }
 t refused.changes_nothing refusals
 
+# ---- two controllers of a subsystem: namespaces that the guest makes, and reservations ----
+
+# of CNTLID: that controller of the subsystem.
+of() {
+	for at in /sys/class/nvme/nvme*; do
+		grep -q ':shared$' $at/subsysnqn && [ $(cat $at/cntlid) = $1 ] &&
+			echo /dev/$(basename $at) && return
+	done
+	return 1
+}
+# Its disk has the subsystem's name, its paths have the controllers'.
+shared_disk() {
+	at=$(grep -l ':shared$' /sys/class/nvme-subsystem/*/subsysnqn) || return 1
+	ls -d ${at%/*}/nvme*n1 | grep -v 'c[0-9]*n1$' | sed 's,.*/,/dev/,'
+}
+has_shared() { [ -b "$(shared_disk)" ]; }
+both_there() { [ -n "$(of 1)" ] && [ -n "$(of 2)" ]; }
+t subsystem.both_controllers until_true 20 both_there
+S1=$(of 1) S2=$(of 2)
+capacity() {
+	says '^cmic *: 0x3' nvme id-ctrl $S1 && says '^tnvmcap *: (16777216|\[127:0\].*16777216)' nvme id-ctrl $S1 &&
+		says '^oncs *: 0x[0-9a-f]*[2367aAbBeEfF][0-9a-f]$' nvme id-ctrl $S1
+}
+t subsystem.capacity capacity
+created() {
+	says 'nsid:1' nvme create-ns $S1 -s 16384 -c 16384 -f 0 -m 1 && says ':0x1' nvme list-ns -a $S2 &&
+		says '\[ *1\]:0x2' nvme list-ctrl $S1
+}
+t subsystem.namespace_is_created created
+attached() { nvme attach-ns $S1 -n 1 -c 1,2 && until_true 20 has_shared && verify 1M $(shared_disk); }
+t subsystem.namespace_is_attached attached
+reserved() {
+	nvme resv-register $S1 -n 1 -k 0xa -r 0 && nvme resv-acquire $S1 -n 1 -c 0xa -t 1 -a 0 &&
+		nvme flush $S1 -n 1 && refused 'onflict' nvme flush $S2 -n 1
+}
+t subsystem.reservation_conflicts reserved
+reported() { says 'rtype *: *1' nvme resv-report $S2 -n 1 && says 'rkey *: *a' nvme resv-report $S2 -n 1; }
+t subsystem.reservation_is_reported reported
+preempted() {
+	nvme resv-register $S2 -n 1 -k 0xb -r 0 && nvme resv-acquire $S2 -n 1 -c 0xb -p 0xa -t 2 -a 2 &&
+		nvme flush $S2 -n 1 && refused 'onflict' nvme flush $S1 -n 1 &&
+		says 'reservation|Reservation' nvme resv-notif-log $S1
+}
+t subsystem.reservation_is_preempted preempted
+released() {
+	nvme resv-release $S2 -n 1 -c 0xb -t 2 -a 0 && nvme flush $S1 -n 1 &&
+		dd if=/dev/zero of=$(shared_disk) bs=64k count=16 oflag=direct
+}
+t subsystem.reservation_is_released released
+no_shared() { ! has_shared; }
+deleted() {
+	nvme detach-ns $S1 -n 1 -c 2 && has_shared && nvme delete-ns $S1 -n 1 && until_true 20 no_shared &&
+		! nvme list-ns -a $S1 | grep ':0x1'
+}
+t subsystem.namespace_is_deleted deleted
+
 # ---- doorbells, counted by the target ----
 
 rare() {
@@ -185,5 +241,5 @@ none() {
 }
 t doorbells.mapped_never_exit none
 
-expected='resetting controller|error, dev nvme|I/O Cmd|Buffer I/O error on dev|callbacks suppressed'
+expected='deprecated NVME_IOCTL_IO_CMD|resetting controller|error, dev nvme|I/O Cmd|Buffer I/O error on dev|callbacks suppressed'
 t dmesg_is_clean clean_dmesg
