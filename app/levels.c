@@ -10,8 +10,8 @@
 
 /* What a target is made of. */
 static const char *const components[LEVELS_MAX] = {
-	"bellhop",     "blk",  "blk-nvme", "cmem", "dma",  "nbd",	"net", "nvme",
-	"nvme-target", "poll", "rpc",	   "tgt",  "vfio", "vfio-user", "vfu",
+	"bellhop",     "blk",  "blk-nvme", "cmem", "dma", "nbd",  "net",       "nvme",
+	"nvme-target", "poll", "rbd",	   "rpc",  "tgt", "vfio", "vfio-user", "vfu",
 };
 
 static int find(const char *component)
