@@ -162,5 +162,7 @@ int plugin_load(const struct app *app, const char *name, struct plugin_table *ta
 				name, path);
 	plugin = entry(&host, BH_PLUGIN_ABI);
 	code = check_plugin(app, name, plugin);
+	if (code < 0)
+		bh_log(&app->log, BH_LOG_INFO, "plugin", "%s: %s", path, plugin->about);
 	return code < 0 ? add_types(app, name, plugin, table) : code;
 }

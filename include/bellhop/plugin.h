@@ -56,8 +56,8 @@ struct bh_plugin_host {
 struct bh_plugin {
 	uint32_t abi; /* BH_PLUGIN_ABI */
 	struct bh_plugin_sizes sizes;
-	const char *name;  /* "nbd" */
-	const char *about; /* for --help: "nbd://...: a network block device" */
+	const char *name;			/* "nbd" */
+	const char *about;			/* what it is for, in the log: "nbd://HOST..." */
 	const struct bh_blk_type *const *types; /* ended by NULL */
 };
 
