@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <bellhop/fault.h>
@@ -44,10 +45,10 @@ static const char help[] =
 	"  --socket-mode MODE          permissions of the sockets, octal; default: 0600\n"
 	"  --socket-users USER,...     only processes of these users may connect\n"
 	"  --rpc SOCKET                take calls of bh-ctl there; then no SPEC is needed\n"
-	"  --state DIR                 keep there what is to outlive the target: namespaces that "
-	"hosts "
-	"made,\n"
-	"                              reservations through power loss\n"
+	"  --state DIR                 keep there what is to outlive the target: what calls "
+	"changed,\n"
+	"                              namespaces that hosts made, reservations through power "
+	"loss\n"
 	"  --rpc-mode MODE, --rpc-users USER,...   the same for that socket\n"
 	"  --metrics SOCKET            show Prometheus there what is counted (GET /metrics)\n"
 	"  --metrics-mode MODE         permissions of that socket; default: 0600\n"
@@ -251,7 +252,7 @@ static int parse_options(struct app *app, int argc, char **argv, struct options 
 		if (code >= 0)
 			return code;
 	}
-	if (optind == argc && !o->rpc.path)
+	if (optind == argc && !o->rpc.path && !o->tgt.state_dir)
 		return app_usage(
 			app,
 			"nothing to serve: expected a SPEC such as nvme:/tmp/nvme0.sock,ns=ram:1G");
@@ -307,11 +308,61 @@ static int apply_specs(struct app *app, struct bh_tgt *tgt, char **words)
 	return 0;
 }
 
+static int cannot_keep(const struct app *app, const struct options *o, int error)
+{
+	return app_fail(app, 1, "--state %s: nothing can be kept there: %s", o->tgt.state_dir,
+			strerror(-error));
+}
+
+/* Makes the directory if there is none, for the user we will be. */
+static int open_state(const struct app *app, struct options *o)
+{
+	const char *dir = o->tgt.state_dir;
+	uid_t uid;
+	gid_t gid;
+	int error = 0;
+
+	if (!dir)
+		return 0;
+	if (mkdir(dir, 0700) == 0 && o->user && confine_find_user(app, o->user, &uid, &gid) == 0 &&
+	    chown(dir, uid, gid) != 0)
+		error = -errno;
+	if (!error)
+		error = bh_rpc_state_open(dir, &o->rpc.state);
+	if (error)
+		return app_fail(app, 1, "--state %s: %s", dir,
+				error == -EBUSY ? "another process uses it" : strerror(-error));
+	error = o->rpc.path ? bh_rpc_state_probe(o->rpc.state) : 0;
+	return error ? cannot_keep(app, o, error) : 0;
+}
+
+/* What was kept, else the SPECs; and the target runs. */
+static int build(struct app *app, struct options *o, struct bh_tgt *tgt, char **words)
+{
+	bool is_kept = o->rpc.state && !bh_rpc_state_is_new(o->rpc.state);
+	char why[BH_TGT_WHY];
+	int code = is_kept ? 0 : apply_specs(app, tgt, words), error;
+
+	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
+		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code != 0 || !is_kept)
+		return code;
+	if (*words)
+		bh_log(o->rpc.log, BH_LOG_WARN, "rpc",
+		       "%s/config.json has the configuration: the SPECs are not looked at",
+		       o->tgt.state_dir);
+	if (bh_rpc_state_restore(o->rpc.state, tgt, o->rpc.log, why) != 0)
+		return app_fail_unsaid(app, 1, "%s", why);
+	return 0;
+}
+
 /* All that needs rights has been done. */
 static int confine(const struct app *app, const struct options *o)
 {
 	int code = o->user ? confine_to_user(app, o->user) : 0;
 
+	if (code == 0 && o->tgt.state_dir && access(o->tgt.state_dir, W_OK | X_OK) != 0)
+		code = cannot_keep(app, o, -errno);
 	if (code == 0 && o->sandbox)
 		code = confine_system_calls(app);
 	return code;
@@ -361,9 +412,9 @@ static int serve(struct app *app, struct options *o, char **words, const sigset_
 	int error = bh_tgt_create(&o->tgt, &tgt);
 	if (error)
 		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
-	code = apply_specs(app, tgt, words);
-	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
-		code = app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	code = open_state(app, o);
+	if (code == 0)
+		code = build(app, o, tgt, words);
 	if (code == 0 && o->sandbox && bh_tgt_check_confinable(tgt, why) != 0)
 		code = app_fail(app, 1, "%s", why);
 	if (code == 0 && o->sandbox)
@@ -378,6 +429,7 @@ static int serve(struct app *app, struct options *o, char **words, const sigset_
 		sigwait(until, &number);
 	}
 	bh_rpc_destroy(rpc);
+	bh_rpc_state_close(o->rpc.state);
 	bh_tgt_destroy(tgt);
 	return code;
 }

@@ -14,6 +14,7 @@
 #ifndef BELLHOP_RPC_H
 #define BELLHOP_RPC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -26,6 +27,30 @@ extern "C" {
 
 struct bh_rpc;
 
+/* ---- a configuration that outlives the program ---- */
+
+struct bh_rpc_state;
+
+/*
+ * Opens a directory that has, or will have, a config.json, and keeps other processes from doing so.
+ * -EBUSY: another one has; -ENOENT, -ENOTDIR, -EACCES and the like; -ENOMEM.
+ */
+int bh_rpc_state_open(const char *path, struct bh_rpc_state **out);
+/* NULL is accepted. After bh_rpc_destroy(). */
+void bh_rpc_state_close(struct bh_rpc_state *state);
+/* Nothing has been kept there yet. */
+bool bh_rpc_state_is_new(const struct bh_rpc_state *state);
+/*
+ * Brings about in an empty target, started and served to nobody else, what was kept. -EINVAL: the
+ * file is none; otherwise what a call failed with. why says where. Some of it may be there then.
+ */
+int bh_rpc_state_restore(struct bh_rpc_state *state, struct bh_tgt *tgt, const struct bh_log *log,
+			 char why[BH_TGT_WHY]);
+/* Before there is a server: could something be kept there? 0, or the reason: -EACCES, -EROFS, -ENOSPC and the like. */
+int bh_rpc_state_probe(struct bh_rpc_state *state);
+
+/* ---- the server ---- */
+
 struct bh_rpc_opts {
 	size_t size;
 	const char *path;  /* of the socket; NULL: calls are not served, metrics may be */
@@ -34,6 +59,8 @@ struct bh_rpc_opts {
 	const uid_t *allowed_uids;
 	unsigned int num_allowed_uids;
 	struct bh_tgt *tgt; /* started */
+	/* Where what calls change is kept, before they are answered. Until destroy. May be NULL. */
+	struct bh_rpc_state *state;
 	const struct bh_log *log;
 	/*
 	 * log.set: the level of a component, or of all (NULL). -ENOENT: there is no such one. NULL:

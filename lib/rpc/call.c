@@ -100,6 +100,26 @@ static const char *unknown_key(const struct rpc_method *method, json_t *params)
 	return NULL;
 }
 
+/* What it changes outlives the program, or it is not changed. */
+static bool run_kept(const struct rpc_method *method, struct rpc_call *call)
+{
+	struct bh_rpc_state *state = call->rpc->opts.state;
+	int fd = rpc_state_begin(state);
+
+	if (fd < 0)
+		return rpc_fail(call, fd == -EPERM ? RPC_REFUSED : RPC_FAILED, NULL, fd,
+				"the configuration could not be kept in --state: %s%s",
+				strerror(-fd), fd == -EPERM ? " (by --sandbox?)" : "");
+	bool is_done = method->run(call);
+
+	/* A namespace that is slow to go is gone from the configuration. */
+	if (is_done || call->error == -EINPROGRESS)
+		rpc_state_commit(call->rpc, fd);
+	else
+		rpc_state_abort(state, fd);
+	return is_done;
+}
+
 static bool run(const struct rpc_method *method, struct rpc_call *call)
 {
 	const char *key = unknown_key(method, call->params);
@@ -107,7 +127,36 @@ static bool run(const struct rpc_method *method, struct rpc_call *call)
 	if (key)
 		return rpc_fail(call, RPC_INVALID_PARAMS, key, 0, "%s knows no parameter '%.64s'",
 				method->name, key);
-	return method->run(call);
+	return method->is_change && call->rpc->opts.state ? run_kept(method, call)
+							  : method->run(call);
+}
+
+/* Attaching what a host has deleted since. */
+static bool is_of_the_past(const struct rpc_method *method, const struct rpc_call *call)
+{
+	return strcmp(method->name, "namespace.attach") == 0 && call->error == -ENOENT &&
+	       call->key && strcmp(call->key, "nsid") == 0;
+}
+
+int rpc_repeat(struct bh_rpc *rpc, json_t *one, char why[BH_TGT_WHY])
+{
+	const char *name = json_string_value(json_object_get(one, "method"));
+	const struct rpc_method *method = name ? rpc_method_find(name) : NULL;
+	struct rpc_call call = { .rpc = rpc,
+				 .tgt = rpc->opts.tgt,
+				 .params = json_object_get(one, "params") };
+
+	if (!method || !method->is_change || !json_is_object(call.params)) {
+		snprintf(why, BH_TGT_WHY, "not one that changes the configuration");
+		return -EINVAL;
+	}
+	bool is_done = run(method, &call) || is_of_the_past(method, &call);
+
+	json_decref(call.result);
+	if (is_done)
+		return 0;
+	snprintf(why, BH_TGT_WHY, "%s: %.200s", name, call.message);
+	return call.error ? call.error : -EINVAL;
 }
 
 static json_t *run_method(struct bh_rpc *rpc, const char *name, json_t *params, const json_t *id)

@@ -83,6 +83,9 @@ char *rpc_answer(struct bh_rpc *rpc, const char *text, size_t len);
 /* The line for a text that is none. */
 char *rpc_complaint(const char *why);
 
+/* One of the calls of a saved configuration; 0, or -errno and why. */
+int rpc_repeat(struct bh_rpc *rpc, json_t *one, char why[BH_TGT_WHY]);
+
 struct rpc_call {
 	struct bh_rpc *rpc;
 	struct bh_tgt *tgt;
@@ -119,8 +122,16 @@ struct rpc_method {
 	const char *name;
 	bool (*run)(struct rpc_call *call);
 	const char *keys; /* of its parameters, between blanks */
+	bool is_change;	  /* of the configuration */
 };
 const struct rpc_method *rpc_method_find(const char *name);
+
+/* ---- state.c ---- */
+
+/* A file with room for what a call can bring about, or -errno. One of the others takes it. */
+int rpc_state_begin(struct bh_rpc_state *state);
+void rpc_state_commit(struct bh_rpc *rpc, int fd);
+void rpc_state_abort(struct bh_rpc_state *state, int fd);
 
 /* ---- objects.c, list.c, stats.c ---- */
 
