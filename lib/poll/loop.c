@@ -62,7 +62,8 @@ static bool pass_run(struct bh_reactor *reactor, bool wait_follows, unsigned int
 		if (!wait_follows)
 			*work += serve_fds(reactor);
 	}
-	polled = bh__pollers_poll(reactor);
+	polled = bh__pollers_poll(reactor, *work || reactor->woke || !reactor->may_sleep);
+	reactor->woke = false;
 	if (polled)
 		reactor->busy = true;
 	*work += polled;
@@ -98,6 +99,7 @@ static void reactor_sleep(struct bh_reactor *reactor)
 		bh__count(&reactor->stats.sleeps, 1);
 	bh__fds_wait(reactor, timeout);
 	reactor->fds_checked = reactor->now;
+	reactor->woke = true;
 	reactor->pass = 1; /* time has passed */
 }
 

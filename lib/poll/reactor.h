@@ -27,12 +27,14 @@ enum {
 #define BH__HAS_CLOCK (1ull << 32)
 
 struct bh_poller {
-	TAILQ_ENTRY(bh_poller) link;
+	TAILQ_ENTRY(bh_poller) link; /* cold ones are behind the others */
 	int (*poll)(void *ctx);
 	void *ctx;
 	struct bh_reactor *reactor;
 	int64_t (*arm)(void *ctx);
 	void (*disarm)(void *ctx);
+	uint32_t empty; /* polls without work, one after the other */
+	bool is_cold;
 	bool armed;
 };
 
@@ -68,7 +70,10 @@ struct bh_reactor {
 	struct bh__inbox inbox;
 
 	TAILQ_HEAD(, bh_poller) pollers;
-	struct bh_poller *poller_next;	  /* where a walk goes on */
+	struct bh_poller *poller_next; /* where a walk goes on */
+	struct bh_poller *poller_now;  /* whose callback runs; NULL: it was removed */
+	struct bh_poller *cold_next;   /* whose turn is next; NULL: the first of them */
+	unsigned int num_cold;
 	struct bh__timer_list timers_set; /* sorted by due */
 	struct bh__timer_list timers_firing;
 	LIST_HEAD(, bh_timer) timers;
@@ -83,6 +88,7 @@ struct bh_reactor {
 	uint64_t fds_checked;
 	uint32_t pass; /* counts down to the next look at the clock */
 	bool busy;     /* work was found since the last look at the clock */
+	bool woke;     /* from a sleep, and no poller has been polled since */
 	bool in_pass;
 	bool may_sleep; /* it is the loop that runs it */
 	bool stop;
@@ -112,7 +118,8 @@ unsigned int bh__msgs_run(struct bh_reactor *reactor);
 bool bh__inbox_may_sleep(struct bh_reactor *reactor);
 
 /* poller.c */
-unsigned int bh__pollers_poll(struct bh_reactor *reactor);
+/* `all`: cold ones too, not just those whose turn it is. */
+unsigned int bh__pollers_poll(struct bh_reactor *reactor, bool all);
 /* Arms all. The nanoseconds one may sleep (UINT64_MAX: for ever), 0: there is work. */
 uint64_t bh__pollers_arm(struct bh_reactor *reactor);
 void bh__pollers_disarm(struct bh_reactor *reactor);

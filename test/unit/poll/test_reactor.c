@@ -325,6 +325,55 @@ static void pollers_are_removed_while_armed(void)
 	CU_ASSERT_EQUAL(o.a_polls, 1);
 }
 
+/* Ends once `busy` has been polled so often; what the others were polled meanwhile is theirs. */
+static void poll_often(const struct scripted *busy, unsigned int passes)
+{
+	CU_ASSERT_TRUE(reaches(&busy->polls, get(&busy->polls) + passes));
+}
+
+static void idle_pollers_are_polled_less_beside_busy_ones(void)
+{
+	enum { OTHERS = 40, PASSES = 40000 };
+	struct scripted busy = { .work = -1 }, other[OTHERS] = { { 0 } };
+	struct bh_poller *poller[OTHERS + 1];
+	unsigned int before, begin;
+
+	opts.idle_ns = UINT64_MAX;
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_create(&opts, &reactor), 0);
+	for (int i = 0; i < OTHERS; i++)
+		bh_poller_add(reactor, &scripted_ops, &other[i], &poller[i]);
+	bh_poller_add(reactor, &scripted_ops, &busy, &poller[OTHERS]);
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
+	poll_often(&busy, 10000);
+	for (int i = 0; i < OTHERS; i += OTHERS - 1) {
+		before = get(&other[i].polls);
+		begin = get(&busy.polls);
+		poll_often(&busy, PASSES);
+		/* One turn in about 16; each has its own. */
+		CU_ASSERT(get(&other[i].polls) - before > PASSES / 32);
+		CU_ASSERT(get(&other[i].polls) - before < (get(&busy.polls) - begin) / 8);
+	}
+	/* A message may have brought something: all have a turn with it. */
+	before = get(&other[7].polls);
+	for (int i = 0; i < 1000; i++)
+		bh_reactor_call(reactor, nothing, NULL);
+	CU_ASSERT(get(&other[7].polls) - before >= 999);
+	bh_reactor_stop(reactor);
+	/* Its work makes it one of the busy again; those that go leave nothing behind. */
+	other[7].work = -1;
+	for (int i = 0; i < OTHERS; i += 2)
+		bh_poller_remove(poller[i]);
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
+	poll_often(&busy, 10000);
+	bh_reactor_stop(reactor);
+	before = other[7].polls;
+	begin = busy.polls;
+	CU_ASSERT_EQUAL_FATAL(bh_reactor_start(reactor), 0);
+	poll_often(&busy, 10000);
+	bh_reactor_stop(reactor);
+	CU_ASSERT_EQUAL(other[7].polls - before, busy.polls - begin);
+}
+
 static int poll_nesting(void *ctx)
 {
 	struct order *o = ctx;
@@ -457,6 +506,8 @@ BH_SUITE_FIXTURE("reactor", setup, teardown, { "control_thread_sleeps", control_
 		 { "negative_arm_is_a_time_limit", negative_arm_is_a_time_limit },
 		 { "pollers_are_removed_while_polled", pollers_are_removed_while_polled },
 		 { "pollers_are_removed_while_armed", pollers_are_removed_while_armed },
+		 { "idle_pollers_are_polled_less_beside_busy_ones",
+		   idle_pollers_are_polled_less_beside_busy_ones },
 		 { "run_once_does_not_nest", run_once_does_not_nest },
 		 { "cpu_outside_the_machine_is_einval", cpu_outside_the_machine_is_einval },
 		 { "thread_is_pinned_named_and_deaf", thread_is_pinned_named_and_deaf },
