@@ -24,6 +24,8 @@
 struct server {
 	char socket[108], disk[108];
 	const char *argv[24];
+	char words[400]; /* that argv points to */
+	size_t used;
 	pid_t pid;
 };
 
@@ -91,12 +93,14 @@ static void server_paths(struct server *server)
 	close(fd);
 }
 
-/* Words of a text that lives as long as the server. */
+/* The words of a text, as arguments from the n-th on. The next number. */
 static unsigned int add_words(struct server *server, unsigned int n, const char *text)
 {
-	char *rest = NULL, *words = strdup(text ? text : "");
+	char *words = server->words + server->used, *rest = NULL;
+	size_t room = sizeof(server->words) - server->used;
 
-	FT_CHECK(words);
+	server->used += (size_t)snprintf(words, room, "%s", text ? text : "") + 1;
+	FT_CHECK(server->used <= sizeof(server->words));
 	for (char *w = strtok_r(words, " ", &rest); w; w = strtok_r(NULL, " ", &rest))
 		server->argv[n++] = w;
 	return n;
