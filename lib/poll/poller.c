@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pollers, warm and cold. A thread that serves a busy controller looks at its idle ones in vain, and
- * 63 of those cost as much as half the work of the one. So a poller that has had nothing COLD_AFTER
- * times in a row is cold: it has a turn in one of COLD_TURNS passes, until it finds something. A
- * pass in which a message, an fd or a timer may have brought it something, and the one after a
- * sleep, poll all.
+ * Pollers, warm and cold. A thread that serves a busy controller looks at its idle ones in vain,
+ * and 63 of those cost nearly as much as the one. So a poller that has had nothing COLD_AFTER times
+ * in a row is cold: it has a turn in one of COLD_TURNS passes, until it finds something. A pass in
+ * which a message, an fd or a timer may have brought it something, and the one after a sleep, poll
+ * all.
  */
 #include "poll/reactor.h"
 
