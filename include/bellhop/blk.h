@@ -424,7 +424,7 @@ extern const struct bh_blk_type bh_blk_file_type;
  * that keeps its size, with blocks of block_size: as large as those below, or a multiple. It can what
  * the store below can. A flush is one of the whole store below.
  *
- * -EINVAL: not blocks of either, or outside the store; -EFBIG: larger blocks, and more than 2^32 of
+ * -EINVAL: not blocks of either, outside the store, or the store below has metadata; -EFBIG: larger blocks, and more than 2^32 of
  * those below; -ENOMEM.
  */
 int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,

@@ -213,7 +213,8 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 
 	*out = NULL;
 	if (block_size % info->block_size || !bytes || bytes % block_size ||
-	    first % info->block_size || first > all || bytes > all - first)
+	    first % info->block_size || first > all || bytes > all - first ||
+	    info->format.md_bytes) /* which lies beside the whole store */
 		return -EINVAL;
 	/* A command's blocks have 32 bits below, too. */
 	if (block_size != info->block_size && bytes / info->block_size > UINT32_MAX)

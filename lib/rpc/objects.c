@@ -74,7 +74,7 @@ static bool fill_spec(struct rpc_call *call, struct bh_tgt_spec *spec)
 	return true;
 }
 
-bool rpc_controller_create(struct rpc_call *call)
+bool rpc_apply(struct rpc_call *call, rpc_fill_fn fill)
 {
 	struct bh_tgt_spec *spec = calloc(1, sizeof(*spec));
 	char why[BH_TGT_WHY];
@@ -82,7 +82,7 @@ bool rpc_controller_create(struct rpc_call *call)
 
 	if (!spec)
 		return rpc_fail(call, RPC_FAILED, NULL, -ENOMEM, "out of memory");
-	if (fill_spec(call, spec)) {
+	if (fill(call, spec)) {
 		int error = bh_tgt_apply(call->tgt, spec, why);
 
 		if (error)
@@ -95,6 +95,11 @@ bool rpc_controller_create(struct rpc_call *call)
 	bh_tgt_spec_fini(spec);
 	free(spec);
 	return is_done;
+}
+
+bool rpc_controller_create(struct rpc_call *call)
+{
+	return rpc_apply(call, fill_spec);
 }
 
 bool rpc_controller_delete(struct rpc_call *call)

@@ -149,6 +149,9 @@ bool rpc_stats(struct rpc_call *call);
 /* What `stats` returns of everything. NULL: out of memory. */
 json_t *rpc_stats_new(struct bh_rpc *rpc);
 
+typedef bool (*rpc_fill_fn)(struct rpc_call *call, struct bh_tgt_spec *spec);
+/* Creates what `fill` makes of the parameters; the result is {name}. */
+bool rpc_apply(struct rpc_call *call, rpc_fill_fn fill);
 /* A key of a SPEC, judged by the SPEC's own function. */
 bool rpc_set_key(struct rpc_call *call, struct bh_tgt_spec *spec, const char *key,
 		 const json_t *value);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls about subsystems and their namespaces. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <uuid/uuid.h>
@@ -31,24 +30,7 @@ static bool fill_spec(struct rpc_call *call, struct bh_tgt_spec *spec)
 
 bool rpc_subsystem_create(struct rpc_call *call)
 {
-	struct bh_tgt_spec *spec = calloc(1, sizeof(*spec));
-	char why[BH_TGT_WHY];
-	bool is_done = false;
-
-	if (!spec)
-		return rpc_fail(call, RPC_FAILED, NULL, -ENOMEM, "out of memory");
-	if (fill_spec(call, spec)) {
-		int error = bh_tgt_apply(call->tgt, spec, why);
-
-		if (error)
-			rpc_fail_tgt(call, error, why);
-		else
-			call->result = json_pack("{s:s}", "name", spec->name);
-		is_done = !error;
-	}
-	bh_tgt_spec_fini(spec);
-	free(spec);
-	return is_done;
+	return rpc_apply(call, fill_spec);
 }
 
 bool rpc_subsystem_delete(struct rpc_call *call)

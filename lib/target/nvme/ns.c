@@ -33,10 +33,10 @@ enum state {
 struct ns {
 	struct tn_ns ns; /* first */
 	enum state state;
-	bool is_calling;  /* inside tn_io_ns_add() */
-	int error;	  /* of an opening that failed inside the call */
-	bool is_unwanted; /* detached while opening, or standing still */
-	bool is_asked;	  /* to yield the store, and did not */
+	bool is_calling;       /* inside tn_io_ns_add() */
+	int error;	       /* of an opening that failed inside the call */
+	bool is_unwanted;      /* detached while opening, or standing still */
+	bool is_asked;	       /* to yield the store, and did not */
 	struct bh_timer *look; /* for what was left in the store */
 	struct bh_msg yield_msg, resume_msg;
 	void (*added)(void *arg, int error);
@@ -165,6 +165,7 @@ static void gone_on(void *arg)
 		begin_close(ns);
 		return;
 	}
+	tn_subsys_changed(ns->ns.ctrl->subsys); /* its format, perhaps */
 	tn_ns_changed(ns->ns.ctrl, ns->ns.nsid);
 	if (ns->is_asked) /* claimed anew */
 		begin_pause(ns);

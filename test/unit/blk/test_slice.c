@@ -76,6 +76,11 @@ static void what_can_be_cut(void)
 		bh_blk_put(slice);
 	}
 	bh_blk_put(below);
+	below = make(&bh_blk_ram_type, "1M", 512);
+	below->info.format.md_bytes = 8;
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EINVAL);
+	below->info.format.md_bytes = 0;
+	bh_blk_put(below);
 	large = make(&bh_blk_null_type, "16T", 4096);
 	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 4096, 512, "s", &slice), -EINVAL);
 	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 16ull << 40, 4096, "s", &slice), 0);
