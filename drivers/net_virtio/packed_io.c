@@ -559,7 +559,7 @@ static unsigned int tx_reap_any(struct bh_net_txq *base)
 void bh__vnet_packed_set_bursts(struct bh__vnet *v, struct bh__vnet_rxq *rx,
 				struct bh__vnet_txq *tx)
 {
-	bool plain = !BH__VNET_HAS(v, NET_F_MRG_RXBUF) && !BH__VNET_HAS(v, NET_F_GUEST_CSUM);
+	bool plain = rx_is_plain(v);
 	bool in_order = BH__VNET_HAS(v, F_IN_ORDER);
 
 	if (rx && in_order)

@@ -61,6 +61,12 @@ static inline bool window_has(const struct window *w, uintptr_t va, size_t len)
 
 /* ---- receiving ---- */
 
+/* Does no feature give headers of received packets a meaning? */
+static inline bool rx_is_plain(const struct bh__vnet *v)
+{
+	return !BH__VNET_HAS(v, NET_F_MRG_RXBUF) && !BH__VNET_HAS(v, NET_F_GUEST_CSUM);
+}
+
 static inline void rx_set(struct rte_mbuf *m, uint16_t data_off, uint32_t len)
 {
 	/* References, segments and next are as a free mbuf has them. */
