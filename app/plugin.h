@@ -18,8 +18,9 @@ struct plugin_table {
 void plugin_table_init(struct plugin_table *table, const struct bh_blk_type *const *types);
 
 /*
- * Loads one and adds its types. A NAME is looked for as ../lib/bellhop/NAME.so, seen from where this
- * program lies; an absolute path is taken as it is. -1: go on; else the exit code, the reason said.
+ * Loads one and adds its types. A NAME is looked for as ../lib/bellhop/NAME.so, seen from where
+ * this program lies; an absolute path is taken as it is. -1: go on; else the exit code, the reason
+ * said.
  */
 int plugin_load(const struct app *app, const char *name, struct plugin_table *table);
 

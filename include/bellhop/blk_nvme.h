@@ -4,9 +4,10 @@
  *
  * Component: lib/blk_nvme
  *
- * ADDRESS as of <bellhop/bellhop.h>: a PCI device bound to VFIO, or a vfio-user socket; ?ns=N picks a
- * namespace (default: the only one). Stores on several namespaces of one controller share it, where
- * the first of them is among the peers that the spec names. See lib/blk_nvme/device.c for the model.
+ * ADDRESS as of <bellhop/bellhop.h>: a PCI device bound to VFIO, or a vfio-user socket; ?ns=N picks
+ * a namespace (default: the only one). Stores on several namespaces of one controller share it,
+ * where the first of them is among the peers that the spec names. See lib/blk_nvme/device.c for the
+ * model.
  */
 #ifndef BELLHOP_BLK_NVME_H
 #define BELLHOP_BLK_NVME_H

@@ -5,10 +5,10 @@
  *
  * Component: lib/blk
  *
- * A plug-in is a shared object that exports bh_plugin(). It links nothing of Bellhop: whatever it may
- * call of Bellhop's it is handed there. (Linked to the archive it would carry a second copy of it.)
- * It includes this header, <bellhop/blk.h> and <bellhop/log.h>, and uses of them types, constants,
- * inline functions, and struct bh_plugin_host.
+ * A plug-in is a shared object that exports bh_plugin(). It links nothing of Bellhop: whatever it
+ * may call of Bellhop's it is handed there. (Linked to the archive it would carry a second copy of
+ * it.) It includes this header, <bellhop/blk.h> and <bellhop/log.h>, and uses of them types,
+ * constants, inline functions, and struct bh_plugin_host.
  *
  * A plug-in is loaded once and stays: its functions may be called until the process ends.
  */
@@ -62,8 +62,8 @@ struct bh_plugin {
 };
 
 /*
- * The entry. host stays valid. NULL: the plug-in does not know this version of the interface. Called
- * once, before any other thread is started.
+ * The entry. host stays valid. NULL: the plug-in does not know this version of the interface.
+ * Called once, before any other thread is started.
  */
 const struct bh_plugin *bh_plugin(const struct bh_plugin_host *host, uint32_t abi);
 

@@ -86,8 +86,8 @@ struct bn_chan {
 	struct bn_chan *next; /* of the device's */
 	struct bh_nvme_queue *q;
 	/*
-	 * The owner's, and the controller's thread's when the device was lost or the channel was left:
-	 * nobody else ever waits for it.
+	 * The owner's, and the controller's thread's when the device was lost or the channel was
+	 * left: nobody else ever waits for it.
 	 */
 	pthread_mutex_t lock;
 	unsigned int outstanding; /* that have no result yet */

@@ -2,15 +2,15 @@
 /*
  * Channels of the NVMe store: a queue pair each, polled by the channel's owner.
  *
- * Buffers that the device reaches, those in an arena, go to it as they are. Others are copied through
- * memory of ours, a piece at a time. None is ever a client's own: a device may write to a buffer until
- * it has completed the command or was reset, so the store is none of CANCEL_SYNC.
+ * Buffers that the device reaches, those in an arena, go to it as they are. Others are copied
+ * through memory of ours, a piece at a time. None is ever a client's own: a device may write to a
+ * buffer until it has completed the command or was reset, so the store is none of CANCEL_SYNC.
  *
  * A command that the controller aborts because it is being reset, or that finds no controller, is
  * parked and submitted again; one that has been at it for 25 s fails with -ENOTCONN.
  *
- * While there is something in the queue, its owner polls: an SSD answers sooner than a thread goes to
- * sleep and wakes. With nothing in it there is nothing to wake for.
+ * While there is something in the queue, its owner polls: an SSD answers sooner than a thread goes
+ * to sleep and wakes. With nothing in it there is nothing to wake for.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,17 +2,18 @@
 /*
  * The controller behind NVMe stores: opened once, shared by the stores on its namespaces.
  *
- * A controller belongs to one thread, so it gets one of its own, which sleeps but for twenty looks a
- * second: it creates and deletes queues for channels, keeps up with events, time-outs and resets, and
- * brings the device back when it was lost. Queues belong to the channels' threads and are polled
- * there.
+ * A controller belongs to one thread, so it gets one of its own, which sleeps but for twenty looks
+ * a second: it creates and deletes queues for channels, keeps up with events, time-outs and resets,
+ * and brings the device back when it was lost. Queues belong to the channels' threads and are
+ * polled there.
  *
  * What the device reaches is memory of ours (queues, bounce buffers), which grows when there is too
  * little of it, and memory that a user of the store offers because its buffers lie there: an arena,
  * added to the device's space as a pool of its own, once for all channels.
  *
- * A device can be brought back only when nobody uses its queues. Their owners find out when they have
- * something to do; for those that have nothing the thread looks, under the lock of the channel.
+ * A device can be brought back only when nobody uses its queues. Their owners find out when they
+ * have something to do; for those that have nothing the thread looks, under the lock of the
+ * channel.
  */
 #include <errno.h>
 #include <signal.h>

@@ -4,8 +4,8 @@
  *
  * A server that ends may take with it whatever it had acknowledged and not made durable; the next
  * one, asked for a flush, would acknowledge that too, and a host that has had its flush relies on
- * its data. So writes are kept here until a flush that was sent after their acknowledgement has come
- * back, and are sent again, in that order, over a connection that replaces a lost one, before
+ * its data. So writes are kept here until a flush that was sent after their acknowledgement has
+ * come back, and are sent again, in that order, over a connection that replaces a lost one, before
  * anything else is.
  */
 #include <stdlib.h>

@@ -3,15 +3,15 @@
  * The store's thread: connections, what is on its way over them, and what comes of their loss.
  *
  * Channels belong to threads that poll and must never wait for a server: they hand requests over
- * (chan.c), and everything else happens here, on one thread, without locks. It sleeps in poll() when
- * there is nothing to do. A server that says that its connections may be mixed (multi-conn) gets
- * several, among which requests go round.
+ * (chan.c), and everything else happens here, on one thread, without locks. It sleeps in poll()
+ * when there is nothing to do. A server that says that its connections may be mixed (multi-conn)
+ * gets several, among which requests go round.
  *
  * A lost connection is one of all of them, since the order of what was sent over several would be
  * lost with it: all are closed, what had no answer goes back into the queue, and one is made anew,
- * at once and then at growing intervals. Over it first goes the journal (journal.c), one write after
- * the other, then all that waits, then the others are opened. A request waits `timeout` at most,
- * then it fails with -ENOTCONN; a server that is silent as long is treated as lost.
+ * at once and then at growing intervals. Over it first goes the journal (journal.c), one write
+ * after the other, then all that waits, then the others are opened. A request waits `timeout` at
+ * most, then it fails with -ENOTCONN; a server that is silent as long is treated as lost.
  *
  * What is promised of the export when the store is made (size, flush, zeros, writing) has to hold
  * for every connection after it: one that offers less is not used, and tried again.

@@ -18,7 +18,7 @@
 #define NBD_CONNECTIONS 16u
 #define NBD_MAX_CHUNK (32u << 20) /* what a server takes that does not say */
 #define NBD_ZERO_CHUNK (1ull << 30)
-/* What the journal may hold before the server is asked to flush, and before writes wait for that. */
+/* What the journal may hold before the server is asked to flush; before writes wait for that. */
 #define NBD_JOURNAL_SOFT (32ull << 20)
 #define NBD_JOURNAL_HARD (64ull << 20)
 #define NBD_CONNECT_NS 5000000000ull
@@ -177,7 +177,7 @@ bool nbd_conn_send(struct nbd_conn *conn, struct nbd_req *req);
 
 /* ---- req.c ---- */
 
-/* What comes of an answer. True: the request is over, with *status; false: there is one more step. */
+/* What comes of an answer. True: the request is over, with *status; false: one more step. */
 bool nbd_req_answered(struct nbd_req *req, int *status);
 /* From the beginning, on another connection. */
 void nbd_req_restart(struct nbd_req *req);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Channels of the RBD store. A request is handed to librbd, which has threads of its own and carries
- * it out there; its callback completes the request. Nothing here waits.
+ * Channels of the RBD store. A request is handed to librbd, which has threads of its own and
+ * carries it out there; its callback completes the request. Nothing here waits.
  *
  * Buffers are given to librbd as they are. They are never a client's own (no CANCEL_SYNC), and
  * stay until the completion.

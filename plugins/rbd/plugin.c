@@ -2,8 +2,8 @@
 /*
  * rbd:POOL/IMAGE[?conf=PATH&id=USER]: an image of a Ceph cluster's, by librbd.
  *
- * The cluster is found by its configuration file, as every program of Ceph's does. librados connects
- * again by itself, and requests wait for that. librbd keeps a cache of its own where the
+ * The cluster is found by its configuration file, as every program of Ceph's does. librados
+ * connects again by itself, and requests wait for that. librbd keeps a cache of its own where the
  * configuration has it so; a flush empties it.
  */
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * NBD stores, over the whole path: our driver, bh-tgt with the plug-in, and servers that are not ours,
- * nbdkit and qemu-nbd, which are killed in the middle of it.
+ * NBD stores, over the whole path: our driver, bh-tgt with the plug-in, and servers that are not
+ * ours, nbdkit and qemu-nbd, which are killed in the middle of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -334,8 +334,8 @@ static void qemu_nbd_is_killed_under_io(void)
 }
 
 /*
- * The server keeps writes in a cache of its own, which is gone when it is killed: with data that were
- * acknowledged before, but flushed only afterwards.
+ * The server keeps writes in a cache of its own, which is gone when it is killed: with data that
+ * were acknowledged before, but flushed only afterwards.
  */
 static void a_cache_that_dies_with_its_server_loses_nothing(void)
 {

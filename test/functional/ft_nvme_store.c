@@ -110,7 +110,7 @@ static void data_of_a_shared_ssd(void)
 	rig_end(&rig);
 }
 
-/* A controller can be opened once; both stores use it. The second has blocks larger than its own. */
+/* A controller can be opened once; both stores use it. The second has larger blocks than it. */
 static void two_namespaces_of_one_controller(void)
 {
 	struct rig rig = { 0 };
