@@ -62,7 +62,7 @@
 
 /* What arming answers for those who wait for room or memory: a turn in 1 ms. */
 #define RETRY_NS (-(int64_t)1000000)
-#define DOZES 256u /* turns without anything, after which they come more slowly */
+#define DOZES 100u /* turns without anything, after which they come more slowly */
 
 static void bell_store(struct tn_thread *t, struct tn_bell *bell, uint32_t value)
 {
