@@ -71,7 +71,8 @@ static uint16_t decode_rw(struct tn_thread *t, struct tn_job *job, const struct 
 	if (job->blocks > job->line->max_blocks)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
 	job->bytes = job->blocks << job->line->shift;
-	job->is_emulated = job->op == BH_BLK_COMPARE && !(job->line->caps & BH_BLK_CAP_COMPARE);
+	if (job->op == BH_BLK_COMPARE && !(job->line->caps & BH_BLK_CAP_COMPARE))
+		job->is_emulated = job->is_request = true;
 	if (job->op == BH_BLK_WRITE && !(job->line->caps & BH_BLK_CAP_WRITE))
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
 	return check_rest(t, job, cmd);
@@ -88,6 +89,9 @@ static uint16_t decode_zeroes(struct tn_thread *t, struct tn_job *job,
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
 	if (cmd->cdw12 & BH_NVME_IO_DEAC && job->line->caps & BH_BLK_CAP_DEALLOCATE)
 		job->flags |= BH_BLK_FLAG_DEALLOCATE;
+	/* More than one pass should zero. */
+	if ((uint64_t)job->blocks << job->line->shift > TN_STEP_BYTES)
+		job->is_request = true;
 	return check_rest(t, job, cmd);
 }
 
@@ -96,6 +100,7 @@ static uint16_t decode_dsm(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
 	job->op = BH_BLK_DEALLOCATE;
 	job->is_ranges = true;
+	job->is_request = true;
 	job->bytes = ((cmd->cdw10 & BH_NVME_DSM_NR_MASK) + 1) * sizeof(struct bh_nvme_dsm_range);
 	job->is_nop = !(cmd->cdw11 & BH_NVME_DSM_AD) || !(job->line->caps & BH_BLK_CAP_DEALLOCATE);
 	if (!job->is_nop && !(job->line->caps & BH_BLK_CAP_WRITE))
@@ -108,6 +113,7 @@ static uint16_t decode_uncor(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	take_range(job, cmd);
 	job->op = BH_BLK_WRITE;
 	job->inside = TN_UNCOR;
+	job->is_request = true;
 	if (!(job->line->caps & BH_BLK_CAP_WRITE))
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
 	if ((uint64_t)job->blocks << job->line->shift > TN_UNCOR_BYTES)
@@ -121,6 +127,7 @@ static uint16_t decode_verify(const struct tn_thread *t, struct tn_job *job,
 	take_range(job, cmd);
 	job->op = BH_BLK_READ;
 	job->inside = TN_VERIFY;
+	job->is_request = true;
 	if (job->blocks > job->line->max_blocks)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12));
 	return check_rest(t, job, cmd);
@@ -132,6 +139,7 @@ static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	take_range(job, cmd);
 	job->op = BH_BLK_WRITE;
 	job->inside = TN_COPY;
+	job->is_request = true;
 	job->blocks = 0;
 	job->bytes = ((uint32_t)BH_NVME_GET(cmd->cdw12, COPY_NR) + 1) *
 		     (uint32_t)sizeof(struct bh_nvme_copy_range);
@@ -151,6 +159,7 @@ static uint16_t decode_resv(struct tn_thread *t, struct tn_job *job, const struc
 
 	job->op = BH_BLK_FLUSH; /* as far as the store is concerned: nothing of it changes */
 	job->is_resv = true;
+	job->is_request = true;
 	job->to_client = cmd->opc == BH_NVME_CMD_RESV_REPORT;
 	if (!job->line->has_resv)
 		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
@@ -185,6 +194,7 @@ static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const stru
 		return 0;
 	}
 	job->is_all = true;
+	job->is_request = true;
 	job->is_nop = true;
 	if (is_flush_denied(t))
 		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
@@ -232,6 +242,7 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	if (!all) {
 		job->line = &t->line[cmd->nsid];
 		job->life = &t->life[cmd->nsid];
+		job->is_request = job->life->md;
 	}
 	if (job->line->deny && tn_line_denies(job->line, cmd->opc))
 		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
@@ -418,13 +429,6 @@ static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
 	return tn_cmd_errno(rc, job->op);
 }
 
-/* More than one pass should zero. */
-static bool is_long(const struct tn_job *job)
-{
-	return job->op == BH_BLK_WRITE_ZEROES &&
-	       (uint64_t)job->blocks << job->line->shift > TN_STEP_BYTES;
-}
-
 static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		      struct tn_job *job)
 {
@@ -439,8 +443,7 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	}
 	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
 		return TN_RETRY;
-	if (job->line->kind >= TN_NS_ASYNC || job->is_ranges || job->is_emulated || job->is_all ||
-	    job->inside || job->is_resv || job->life->md || is_long(job))
+	if (job->line->kind >= TN_NS_ASYNC || job->is_request)
 		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);

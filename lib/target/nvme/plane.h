@@ -236,6 +236,7 @@ struct tn_job {
 	uint8_t flags;
 	bool to_client;
 	bool is_nop;	  /* valid and nothing to do */
+	bool is_request;  /* not for the place where it was found, whatever the store */
 	bool is_ranges;	  /* DSM: data are ranges */
 	bool is_all;	  /* flush of every namespace */
 	bool is_emulated; /* compare by reading */
