@@ -89,6 +89,13 @@ struct bh_blk_format {
 	bool interleaved;    /* towards the host: behind each block's data, in one buffer */
 };
 
+/* Zones of a store: all of them alike. */
+struct bh_blk_zoned {
+	uint64_t bytes;		       /* from one to the next; 0: the store is not zoned */
+	uint64_t capacity;	       /* bytes of it that can be written */
+	uint32_t max_open, max_active; /* 0: no limit */
+};
+
 struct bh_blk_info {
 	const char *name;    /* as created, e.g. "ram:1G" */
 	uint32_t block_size; /* 512 or 4096: format.block_size */
@@ -96,6 +103,7 @@ struct bh_blk_info {
 	uint32_t caps;
 	uint8_t uuid[16]; /* all zeros: none given */
 	struct bh_blk_format format;
+	struct bh_blk_zoned zoned;
 };
 
 /*
@@ -171,6 +179,7 @@ struct bh_blk {
 	 * zeros are one that nobody verifies, so memory and holes in files are fit to begin with.
 	 */
 	uint8_t *md;
+	struct bh_zones *zones; /* <bellhop/zones.h>; NULL: none. Who writes asks there first */
 	uint64_t bytes; /* of data there is room for, whole blocks or not */
 	int media_fd;	/* what a flush of the store has to sync beside it; -1: nothing */
 	enum bh_blk_beside beside;
@@ -370,6 +379,7 @@ struct bh_blk_spec {
 	uint32_t block_size; /* bs=, default 512 */
 	uint16_t md_bytes;   /* ms=, default 0 */
 	uint8_t pi;	     /* pi=, default 0 */
+	struct bh_blk_zoned zoned; /* zoned=, default none */
 	bool has_uuid;
 	uint8_t uuid[16];
 	/*

@@ -87,6 +87,7 @@ struct bh_tgt_store_spec {
 	uint32_t block_size; /* 512 or 4096 */
 	uint16_t md_bytes;   /* ms=: 0, 8, 16 or 64 */
 	uint8_t pi;	     /* pi=: 0 to 3 */
+	struct bh_blk_zoned zoned; /* zoned= */
 	bool has_uuid;
 	uint8_t uuid[16];
 	uint32_t nsid; /* 0: the lowest free */

@@ -201,7 +201,7 @@ int bh_blk_resize(struct bh_blk *blk, uint64_t blocks)
 
 	if (blocks < now || blocks > (uint64_t)INT64_MAX / blk->info.block_size)
 		return -EINVAL;
-	if (!blk->ops->grow || blk->md) /* which has its size, too */
+	if (!blk->ops->grow || blk->md || blk->zones) /* which have their size, too */
 		return -EOPNOTSUPP;
 	if (blocks == now)
 		return 0;

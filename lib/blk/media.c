@@ -8,7 +8,8 @@
  * another file PATH.bhmd, which a flush syncs too, and which remembers the format:
  *
  *	0	struct header, in a page of its own
- *	4096	metadata: md_bytes for each block
+ *	4096	of a zoned store, the table of zones (zones.c)
+ *		metadata: md_bytes for each block
  *
  * A format that is all data and of the size the store was made with needs none of it.
  *
@@ -32,6 +33,7 @@
 
 #include "blk/media.h"
 #include "blk/ram_room.h"
+#include "blk/zones.h"
 
 #define PAGE 4096u
 #define MAGIC "bh-media"
@@ -45,8 +47,10 @@ struct header {
 	uint64_t data_bytes; /* of the store it belongs to */
 	uint32_t block_size;
 	uint8_t pi, pi_first, interleaved, zero;
+	uint64_t zone_bytes, zone_capacity; /* 0: it is not zoned */
+	uint32_t max_open, max_active;
 };
-static_assert(sizeof(struct header) == 32, "a file's header");
+static_assert(sizeof(struct header) == 56, "a file's header");
 
 static int say(char why[256], int error, const char *path, const char *what)
 {
@@ -63,6 +67,8 @@ int bh_blk_format_check(const struct bh_blk *blk, const struct bh_blk_format *fo
 	    (format->md_bytes && format->md_bytes != 8 && format->md_bytes != 16 &&
 	     format->md_bytes != 64))
 		return -EINVAL;
+	if (blk->info.zoned.bytes && format->md_bytes) /* together: nobody has a use for it */
+		return -EOPNOTSUPP;
 	if (blk->beside == BH_BLK_BESIDE_NOTHING || format->block_size < blk->min_block ||
 	    blk->bytes < format->block_size ||
 	    (format->md_bytes && blk->beside == BH_BLK_BESIDE_SIZE))
@@ -88,12 +94,17 @@ static void header_fill(struct header *header, const struct blk_media *media, ui
 		.pi = media->format.pi,
 		.pi_first = media->format.pi_first,
 		.interleaved = media->format.interleaved,
+		.zone_bytes = media->zoned.bytes,
+		.zone_capacity = media->zoned.capacity,
+		.max_open = media->zoned.max_open,
+		.max_active = media->zoned.max_active,
 	};
 	memcpy(header->magic, MAGIC, sizeof(header->magic));
 	header->crc = header_crc(header);
 }
 
-static bool header_read(const struct header *header, struct bh_blk_format *format)
+static bool header_read(const struct header *header, struct bh_blk_format *format,
+			struct bh_blk_zoned *zoned)
 {
 	if (memcmp(header->magic, MAGIC, sizeof(header->magic)) != 0 || header->version != 1 ||
 	    header->crc != header_crc(header))
@@ -105,22 +116,69 @@ static bool header_read(const struct header *header, struct bh_blk_format *forma
 		.pi_first = header->pi_first,
 		.interleaved = header->interleaved,
 	};
+	*zoned = (struct bh_blk_zoned){
+		.bytes = header->zone_bytes,
+		.capacity = header->zone_capacity,
+		.max_open = header->max_open,
+		.max_active = header->max_active,
+	};
 	return true;
 }
 
 /* ---- one of them ---- */
 
-static size_t media_bytes(const struct bh_blk *blk, const struct bh_blk_format *format)
+static size_t pages(uint64_t bytes)
 {
-	uint64_t md = blk->bytes / format->block_size * format->md_bytes;
+	return (size_t)((bytes + PAGE - 1) / PAGE * PAGE);
+}
 
-	return PAGE + (size_t)((md + PAGE - 1) / PAGE * PAGE);
+static size_t md_at(const struct bh_blk *blk, const struct bh_blk_zoned *zoned)
+{
+	uint64_t zones = zoned->bytes ? blk->bytes / zoned->bytes : 0;
+
+	return PAGE + pages(zones * sizeof(struct blk_zone));
+}
+
+static size_t media_bytes(const struct bh_blk *blk, const struct bh_blk_format *format,
+			  const struct bh_blk_zoned *zoned)
+{
+	return md_at(blk, zoned) + pages(blk->bytes / format->block_size * format->md_bytes);
+}
+
+/* Zones of whole blocks, of either size, that fill the store. */
+static bool zones_fit(const struct bh_blk *blk, const struct bh_blk_zoned *zoned)
+{
+	if (!zoned->bytes)
+		return true;
+	return zoned->capacity && zoned->capacity <= zoned->bytes && zoned->bytes % PAGE == 0 &&
+	       zoned->capacity % PAGE == 0 && zoned->bytes / 512 <= UINT32_MAX &&
+	       blk->bytes % zoned->bytes == 0 && blk->bytes / zoned->bytes <= 1u << 20 &&
+	       (!zoned->max_active || zoned->max_open <= zoned->max_active);
+}
+
+/* The zones of what has been mapped. */
+static int zones_open(const struct bh_blk *blk, struct blk_media *media)
+{
+	const struct bh_blk_zoned *zoned = &media->zoned;
+	const struct bh_zone_geometry g = {
+		.zone_blocks = zoned->bytes / media->format.block_size,
+		.capacity = zoned->capacity / media->format.block_size,
+		.zones = zoned->bytes ? blk->bytes / zoned->bytes : 0,
+		.max_open = zoned->max_open,
+		.max_active = zoned->max_active,
+	};
+
+	if (!g.zones)
+		return 0;
+	media->zones = blk_zones_new(&g, (struct blk_zone *)(void *)(media->map + PAGE));
+	return media->zones ? 0 : -ENOMEM;
 }
 
 void bh_blk_format_drop(struct blk_media *media)
 {
 	if (!media)
 		return;
+	blk_zones_free(media->zones);
 	if (media->is_new && media->path)
 		unlink(media->path);
 	if (media->map) {
@@ -157,7 +215,8 @@ static int map_file(struct blk_media *media)
 	return bh_fault_range_add(&media->guard);
 }
 
-static struct blk_media *media_new(const struct bh_blk *blk, const struct bh_blk_format *format)
+static struct blk_media *media_new(const struct bh_blk *blk, const struct bh_blk_format *format,
+				   const struct bh_blk_zoned *zoned)
 {
 	struct blk_media *media = calloc(1, sizeof(*media));
 
@@ -165,7 +224,8 @@ static struct blk_media *media_new(const struct bh_blk *blk, const struct bh_blk
 		return NULL;
 	media->fd = -1;
 	media->format = *format;
-	media->bytes = media_bytes(blk, format);
+	media->zoned = *zoned;
+	media->bytes = media_bytes(blk, format, zoned);
 	return media;
 }
 
@@ -196,13 +256,15 @@ int bh_blk_format_prepare(struct bh_blk *blk, const struct bh_blk_format *format
 
 	if (rc)
 		return rc;
-	media = media_new(blk, format);
+	media = media_new(blk, format, &blk->info.zoned);
 	if (!media)
 		return -ENOMEM;
 	if (blk->beside == BH_BLK_BESIDE_FILE)
 		rc = make_file(blk, media);
-	else if (format->md_bytes)
+	else if (format->md_bytes || media->zoned.bytes)
 		rc = map_memory(media);
+	if (!rc)
+		rc = zones_open(blk, media);
 	if (rc) {
 		bh_blk_format_drop(media);
 		return rc;
@@ -233,7 +295,9 @@ static void take(struct bh_blk *blk, struct blk_media *media)
 {
 	bh_blk_format_drop(blk->media);
 	blk->media = media;
-	blk->md = media->format.md_bytes ? media->map + PAGE : NULL;
+	blk->md = media->format.md_bytes ? media->map + md_at(blk, &media->zoned) : NULL;
+	blk->zones = media->zones;
+	blk->info.zoned = media->zoned;
 	blk->media_fd = media->fd;
 	blk->info.format = media->format;
 	blk->info.block_size = media->format.block_size;
@@ -266,6 +330,7 @@ static bool is_same(const struct bh_blk_format *a, const struct bh_blk_format *b
 static int open_file(struct bh_blk *blk, char why[256], struct blk_media **out)
 {
 	struct bh_blk_format format;
+	struct bh_blk_zoned zoned;
 	struct header header;
 	struct stat st;
 	int rc, fd = open(blk->media_path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -273,23 +338,26 @@ static int open_file(struct bh_blk *blk, char why[256], struct blk_media **out)
 	if (fd < 0)
 		return errno == ENOENT ? 1 : say(why, -errno, blk->media_path, strerror(errno));
 	if (pread(fd, &header, sizeof(header), 0) != sizeof(header) || fstat(fd, &st) ||
-	    !header_read(&header, &format) || bh_blk_format_check(blk, &format)) {
+	    !header_read(&header, &format, &zoned) || bh_blk_format_check(blk, &format) ||
+	    (zoned.bytes && format.md_bytes)) {
 		close(fd);
 		return say(why, -EINVAL, blk->media_path,
 			   "does not say how the file beside it is formatted");
 	}
-	if ((format.md_bytes && header.data_bytes != blk->bytes) ||
-	    (uint64_t)st.st_size < media_bytes(blk, &format)) {
+	if (((format.md_bytes || zoned.bytes) && header.data_bytes != blk->bytes) ||
+	    !zones_fit(blk, &zoned) || (uint64_t)st.st_size < media_bytes(blk, &format, &zoned)) {
 		close(fd);
 		return say(why, -EINVAL, blk->media_path, "belongs to a file of another size");
 	}
-	*out = media_new(blk, &format);
+	*out = media_new(blk, &format, &zoned);
 	if (!*out) {
 		close(fd);
 		return -ENOMEM;
 	}
 	(*out)->fd = fd;
 	rc = map_file(*out);
+	if (!rc)
+		rc = zones_open(blk, *out);
 	if (rc)
 		bh_blk_format_drop(*out);
 	return rc ? say(why, rc, blk->media_path, strerror(-rc)) : 0;
@@ -312,6 +380,22 @@ static int make_first(struct bh_blk *blk, const struct bh_blk_format *format, ch
 	return rc == -EOPNOTSUPP ? -ENOTSUP : rc;
 }
 
+static int new_store(struct bh_blk *blk, const struct bh_blk_spec *spec,
+		     const struct bh_blk_format *wanted, char why[256])
+{
+	if (!zones_fit(blk, &spec->zoned)) {
+		snprintf(why, 256, "%.120s: cannot be divided into such zones", blk->name);
+		return -EINVAL;
+	}
+	if (spec->zoned.bytes && (blk->beside < BH_BLK_BESIDE_MEMORY || wanted->md_bytes)) {
+		snprintf(why, 256, "%.120s: %s", blk->name,
+			 wanted->md_bytes ? "zones go without metadata" : "has no place for zones");
+		return -ENOTSUP;
+	}
+	blk->info.zoned = spec->zoned;
+	return wanted->md_bytes || spec->zoned.bytes ? make_first(blk, wanted, why) : 0;
+}
+
 int bh_blk_media_open(struct bh_blk *blk, const struct bh_blk_spec *spec, char why[256])
 {
 	const struct bh_blk_format wanted = { .block_size = blk->info.block_size,
@@ -325,7 +409,7 @@ int bh_blk_media_open(struct bh_blk *blk, const struct bh_blk_spec *spec, char w
 	if (rc < 0)
 		return rc;
 	if (rc)
-		return wanted.md_bytes || wanted.pi ? make_first(blk, &wanted, why) : 0;
+		return new_store(blk, spec, &wanted, why);
 	take(blk, media);
 	if (!is_same(&wanted, &media->format))
 		bh_log(blk->log, BH_LOG_INFO, "blk",

@@ -8,6 +8,8 @@
 
 struct blk_media {
 	struct bh_blk_format format;
+	struct bh_blk_zoned zoned;
+	struct bh_zones *zones;
 	uint8_t *map; /* NULL: there is nothing but the block size */
 	size_t bytes;
 	int fd;	    /* -1: memory */

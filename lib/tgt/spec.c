@@ -123,6 +123,36 @@ static int parse_uuid(const char *text, uint8_t uuid[16])
 	return digits == 32 ? 0 : -EINVAL;
 }
 
+/* SIZE[/CAPACITY[/OPEN[/ACTIVE]]]: of a zone, and how many may be open and active. */
+static int parse_zoned(const char *value, struct bh_blk_zoned *zoned, char *why)
+{
+	uint64_t part[4] = { 0 };
+	const char *at = value;
+	bool is_fine = true;
+	int n = 0;
+
+	while (is_fine && n < 4) {
+		size_t len = strcspn(at, "/");
+		char word[64];
+
+		snprintf(word, sizeof(word), "%.*s", len < 63 ? (int)len : 63, at);
+		is_fine = bh_parse_size(word, &part[n]) == 0 && (n < 2 || part[n] <= UINT32_MAX);
+		n++;
+		at += len;
+		if (*at == '\0')
+			break;
+		at++;
+	}
+	*zoned = (struct bh_blk_zoned){ .bytes = part[0],
+					.capacity = n > 1 ? part[1] : part[0],
+					.max_open = (uint32_t)part[2],
+					.max_active = (uint32_t)part[3] };
+	if (is_fine && *at == '\0' && part[0] && zoned->capacity && zoned->capacity <= part[0])
+		return 0;
+	return tgt_spec_fail(why, -EINVAL,
+			     "zoned=%s: expected SIZE[/CAPACITY[/OPEN[/ACTIVE]]] of zones", value);
+}
+
 static int parse_store_option(const char *key, char *value, struct bh_tgt_store_spec *store,
 			      char *why)
 {
@@ -159,8 +189,7 @@ static int parse_store_option(const char *key, char *value, struct bh_tgt_store_
 					     "uuid=%s: not a UUID (32 hexadecimal digits)", value);
 		store->has_uuid = true;
 	} else {
-		return tgt_spec_fail(why, -ENOTSUP, "%s=%s: not part of this build (zones)", key,
-				     value);
+		return parse_zoned(value, &store->zoned, why);
 	}
 	return 0;
 }

@@ -116,6 +116,7 @@ int tgt_blk_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_sto
 		.block_size = spec->block_size,
 		.md_bytes = spec->md_bytes,
 		.pi = spec->pi,
+		.zoned = spec->zoned,
 		.has_uuid = spec->has_uuid,
 	};
 

@@ -112,6 +112,11 @@ void bh_tgt_store_text(const struct bh_tgt_store_spec *spec, const struct bh_blk
 	n = put_number(out, size, n, ":bs=%u", block == 512 ? 0 : block);
 	n = put_number(out, size, n, ":ms=%u", md);
 	n = put_number(out, size, n, ":pi=%u", pi);
+	if (spec->zoned.bytes && n >= 0 && (size_t)n < size)
+		n += snprintf(out + n, size - (size_t)n, ":zoned=%llu/%llu/%u/%u",
+			      (unsigned long long)spec->zoned.bytes,
+			      (unsigned long long)spec->zoned.capacity, spec->zoned.max_open,
+			      spec->zoned.max_active);
 	if (!uuid && spec->has_uuid)
 		uuid = spec->uuid;
 	if (!uuid || n < 0 || (size_t)n >= size)

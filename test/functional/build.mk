@@ -15,7 +15,8 @@ ft_data_SRCS := ft_data.c
 # Formats and metadata; ft-pi is the program that guests run against QEMU's controller.
 FUNCTIONAL += ft_format
 ft_format_SRCS := ft_format.c
-FUNCTIONAL_HELPERS += ft-pi
+FUNCTIONAL_HELPERS += ft-pi ft-zns
+ft-zns_SRCS := ../vm/vm-zns.c ../vm/vmtest.c
 ft-pi_SRCS := ../vm/vm-pi.c ../vm/vmtest.c
 
 ft_cmb_SRCS := ft_cmb.c

@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bellhop/nvme_zns.h>
+
 #include "ft.h"
 
 #define NUM_FORMATS 10u
@@ -66,24 +68,36 @@ static bool has_format(struct ft_host *host, uint32_t nsid, unsigned int k)
 	       f.pi_first == formats[k].first;
 }
 
-/* Runs the cases of vm-pi, which opens the socket itself. */
-static void run_cases(const char *socket)
+/* Runs cases of a program for guests, which opens the socket itself. */
+static void run_cases(const char *program, const char *socket, const char *const *names)
 {
+	const char *argv[16] = { program, socket };
 	char path[512];
-	int status;
-	pid_t pid = fork();
+	int status, n = 2;
+	pid_t pid;
 
+	while (*names && n < 15)
+		argv[n++] = *names++;
+	pid = fork();
 	FT_CHECK(pid >= 0);
 	if (!pid) {
-		snprintf(path, sizeof(path), "%s/test/functional/ft-pi", getenv("BH_BUILD"));
-		execl(path, path, socket, "unwritten_blocks_are_readable", "calls_without_options",
-		      "zeroes_are_readable", "what_we_make_it_accepts", "what_it_makes_we_accept",
-		      "metadata_comes_back", "what_is_wrong_is_refused", "every_block", NULL);
+		snprintf(path, sizeof(path), "%s/test/functional/%s", getenv("BH_BUILD"), program);
+		execv(path, (char *const *)argv);
 		_exit(127);
 	}
 	FT_EQUAL(waitpid(pid, &status, 0), pid);
 	FT_EQUAL(status, 0);
 }
+
+static const char *const pi_cases[] = { "unwritten_blocks_are_readable",
+					"calls_without_options",
+					"zeroes_are_readable",
+					"what_we_make_it_accepts",
+					"what_it_makes_we_accept",
+					"metadata_comes_back",
+					"what_is_wrong_is_refused",
+					"every_block",
+					NULL };
 
 static void every_format(const char *store)
 {
@@ -110,7 +124,7 @@ static void every_format(const char *store)
 		FT_UNTIL(5000, has_format(&host, k + 1, k), usleep(1000));
 	}
 	ft_host_close(&host);
-	run_cases(target.socket[0]);
+	run_cases("ft-pi", target.socket[0], pi_cases);
 	ft_target_stop(&target);
 }
 
@@ -267,7 +281,80 @@ static void files_remember(void)
 	FT_EQUAL(access(md, F_OK), 0);
 }
 
+/* ---- zones ---- */
+
+static void zones_as_elsewhere(void)
+{
+	static const char *const names[] = { "sequential_write", "append_by_queues",
+					     "states_and_limits", NULL };
+	struct ft_target target;
+	char rest[400];
+
+	/* As QEMU's in ../vm/vmzns.py. */
+	snprintf(rest, sizeof(rest),
+		 "mdts=64K,ns=ram:16M:bs=4096:zoned=1M/768K/3/5,ns=file:%s:16M:bs=4096:zoned=1M",
+		 ft_path("zones"));
+	ft_target_serve(&target, rest);
+	run_cases("ft-zns", target.socket[0], names);
+	ft_target_stop(&target);
+}
+
+static int zone_manage(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint8_t action, uint64_t at)
+{
+	int rc = bh_nvme_zone_manage_sync(q, ns, action, at, false);
+
+	return rc < 0 ? rc : (int)(rc & BH_NVME_STATUS_SC_MASK);
+}
+
+/* Write pointers survive the target's death; what was open is closed then. */
+static void zones_are_remembered(void)
+{
+	struct bh_nvme_zone zone[4];
+	struct ft_target target;
+	struct ft_host host;
+	char rest[256];
+	unsigned int n;
+
+	snprintf(rest, sizeof(rest), "ns=file:%s:4M:zoned=1M", ft_path("zoned"));
+	for (int run = 0; run < 2; run++) {
+		ft_target_serve(&target, rest);
+		ft_host_open(&host, target.socket[0], NULL);
+		struct bh_nvme_queue *q = ft_queue(&host, 0);
+		uint8_t *buf = ft_alloc(&host, 4096);
+		FT_EQUAL(bh_nvme_ns_csi(host.ns), BH_NVME_CSI_ZNS);
+		FT_EQUAL(bh_nvme_zones_sync(q, host.ns, 0, 0, zone, 4, &n), 0);
+		FT_EQUAL(n, 4);
+		FT_EQUAL(zone[0].wp, run ? 8 : 0);
+		FT_EQUAL(zone[0].state, run ? BH_NVME_ZONE_STATE_CLOSED : BH_NVME_ZONE_STATE_EMPTY);
+		FT_EQUAL(zone[1].state, BH_NVME_ZONE_STATE_EMPTY);
+		FT_EQUAL(zone[2].state, run ? BH_NVME_ZONE_STATE_FULL : BH_NVME_ZONE_STATE_EMPTY);
+		memset(buf, 0xa5, 4096);
+		if (!run) {
+			FT_EQUAL(ft_write(q, host.ns, buf, 0, 8), 0);
+			FT_EQUAL(zone_manage(q, host.ns, BH_NVME_ZONE_ACTION_OPEN, 2048), 0);
+			FT_EQUAL(zone_manage(q, host.ns, BH_NVME_ZONE_ACTION_FINISH, 4096), 0);
+			FT_EQUAL(ft_write(q, host.ns, buf, 0, 8) & BH_NVME_STATUS_SC_MASK,
+				 BH_NVME_SC_ZONE_INVALID_WRITE);
+			FT_EQUAL(ft_write(q, host.ns, buf, 4096, 8) & BH_NVME_STATUS_SC_MASK,
+				 BH_NVME_SC_ZONE_IS_FULL);
+			ft_host_close(&host);
+			ft_target_kill(&target);
+			continue;
+		}
+		FT_EQUAL(ft_write(q, host.ns, buf, 8, 8), 0);
+		FT_EQUAL(zone_manage(q, host.ns, BH_NVME_ZONE_ACTION_RESET, 0), 0);
+		FT_EQUAL(ft_read(q, host.ns, buf, 0, 8), 0);
+		for (int i = 0; i < 4096; i++)
+			FT_EQUAL(buf[i], 0);
+		bh_nvme_queue_destroy(q);
+		ft_host_close(&host);
+		ft_target_stop(&target);
+	}
+}
+
 FT_MAIN({ "every_format_in_memory", every_format_in_memory, 0 },
 	{ "every_format_in_files", every_format_in_files, 0 },
 	{ "what_cannot_be", what_cannot_be, 0 }, { "data_are_erased", data_are_erased, 0 },
-	{ "others_stand_still", others_stand_still, 0 }, { "files_remember", files_remember, 0 })
+	{ "others_stand_still", others_stand_still, 0 }, { "files_remember", files_remember, 0 },
+	{ "zones_as_elsewhere", zones_as_elsewhere, 0 },
+	{ "zones_are_remembered", zones_are_remembered, 0 })

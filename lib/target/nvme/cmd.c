@@ -35,7 +35,9 @@ static uint16_t check_rest(const struct tn_thread *t, struct tn_job *job,
 {
 	uint16_t status = check_range(job);
 
-	return status || !job->life->md ? status : tn_meta_decode(t, job, cmd);
+	if (status || !job->line->has_beside || !job->life->md)
+		return status;
+	return tn_meta_decode(t, job, cmd);
 }
 
 static void take_range(struct tn_job *job, const struct bh_nvme_cmd *cmd)
@@ -114,6 +116,8 @@ static uint16_t decode_uncor(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	job->op = BH_BLK_WRITE;
 	job->inside = TN_UNCOR;
 	job->is_request = true;
+	if (job->life->zones) /* it would be a write that moves no write pointer */
+		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
 	if (!(job->line->caps & BH_BLK_CAP_WRITE))
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
 	if ((uint64_t)job->blocks << job->line->shift > TN_UNCOR_BYTES)
@@ -143,7 +147,7 @@ static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	job->blocks = 0;
 	job->bytes = ((uint32_t)BH_NVME_GET(cmd->cdw12, COPY_NR) + 1) *
 		     (uint32_t)sizeof(struct bh_nvme_copy_range);
-	if (job->life->md) /* MSSRL is 0 */
+	if (job->life->md || job->life->zones) /* MSSRL is 0 */
 		return invalid(job, BH_NVME_SC_COMMAND_SIZE_LIMIT_EXCEEDED, PARAM(nsid));
 	if (BH_NVME_GET(cmd->cdw12, COPY_FORMAT) != 0)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12) + 1);
@@ -224,6 +228,9 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_RESV_REPORT:
 	case BH_NVME_CMD_RESV_ACQUIRE:
 	case BH_NVME_CMD_RESV_RELEASE:
+	case BH_NVME_CMD_ZONE_APPEND:
+	case BH_NVME_CMD_ZONE_MGMT_SEND:
+	case BH_NVME_CMD_ZONE_MGMT_RECV:
 		break;
 	default:
 		return invalid(job, BH_NVME_SC_INVALID_OPCODE, PARAM(opc));
@@ -239,10 +246,11 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		job->param = PARAM(nsid); /* it may be tried again */
 		return BH_NVME_SC_FORMAT_IN_PROGRESS;
 	}
-	if (!all) {
+	if (!all)
 		job->line = &t->line[cmd->nsid];
+	if (job->line->has_beside) {
 		job->life = &t->life[cmd->nsid];
-		job->is_request = job->life->md;
+		job->is_request = true;
 	}
 	if (job->line->deny && tn_line_denies(job->line, cmd->opc))
 		return invalid(job, BH_NVME_SC_RESERVATION_CONFLICT, PARAM(nsid));
@@ -267,6 +275,11 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	case BH_NVME_CMD_RESV_ACQUIRE:
 	case BH_NVME_CMD_RESV_RELEASE:
 		return decode_resv(t, job, cmd);
+	case BH_NVME_CMD_ZONE_APPEND:
+	case BH_NVME_CMD_ZONE_MGMT_SEND:
+	case BH_NVME_CMD_ZONE_MGMT_RECV:
+		write_through(t, job);
+		return tn_zns_decode(t, job, cmd);
 	case BH_NVME_CMD_WRITE:
 		write_through(t, job);
 		break;
@@ -443,8 +456,11 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	}
 	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
 		return TN_RETRY;
-	if (job->line->kind >= TN_NS_ASYNC || job->is_request)
+	if (job->line->kind >= TN_NS_ASYNC || job->is_request) {
+		if (job->inside == TN_ZONE_SEND && job->action != BH_NVME_ZONE_ACTION_RESET)
+			return tn_zns_manage(job);
 		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
+	}
 	if (job->bytes) {
 		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);
 		if (status == TN_UNMAPPED || (!status && t->scratch.n > UINT16_MAX))

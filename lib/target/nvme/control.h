@@ -272,6 +272,8 @@ void tn_cmd_format(struct tn_admin_cmd *cmd);
 /* The fields of Identify Namespace about formats. */
 void tn_format_identify(const struct bh_blk *blk, struct bh_nvme_id_ns *id);
 
+void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id);
+
 /* A text field of Identify and the like: padded with spaces, not terminated. */
 void tn_put_text(char *field, size_t size, const char *text);
 void tn_features_reset(struct bh_target_nvme *ctrl);

@@ -99,6 +99,19 @@ void tn_format_identify(const struct bh_blk *blk, struct bh_nvme_id_ns *id)
 	id->fpi = BH_NVME_FPI_SUPPORTED | left;
 }
 
+void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id)
+{
+	const struct bh_blk_zoned *zoned = &bh_blk_info(blk)->zoned;
+	struct bh_blk_format f;
+	unsigned int i;
+
+	id->ozcs = BH_NVME_OZCS_READ_ACROSS;
+	id->mar = zoned->max_active - 1; /* no limit: FFFFFFFFh */
+	id->mor = zoned->max_open - 1;
+	for (i = 0; format_get(blk, i, &f); i++)
+		id->lbafe[i].zsze = zoned->bytes / f.block_size;
+}
+
 /* ---- the job ---- */
 
 static void finish(struct job *job, uint16_t sf)
@@ -308,7 +321,7 @@ static void start(struct tn_admin_cmd *cmd, struct bh_blk *blk, const struct bh_
 	job->ctrl = cmd->ctrl;
 	job->cmd = cmd;
 	job->format = *format;
-	job->is_new = blk->md || !is_same(format, &bh_blk_info(blk)->format);
+	job->is_new = blk->md || blk->zones || !is_same(format, &bh_blk_info(blk)->format);
 	job->blk = bh_blk_get(blk);
 	job->msg = (struct bh_msg){ .fn = run, .ctx = job };
 	if (!bh_blk_claim(blk, claimed, job))

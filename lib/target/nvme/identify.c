@@ -168,7 +168,7 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
 	tn_format_identify(space->blk, id);
-	if (!space->blk->md) { /* else nothing is copied */
+	if (!space->blk->md && !space->blk->zones) { /* else nothing is copied */
 		id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
 		id->mssrl = (uint16_t)id->mcl;
 		id->msrc = TN_COPY_RANGES - 1;
@@ -219,9 +219,14 @@ static uint8_t *put_desc(uint8_t *at, uint8_t type, const void *id, uint8_t len)
 	return at + sizeof(head) + len;
 }
 
+static uint8_t csi_of(const struct bh_blk *blk)
+{
+	return blk->zones ? BH_NVME_CSI_ZNS : BH_NVME_CSI_NVM;
+}
+
 static void identify_desc(const struct tn_ns *ns, uint8_t *at)
 {
-	const uint8_t csi = BH_NVME_CSI_NVM;
+	const uint8_t csi = csi_of(ns->blk);
 
 	at = put_desc(at, BH_NVME_NIDT_NGUID, ns->space->uuid, sizeof(ns->space->uuid));
 	at = put_desc(at, BH_NVME_NIDT_UUID, ns->space->uuid, sizeof(ns->space->uuid));
@@ -262,6 +267,11 @@ static bool is_valid_nsid(uint32_t nsid)
 	return nsid >= 1 && nsid <= BH_TARGET_NVME_MAX_NS;
 }
 
+static bool is_zns(const struct tn_admin_cmd *cmd)
+{
+	return BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI) == BH_NVME_CSI_ZNS;
+}
+
 /*
  * Structures about one namespace: all zeros for an inactive one, but for the descriptors, which
  * it has none of.
@@ -288,6 +298,12 @@ static uint16_t about_ns(struct tn_admin_cmd *cmd, uint8_t cns)
 		break;
 	case BH_NVME_CNS_NS_INDEP:
 		identify_indep(ns, (struct bh_nvme_id_ns_indep *)cmd->data);
+		break;
+	case BH_NVME_CNS_CSI_NS:
+		if (csi_of(ns->blk) == BH_NVME_CSI_ZNS && is_zns(cmd))
+			tn_zns_identify(ns->blk, (struct bh_nvme_id_ns_zns *)cmd->data);
+		else if (is_zns(cmd))
+			return BH_NVME_SC_INVALID_IOCS;
 		break;
 	default: /* CNS 05h: no protection information, no storage tags: zeros */
 		break;
@@ -332,6 +348,20 @@ static bool is_about_subsystem(uint8_t cns)
 	       cns == BH_NVME_CNS_CSI_ALLOCATED_NS_LIST || cns == BH_NVME_CNS_CSI_ALLOCATED_NS;
 }
 
+/* Of active namespaces those of one command set. */
+static void keep_set(const struct bh_target_nvme *ctrl, bool is_zoned, struct bh_nvme_ns_list *list)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < BH_TARGET_NVME_MAX_NS && list->nsid[i]; i++) {
+		uint32_t nsid = list->nsid[i];
+
+		list->nsid[i] = 0;
+		if ((tn_ns_get(ctrl, nsid)->blk->zones != NULL) == is_zoned)
+			list->nsid[n++] = nsid;
+	}
+}
+
 static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 {
 	uint32_t nsid = cmd->sqe.nsid;
@@ -345,12 +375,16 @@ static uint16_t about_ctrl(struct tn_admin_cmd *cmd, uint8_t cns)
 		if (nsid >= BH_NVME_NSID_ALL - 1)
 			return BH_NVME_SC_INVALID_NS;
 		identify_list(cmd->ctrl, nsid, false, (struct bh_nvme_ns_list *)cmd->data);
+		if (cns == BH_NVME_CNS_CSI_ACTIVE_NS_LIST)
+			keep_set(cmd->ctrl, is_zns(cmd), (struct bh_nvme_ns_list *)cmd->data);
 		return 0;
 	case BH_NVME_CNS_IOCS:
-		((struct bh_nvme_id_iocs *)cmd->data)->vector[0] = 1u << BH_NVME_CSI_NVM;
+		((struct bh_nvme_id_iocs *)cmd->data)->vector[0] =
+			1u << BH_NVME_CSI_NVM | 1u << BH_NVME_CSI_ZNS;
 		return 0;
 	default:
-		identify_limits(cmd->ctrl, (struct bh_nvme_id_ctrl_nvm *)cmd->data);
+		if (!is_zns(cmd)) /* ZASL 0: appends have MDTS for a limit */
+			identify_limits(cmd->ctrl, (struct bh_nvme_id_ctrl_nvm *)cmd->data);
 		return 0;
 	}
 }
@@ -371,7 +405,7 @@ void tn_cmd_identify(struct tn_admin_cmd *cmd)
 
 	memset(cmd->data, 0, sizeof(cmd->data));
 	if (is_by_command_set(cns) &&
-	    BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI) != BH_NVME_CSI_NVM) {
+	    BH_NVME_GET(cmd->sqe.cdw11, IDENTIFY_CSI) != BH_NVME_CSI_NVM && !is_zns(cmd)) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW11 + 3);
 		return;
 	}

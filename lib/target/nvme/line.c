@@ -49,7 +49,8 @@ void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns)
 	life->md = ns->blk->md;
 	life->format = ns->blk->info.format;
 	line->kind = (uint8_t)kind_of(ns->blk);
-	line->has_beside = life->md != NULL;
+	life->zones = ns->blk->zones;
+	line->has_beside = life->md || life->zones;
 	tn_line_set_inline(line);
 	tn_line_fast(line);
 }

@@ -139,6 +139,12 @@ static void effects_log(struct tn_admin_cmd *cmd)
 		    opc == BH_NVME_CMD_COPY)
 			log->iocs[opc] |= BH_NVME_EFFECT_LBCC;
 	}
+	if (BH_NVME_GET(cmd->sqe.cdw14, GLP_CSI) != BH_NVME_CSI_ZNS)
+		return;
+	log->iocs[BH_NVME_CMD_ZONE_APPEND] = BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC;
+	log->iocs[BH_NVME_CMD_ZONE_MGMT_SEND] = BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC;
+	log->iocs[BH_NVME_CMD_ZONE_MGMT_RECV] = BH_NVME_EFFECT_CSUPP;
+	log->iocs[BH_NVME_CMD_COPY] = log->iocs[BH_NVME_CMD_WRITE_UNCORRECTABLE] = 0;
 }
 
 static void selftest_log(struct tn_admin_cmd *cmd)
@@ -243,7 +249,8 @@ void tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 	} else if (sqe->cdw14 & BH_NVME_GLP_OT) { /* the offset as an index: no page has one */
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_CDW14 + 2);
 	} else if (lid == BH_NVME_LOG_EFFECTS &&
-		   BH_NVME_GET(sqe->cdw14, GLP_CSI) != BH_NVME_CSI_NVM) {
+		   BH_NVME_GET(sqe->cdw14, GLP_CSI) != BH_NVME_CSI_NVM &&
+		   BH_NVME_GET(sqe->cdw14, GLP_CSI) != BH_NVME_CSI_ZNS) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW14 + 3);
 	} else if (has_namespace_error(sqe, lid)) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_NSID);

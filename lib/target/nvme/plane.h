@@ -126,6 +126,7 @@ struct tn_line_life {
 	/* Of namespaces with metadata, see struct bh_blk. */
 	uint8_t *md;
 	struct bh_blk_format format;
+	struct bh_zones *zones; /* of zoned ones */
 };
 
 /* ---- queues ---- */
@@ -222,12 +223,14 @@ enum tn_inside {
 	TN_VERIFY, /* read, and the data goes nowhere */
 	TN_COPY,   /* data are source ranges */
 	TN_UNCOR,  /* Write Uncorrectable */
+	TN_ZONE_SEND,
+	TN_ZONE_REPORT, /* data are made here */
 };
 
 /* A decoded command (cmd.c). */
 struct tn_job {
 	struct tn_line *line;
-	const struct tn_line_life *life; /* the line's */
+	const struct tn_line_life *life; /* the line's, if it has_beside; else [0], which has nothing */
 	uint64_t lba;
 	uint32_t blocks;
 	uint32_t bytes; /* to be transferred */
@@ -246,6 +249,9 @@ struct tn_job {
 	bool has_md;	  /* metadata come or go with the data, */
 	bool is_by_turns; /* each block's metadata behind its data, */
 	bool is_md_apart; /* or by themselves */
+	bool is_append;
+	uint8_t action; /* TN_ZONE_SEND: BH_NVME_ZONE_ACTION_*, */
+	bool is_every_zone;
 };
 
 enum tn_req_state {
@@ -268,6 +274,8 @@ struct tn_req {
 	bool is_direct; /* the store has client memory */
 	bool is_mapped; /* pieces are known */
 	bool is_lost;	/* its buffer went away */
+	bool has_place; /* in a zone */
+	uint64_t result; /* of its completion */
 	bool is_synced; /* what is beside the store was, or is being */
 	uint32_t bad_block; /* of its range, where protection information failed */
 	uint16_t status;
@@ -654,6 +662,15 @@ static inline void tn_line_set_inline(struct tn_line *line)
 }
 void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
 void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns); /* as the store is now */
+
+/* zns.c: commands of zoned namespaces only, */
+uint16_t tn_zns_decode(const struct tn_thread *t, struct tn_job *job,
+		       const struct bh_nvme_cmd *cmd);
+uint16_t tn_zns_manage(const struct tn_job *job); /* but resets */
+/* and what any request to one has to do with zones. */
+uint16_t tn_zns_take(struct tn_req *req); /* it begins: 0 or a status field */
+void tn_zns_undo(struct tn_req *req);	  /* it has failed, having a place */
+bool tn_zns_next(struct tn_req *req);
 
 /* resv_plane.c */
 /* The host may not: of a line that denies something. */

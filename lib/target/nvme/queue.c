@@ -181,7 +181,7 @@ void tn_cq_flush(struct tn_thread *t)
 			cq->wait_first = req->next;
 			if (!cq->wait_first)
 				cq->wait_last = &cq->wait_first;
-			tn_cq_put(cq, req->sq, req->xfer.cmd.cid, req->status);
+			tn_cq_put_result(cq, req->sq, req->xfer.cmd.cid, req->status, req->result);
 			tn_req_unwait(t, req);
 		}
 		if (cq && cq->tail != from)

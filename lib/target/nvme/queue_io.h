@@ -17,11 +17,12 @@ unsigned int tn_visit(struct tn_thread *t, struct tn_scan *scan, uint32_t most);
 unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit);
 
 /* One entry into a queue with room. sf: a status field. */
-static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t cid, uint16_t sf)
+static inline void tn_cq_put_result(struct tn_cq *cq, const struct tn_sq *sq, uint16_t cid,
+				    uint16_t sf, uint64_t result)
 {
 	uint8_t *cpl = (uint8_t *)&cq->ring[cq->tail];
 
-	bh_store_u64(cpl, 0);
+	bh_store_u64(cpl, result);
 	bh_store_u32(cpl + 8, sq->head | (uint32_t)sq->qid << 16);
 	/*
 	 * Orders everything the command wrote, and the rest of the entry, before the phase. As wide
@@ -34,6 +35,11 @@ static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t 
 		cq->tail = 0;
 		cq->phase ^= 1;
 	}
+}
+
+static inline void tn_cq_put(struct tn_cq *cq, const struct tn_sq *sq, uint16_t cid, uint16_t sf)
+{
+	tn_cq_put_result(cq, sq, cid, sf, 0);
 }
 
 #endif

@@ -155,7 +155,7 @@ static void post(struct tn_thread *t, struct tn_req *req)
 		t->num_waiting++;
 		return;
 	}
-	tn_cq_put(cq, req->sq, req->xfer.cmd.cid, req->status);
+	tn_cq_put_result(cq, req->sq, req->xfer.cmd.cid, req->status, req->result);
 	tn_cq_posted(t, cq, from);
 	req_free(t, req);
 }
@@ -201,6 +201,8 @@ static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		bh_cmem_dirty(t->cmem, req->pieces.v[i].iova, req->pieces.v[i].len);
 	req->status = status;
 	if (status) {
+		if (req->has_place)
+			tn_zns_undo(req);
 		req_failed(t, req, status);
 	} else {
 		if (req->job.has_bad)
@@ -370,8 +372,8 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 		return status;
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
-			 !job->has_md && !job->is_ranges && !job->is_emulated &&
-			 !job->is_resv && job->inside != TN_COPY && t->scratch.n <= UINT16_MAX;
+			 !job->has_md && !job->is_ranges && !job->is_emulated && !job->is_resv &&
+			 !job->inside && t->scratch.n <= UINT16_MAX;
 	if (!reserve(t, req) || (job->has_md && !(req->meta = tn_meta_new(job))))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
@@ -402,6 +404,8 @@ uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	req->faults = t->faults;
 	req->begun = bh_ticks();
 	status = prepare(t, req);
+	if (!status && job->life->zones)
+		status = tn_zns_take(req);
 	if (status) {
 		req_free(t, req);
 		return status;
@@ -504,6 +508,8 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 		return next_range(req);
 	if (job->inside == TN_COPY)
 		return tn_copy_next(req);
+	if (job->inside == TN_ZONE_SEND)
+		return tn_zns_next(req);
 	if (job->is_all)
 		return next_namespace(t, req);
 	if (job->op == BH_BLK_WRITE_ZEROES)
@@ -658,8 +664,8 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 
 	if (!status && job->is_emulated && memcmp(req->buf, req->buf + job->bytes, job->bytes) != 0)
 		status = TN_SF(BH_NVME_SC_COMPARE_FAILURE);
-	if (!status && job->life->md && !req->is_synced) {
-		status = tn_meta_stored(req);
+	if (!status && job->line->has_beside && !req->is_synced) {
+		status = job->life->md ? tn_meta_stored(req) : 0;
 		if (!status && sync_beside(t, req))
 			return;
 		if (!status && req->meta && tn_meta_send(req, md_sent))

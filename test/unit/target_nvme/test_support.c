@@ -111,12 +111,22 @@ static void check_row(const char *section, unsigned int number, const char *name
 
 static void commands_are_listed(void)
 {
+	struct bh_nvme_cmd zoned = { .opc = BH_NVME_ADMIN_GET_LOG_PAGE,
+				     .nsid = BH_NVME_NSID_ALL,
+				     .cdw10 = BH_NVME_LOG_EFFECTS |
+					      (sizeof(struct bh_nvme_effects_log) / 4 - 1) << 16,
+				     .cdw14 = (uint32_t)BH_NVME_CSI_ZNS << 24 };
 	struct bh_nvme_effects_log effects;
+	struct bh_nvme_cpl cpl;
 	unsigned int opc;
 
 	attach();
 	CU_ASSERT_EQUAL_FATAL(rig_log_page(BH_NVME_LOG_EFFECTS, 0, sizeof(effects), 0), 0);
 	memcpy(&effects, rig_data(), sizeof(effects));
+	/* Of either command set. */
+	CU_ASSERT_EQUAL_FATAL(rig_admin_cpl(&zoned, &cpl), 0);
+	for (opc = 0; opc < 256; opc++)
+		effects.iocs[opc] |= ((const struct bh_nvme_effects_log *)rig_data())->iocs[opc];
 	for (opc = 0; opc < 256; opc++) {
 		check_row("Admin commands", opc, bh_nvme_admin_str((uint8_t)opc),
 			  effects.acs[opc] & BH_NVME_EFFECT_CSUPP);

@@ -36,6 +36,10 @@ static void describe_store(char *to, const struct bh_tgt_store_spec *store)
 		add(to, " ms=%u", store->md_bytes);
 	if (store->pi)
 		add(to, " pi=%u", store->pi);
+	if (store->zoned.bytes)
+		add(to, " zoned=%llu/%llu/%u/%u", (unsigned long long)store->zoned.bytes,
+		    (unsigned long long)store->zoned.capacity, store->zoned.max_open,
+		    store->zoned.max_active);
 	if (store->has_uuid) {
 		add(to, " uuid=");
 		for (unsigned int i = 0; i < 16; i++)

@@ -237,7 +237,7 @@ t pi.tag_of_another_block refused 'Protection Info' pi_write '\0\0\0\0\0\0\0\006
 pi_read() { # what is wrong on the medium, and in an entry of the log
 	pi_write '\0\001\0\0\0\0\0\005' 0 &&
 		refused 'Guard' nvme read $S -s 5 -c 0 -z 512 -y 8 -d /tmp/pi -M /tmp/md --prinfo=4 &&
-		says 'lba *: (0x)?5$' nvme error-log /dev/$(ctrl second) -e 1
+		says 'lba.*: (0x)?5$' nvme error-log /dev/$(ctrl second) -e 1
 }
 t pi.wrong_on_the_medium pi_read
 not_protected() { ! grep T10 $SB/integrity/format; }
