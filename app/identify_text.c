@@ -33,6 +33,18 @@ static void flags_line(const char *name, uint32_t value, const struct identify_f
 	printf("%s)\n", *between ? "" : "none");
 }
 
+/* What namespaces can be made of; nothing where they cannot be (the upper halves are 16 EiB). */
+static void print_capacity(const struct bh_nvme_id_ctrl *id)
+{
+	char total[32], unallocated[32];
+
+	if (!id->tnvmcap[0])
+		return;
+	bh_format_size(id->tnvmcap[0], total, sizeof(total));
+	bh_format_size(id->unvmcap[0], unallocated, sizeof(unallocated));
+	line("capacity", "%s, %s of it unallocated", total, unallocated);
+}
+
 static void print_identity(const struct app_nvme *n)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
@@ -50,6 +62,9 @@ static void print_identity(const struct app_nvme *n)
 	     info->revision);
 	line("controller", "id %u, type %s", id->cntlid, identify_type(id->cntrltype));
 	line("version", "NVMe %s (VS 0x%08x)", identify_version(vs, text), vs);
+	if (id->cmic & BH_NVME_CMIC_MULTI_CTRL)
+		line("subsystem", "may have several controllers");
+	print_capacity(id);
 }
 
 static void print_registers(const struct app_nvme *n)
@@ -204,6 +219,10 @@ static void print_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 	print_zones(n, ns);
 	flags_line("features", id->nsfeat, identify_nsfeat);
 	line("shared", "%s", id->nmic & BH_NVME_NMIC_SHARED ? "may be" : "no");
+	if (id->rescap & ~BH_NVME_RESCAP_IEKEY_13)
+		line("reservations", "%s",
+		     id->rescap & BH_NVME_RESCAP_PTPL ? "yes, may persist through power loss"
+						      : "yes, until power is lost");
 	line("deallocated blocks", "%s",
 	     (id->dlfeat & BH_NVME_DLFEAT_READ_MASK) == BH_NVME_DLFEAT_READ_ZEROES
 		     ? "read as zeroes"
