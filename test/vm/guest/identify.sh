@@ -386,7 +386,6 @@ check_nguid() {
 
 ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 124 128'
 IO_TESTED='0 1 2 4 5 8 9 12 25'
-IO_TESTED='0 1 2 5 8 9'
 only_tested() {
 	nvme get-log $CTRL --log-id=5 --log-len=4096 -b | od -An -v -tu4 -w4 |
 		awk -v admin=" $ADMIN_TESTED " -v io=" $IO_TESTED " '
