@@ -244,6 +244,23 @@ not_protected() { ! grep T10 $SB/integrity/format; }
 unprotect() { nvme format $S --force --lbaf=0 >/dev/null && until_true 5 not_protected; }
 t pi.format_back unprotect
 
+# ---- zones ----
+
+Z=$(disk second 2)
+t zns.kernel_knows says 'host-managed' cat /sys/block/${Z##*/}/queue/zoned
+t zns.report says 'nr_zones: *16' nvme zns report-zones $Z
+t zns.open nvme zns open-zone $Z -s 0
+t zns.write_at_the_pointer dd if=/dev/zero of=$Z bs=4k count=4 oflag=direct
+t zns.write_elsewhere_is_refused refused 'Zone Invalid Write|ZONE_INVALID_WRITE' \
+	nvme write $Z -s 100 -c 0 -z 512 -d /tmp/block
+t zns.append nvme zns zone-append $Z -s 2048 -z 512 -d /tmp/block
+three_open() { nvme zns open-zone $Z -s 4096 && nvme zns open-zone $Z -s 6144; }
+t zns.an_implicit_one_makes_room three_open
+t zns.too_many_are_refused refused 'Too Many Open|TOO_MANY_OPEN' nvme zns open-zone $Z -s 8192
+t zns.finish nvme zns finish-zone $Z -s 0
+emptied() { nvme zns reset-zone $Z -a && says 'nr_zones: *16' nvme zns report-zones $Z --state=1; }
+t zns.reset_of_all emptied
+
 # ---- file systems, on both block sizes ----
 
 t ext4.make make_fs $D
