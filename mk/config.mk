@@ -48,6 +48,11 @@ else
 B := $(O)/san-$(subst $(comma),-,$(SAN))
 endif
 
+# $(call objects,DIRECTORY,SOURCES). One of another directory (../) is called the same by all that name it,
+# or it would be compiled twice at once into one file, and make would not see what it depends on.
+objects = $(foreach o,$(patsubst %.c,$(B)/obj/$1/%.o,$2),$(if $(findstring /../,$o),$(call no_dots,$o),$o))
+no_dots = $(if $(filter /%,$(B)),$(abspath $1),$(patsubst $(CURDIR)/%,%,$(abspath $1)))
+
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 
 ifneq ($(ARCH),)

@@ -43,8 +43,8 @@ ifneq ($(SAN),)
 FUNCTIONAL_RUN := $(filter-out $(FUNCTIONAL_NO_SAN),$(FUNCTIONAL_RUN))
 endif
 
-# What run-tests runs, for $(call run_tests,...): two at once.
-functional_plan = --first $(call functional_specs,$(filter $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN))) --lanes 2 \
+# What run-tests runs, for $(call run_tests,...): some alone, then two at once.
+functional_plan = --lanes 2 $(addprefix --first=,$(call functional_specs,$(filter $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN)))) \
 	$1 $(call functional_specs,$(filter-out $(FUNCTIONAL_ALONE),$(FUNCTIONAL_RUN)))
 
 .PHONY: functional-tests check-functional $(addprefix functional-,$(FUNCTIONAL) $(FUNCTIONAL_SCRIPTS) $(FUNCTIONAL_ASKED))

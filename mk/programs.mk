@@ -11,7 +11,7 @@ BENCH_SCRIPTS :=
 
 # $1 program, $2 source directory, $3 executable
 define program_rules
-$1_OBJS := $$(patsubst %.c,$(B)/obj/$2/%.o,$$($1_SRCS))
+$1_OBJS := $$(call objects,$2,$$($1_SRCS))
 ALL_OBJS += $$($1_OBJS)
 $$(call stamp,$(B)/obj/$2/.$1.list,$$($1_OBJS) $$($1_LIBS) $$($1_CFLAGS))
 $$($1_OBJS): COMPONENT_CFLAGS = -I$2 $$($1_CFLAGS) $$(if $$($1_DPDK),$$(DPDK_CFLAGS))

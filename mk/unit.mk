@@ -33,7 +33,7 @@ endef
 define unit_component
 $$(foreach n,$$(unit_$1_NEEDS),$$(if $$(filter $$n,$$(COMPONENTS)),,\
 	$$(warning test/unit/$1: unit_$1_NEEDS names $$n, which has no build.mk)))
-unit_$1_OBJS := $$(patsubst %.c,$(B)/obj/test/unit/$1/%.o,$$(unit_$1_SRCS))
+unit_$1_OBJS := $$(call objects,test/unit/$1,$$(unit_$1_SRCS))
 unit_$1_FLAGS = -Itest/unit $$(unit_$1_CFLAGS) $(if $(filter $1,$(DPDK_COMPONENTS)),$$(DPDK_CFLAGS))
 unit_$1_TESTS := $(patsubst test/unit/$1/%.c,%,$(sort $(wildcard test/unit/$1/test_*.c)))
 unit_$1_BINS := $$(addprefix $(B)/test/unit/$1/,$$(unit_$1_TESTS))
