@@ -45,7 +45,7 @@
 
 #define TN_SGL_LIMIT 4096u /* descriptors of one command */
 #define TN_SEEN_NONE UINT64_MAX
-#define TN_CLASSES 4u /* of submission queues: urgent, high, medium, low */
+#define TN_CLASSES 4u		   /* of submission queues: urgent, high, medium, low */
 #define TN_BELL_NOWHERE UINT32_MAX /* no event index */
 
 /* ---- pieces: a command's data in client memory (walk.c) ---- */
@@ -230,7 +230,8 @@ enum tn_inside {
 /* A decoded command (cmd.c). */
 struct tn_job {
 	struct tn_line *line;
-	const struct tn_line_life *life; /* the line's, if it has_beside; else [0], which has nothing */
+	const struct tn_line_life
+		*life; /* the line's, if it has_beside; else [0], which has nothing */
 	uint64_t lba;
 	uint32_t blocks;
 	uint32_t bytes; /* to be transferred */
@@ -271,12 +272,12 @@ struct tn_req {
 	struct tn_reqs *pool; /* NULL: a flush of the controller's own, see io_flush.c */
 	struct tn_job job;
 	uint8_t state;
-	bool is_direct; /* the store has client memory */
-	bool is_mapped; /* pieces are known */
-	bool is_lost;	/* its buffer went away */
-	bool has_place; /* in a zone */
-	uint64_t result; /* of its completion */
-	bool is_synced; /* what is beside the store was, or is being */
+	bool is_direct;	    /* the store has client memory */
+	bool is_mapped;	    /* pieces are known */
+	bool is_lost;	    /* its buffer went away */
+	bool has_place;	    /* in a zone */
+	uint64_t result;    /* of its completion */
+	bool is_synced;	    /* what is beside the store was, or is being */
 	uint32_t bad_block; /* of its range, where protection information failed */
 	uint16_t status;
 	uint32_t faults;	    /* of client memory when it was translated */
@@ -286,7 +287,7 @@ struct tn_req {
 	struct tn_orphans *orphans; /* it is one of them */
 	uint8_t *buf;
 	size_t buf_len;
-	size_t charge; /* bytes counted in the budget */
+	size_t charge;	      /* bytes counted in the budget */
 	struct tn_meta *meta; /* has_md: meta.c's */
 	struct tn_pieces pieces;
 	struct iovec *iov; /* direct */
@@ -370,7 +371,7 @@ struct tn_thread {
 	struct tn_told told;
 
 	/* ---- rare ---- */
-	uint32_t turn[TN_CLASSES]; /* index in scan of who is next in its class */
+	uint32_t turn[TN_CLASSES];	       /* index in scan of who is next in its class */
 	uint32_t num_async;		       /* lines that are reaped, */
 	uint16_t async[BH_TARGET_NVME_MAX_NS]; /* by nsid */
 	uint32_t num_mirrors;
@@ -584,18 +585,22 @@ uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 unsigned int tn_reqs_reap(struct tn_thread *t);
 unsigned int tn_reqs_again(struct tn_thread *t);	     /* those that got on */
 void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
-void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq);   /* forget all of the queue's */
-void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
-bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
-void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
 void tn_reqs_put(struct tn_reqs *reqs);
+void tn_req_free(struct tn_thread *t, struct tn_req *req); /* its slot as well */
+void tn_req_free_memory(struct tn_req *req);
 /* Its turn comes again in a later pass. */
 void tn_req_put_off(struct tn_thread *t, struct tn_req *req);
-/* One that was left behind has come back to its thread. */
-void tn_req_return(struct tn_req *req);
+
+/* leave.c */
+void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq); /* forget all of the queue's */
+void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
+bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 /* Whatever of the line's can be aborted. */
 void tn_reqs_abort_line(struct tn_thread *t, struct tn_line *line, uint16_t status);
-void tn_req_left(void *cookie);			 /* for bh_blk_chan_leave */
+void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
+void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
+/* One that was left behind has come back to its thread. */
+void tn_req_return(struct tn_req *req);
 void tn_orphans_put(struct tn_orphans *orphans); /* any thread */
 static inline bool tn_has_orphans(const struct tn_thread *t, const struct tn_line *line)
 {
@@ -660,7 +665,7 @@ static inline void tn_line_set_inline(struct tn_line *line)
 				      ? line->max_blocks
 				      : 0;
 }
-void tn_lines_fini(struct tn_thread *t); /* closes what was not removed */
+void tn_lines_fini(struct tn_thread *t);			/* closes what was not removed */
 void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns); /* as the store is now */
 
 /* zns.c: commands of zoned namespaces only, */
