@@ -13,7 +13,7 @@
  * Quiesce: before DMA_UNMAP, DMA_MAP, reset and disconnect the server asks the device to stop
  * touching client memory (ops->quiesce), and goes on when the device calls
  * bh_vfu_server_quiesced(): from inside quiesce, or later from the control thread. If that takes
- * longer than the deadline (2 s), ops->fatal is called and the command fails with -ETIMEDOUT; a
+ * longer than the deadline (4 s), ops->fatal is called and the command fails with -ETIMEDOUT; a
  * disconnect then goes on all the same, keeping the memory mapped until the device does quiesce,
  * so nothing dangles. While it waits the server takes no other command of this client but goes on
  * noticing that it left.
@@ -186,7 +186,7 @@ struct bh_vfu_server_opts {
 	struct bh_vfu_bar bar[6];
 	const struct bh_vfu_pci_cap *caps; /* as many as fit: 96 bytes */
 	unsigned int num_caps;
-	uint64_t quiesce_ns;	   /* deadline, default 2 s */
+	uint64_t quiesce_ns;	   /* deadline, default 4 s */
 	unsigned int max_dma_maps; /* default 65535 */
 	const uid_t *allowed_uids; /* NULL: whoever the file permissions admit */
 	unsigned int num_allowed_uids;

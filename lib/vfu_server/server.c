@@ -106,7 +106,8 @@ void bh_vfu_server_opts_init(struct bh_vfu_server_opts *opts)
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
 	opts->mode = 0600;
-	opts->quiesce_ns = 2000000000ull;
+	/* QEMU gives up after 5 s; a device's thread may have to wait 2 s for its CPU. */
+	opts->quiesce_ns = 4000000000ull;
 	opts->max_dma_maps = VFU_MAX_DMA_MAPS;
 	for (i = 0; i < 6; i++)
 		opts->bar[i].fd = -1;
