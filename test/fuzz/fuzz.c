@@ -180,6 +180,23 @@ __attribute__((noreturn)) static void fds_explain(void)
 	fz_failed("it has kept file descriptors");
 }
 
+/*
+ * An extended self-test goes on behind a reset, and a request that the store still holds keeps the
+ * channel that it came by.
+ */
+static bool fds_are_back(void)
+{
+	for (unsigned int ms = 0; count_fds() > fds_expected; ms++) {
+		if (ms == 5000)
+			return false;
+		while (fz_store_complete(0, 0))
+			continue;
+		usleep(1000);
+		fz_pump();
+	}
+	return true;
+}
+
 static struct bh_blk *new_store(const struct bh_blk_type *type, uint32_t block_size)
 {
 	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
@@ -557,7 +574,7 @@ void fz_disconnect(void)
 	fz_negotiate();
 	if (fds_expected == 0)
 		fds_expected = count_fds();
-	else if (count_fds() > fds_expected)
+	else if (!fds_are_back())
 		fds_explain();
 	hang_up(&conn);
 	fz_pump();
