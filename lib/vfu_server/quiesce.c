@@ -9,7 +9,10 @@
  *	IDLE  --begin-->  ASKED  --quiesced-->  apply, resume, finish  -->  IDLE
  *			    `--deadline-->  fatal, finish(-ETIMEDOUT)  -->  LATE
  *	LATE  --begin-->  LATE, with a waiter of its own deadline
- *	LATE  --quiesced-->  resume  -->  IDLE, or ASKED for the waiter
+ *	LATE  --quiesced-->  unmap after all, resume  -->  IDLE, or ASKED for the waiter
+ *
+ * An unmap that failed by its deadline is made all the same when the device does stand still: clients
+ * (QEMU) go on and put other memory at these addresses, where the device must not meet the old one.
  *
  * A disconnect has no one to fail to: past its deadline it goes on waiting, because memory that a
  * device may still touch cannot be unmapped.
@@ -97,6 +100,18 @@ int vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, ui
 	return VFUS_PENDING;
 }
 
+static void unmap_after_all(struct bh_vfu_server *s)
+{
+	struct vfus_gate *gate = &s->gate;
+	bool is_all = gate->drops_all || gate->asked.len == UINT64_MAX;
+
+	/* The client has been told already, and what it wants back may be gone. */
+	if (gate->drops_all || gate->asked.reason == BH_QUIESCE_UNMAP)
+		(void)bh_cmem_del(&s->cmem, is_all ? 0 : gate->asked.iova,
+				  is_all ? 0 : gate->asked.len);
+	gate->drops_all = false;
+}
+
 void bh_vfu_server_quiesced(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
@@ -108,6 +123,7 @@ void bh_vfu_server_quiesced(struct bh_vfu_server *s)
 		complete(s);
 	} else if (gate->state == VFUS_GATE_LATE) {
 		gate->state = VFUS_GATE_IDLE;
+		unmap_after_all(s);
 		s->ops->resume(s->ops_ctx, gate->asked.reason);
 		if (gate->has_wanted) {
 			gate->has_wanted = false;
@@ -134,6 +150,7 @@ static void expire(struct bh_vfu_server *s)
 		s->ops->fatal(s->ops_ctx);
 		return;
 	}
+	gate->drops_all |= gate->has_wanted && wait.reason == BH_QUIESCE_UNMAP;
 	gate->has_wanted = false;
 	gate->state = VFUS_GATE_LATE;
 	s->dma.refusing = false;

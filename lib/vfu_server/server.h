@@ -152,6 +152,7 @@ struct vfus_gate {
 	bool asking; /* inside ops->quiesce */
 	bool answered;
 	bool grace_over;
+	bool drops_all; /* when the late answer has come: an unmap that waited for it has failed */
 	uint64_t deadline;
 	struct bh_timer *timer;
 };

@@ -113,6 +113,28 @@ static void deadline_fails_the_command_only(void)
 	rig.hold_quiesce = false;
 }
 
+/* The client was told that it has not gone, and puts other memory there. */
+static void memory_goes_however_late(void)
+{
+	restart(30);
+	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(0x2000, 0x1000, RW, -1, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(0x3000, 0x1000, RW, -1, 0), 0);
+	rig.hold_quiesce = true;
+	CU_ASSERT_EQUAL(rig_unmap(0x1000, 0x1000, 0), -ETIMEDOUT);
+	CU_ASSERT_EQUAL(regions(), 3);
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_EQUAL(regions(), 2);
+	/* Of two that were late nobody remembers the second: all goes. */
+	CU_ASSERT_EQUAL(rig_unmap(0x2000, 0x1000, 0), -ETIMEDOUT);
+	CU_ASSERT_EQUAL(rig_unmap(0x3000, 0x1000, 0), -ETIMEDOUT);
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_EQUAL(regions(), 0);
+	rig.hold_quiesce = false;
+	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
+	CU_ASSERT_EQUAL(regions(), 1);
+}
+
 static void waiting_for_a_late_answer_has_a_deadline_too(void)
 {
 	restart(30);
@@ -286,6 +308,7 @@ BH_SUITE_FIXTURE("vfu_server_quiesce", rig_setup, rig_teardown,
 		 { "commands_wait_in_order", commands_wait_in_order },
 		 { "unasked_answers_are_ignored", unasked_answers_are_ignored },
 		 { "deadline_fails_the_command_only", deadline_fails_the_command_only },
+		 { "memory_goes_however_late", memory_goes_however_late },
 		 { "waiting_for_a_late_answer_has_a_deadline_too",
 		   waiting_for_a_late_answer_has_a_deadline_too },
 		 { "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
