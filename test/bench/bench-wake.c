@@ -3,9 +3,13 @@
  * bench-wake: the ceiling of waking up. A thread on one CPU sleeps in epoll_wait() on an eventfd; one
  * on another CPU waits a while, writes the eventfd, and polls until the sleeper says in shared
  * memory that it runs. What an idle target is woken by cannot be faster.
+ *
+ * With --turns it is what sleeping costs: a thread that does nothing but sleep, time and again, and
+ * the CPU time which that takes. A target that looks at its doorbells as often cannot use less.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -29,7 +33,7 @@ struct wake {
 };
 
 static const char help[] =
-	"usage: bench-wake [-n COUNT] [-i SECONDS] [-c CPU,CPU] [--json]\n"
+	"usage: bench-wake [-n COUNT] [-i SECONDS] [-c CPU,CPU] [--turns] [--json]\n"
 	"\n"
 	"How long it takes to wake a thread that sleeps on an eventfd on another CPU.\n"
 	"\n"
@@ -37,10 +41,12 @@ static const char help[] =
 	"  -i SECONDS  of sleep before each (default 0.005)\n"
 	"  -c CPUS     exactly two (default: the lowest and the highest allowed); the higher "
 	"wakes\n"
+	"  --turns     nobody wakes it: the CPU time of a thread that sleeps COUNT times\n"
 	"  --json      one object instead of text\n"
 	"  --help, --version\n"
 	"\n"
-	"example: bench-wake -c 0,1\n";
+	"examples: bench-wake -c 0,1\n"
+	"          bench-wake -c 0,1 --turns -i 0.0012 -n 1000\n";
 
 static void pin(int cpu)
 {
@@ -98,6 +104,34 @@ static void measure(struct wake *w, uint64_t *took, uint32_t count, uint64_t sle
 	qsort(took, count, sizeof(*took), by_size);
 }
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* As a reactor waits, fd and all. */
+static void measure_turns(struct wake *w, uint32_t count, uint64_t sleep_ns, bool json)
+{
+	const struct timespec nap = { .tv_sec = (time_t)(sleep_ns / 1000000000),
+				      .tv_nsec = (long)(sleep_ns % 1000000000) };
+	uint64_t begin, cpu;
+	struct pollfd fd = { .fd = w->fd, .events = POLLIN };
+
+	pin(w->cpu[1]);
+	begin = clock_ns(CLOCK_MONOTONIC);
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	for (uint32_t i = 0; i < count; i++)
+		ppoll(&fd, 1, &nap, NULL);
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	begin = clock_ns(CLOCK_MONOTONIC) - begin;
+	printf(json ? "{\"schema\":1,\"count\":%u,\"cpu_ns\":%llu,\"percent\":%.3f}\n"
+		    : "%u turns: %llu ns of CPU time each, %.3f %% of a CPU\n",
+	       count, (unsigned long long)(cpu / count), 100.0 * (double)cpu / (double)begin);
+}
+
 static int usage(const char *what, const char *value)
 {
 	fprintf(stderr, "bench-wake: %s%s (see bench-wake --help)\n", what, value);
@@ -123,7 +157,7 @@ static int choose_cpus(struct bh_cpuset *cpus, struct wake *w)
 	return -1;
 }
 
-static int run(struct wake *w, uint32_t count, uint64_t sleep_ns, bool json)
+static int run(struct wake *w, uint32_t count, uint64_t sleep_ns, bool turns, bool json)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 	uint64_t *took = calloc(count, sizeof(*took));
@@ -133,9 +167,14 @@ static int run(struct wake *w, uint32_t count, uint64_t sleep_ns, bool json)
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (!took || w->fd < 0 || w->epoll_fd < 0 ||
 	    epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, w->fd, &event) != 0 ||
-	    pthread_create(&thread, NULL, sleeper, w) != 0) {
+	    (!turns && pthread_create(&thread, NULL, sleeper, w) != 0)) {
 		fprintf(stderr, "bench-wake: %s\n", strerror(errno));
 		return 1;
+	}
+	if (turns) {
+		measure_turns(w, count, sleep_ns, json);
+		free(took);
+		return 0;
 	}
 	measure(w, took, count, sleep_ns);
 	write_fd(w, 2); /* the end */
@@ -154,11 +193,12 @@ int main(int argc, char **argv)
 	static const struct option long_options[] = { { "help", no_argument, NULL, 'h' },
 						      { "version", no_argument, NULL, 'V' },
 						      { "json", no_argument, NULL, 'J' },
+						      { "turns", no_argument, NULL, 'T' },
 						      { NULL, 0, NULL, 0 } };
 	uint64_t count = 200, sleep_ns = 5000000;
 	struct bh_cpuset cpus = { 0 };
 	struct wake w = { 0 };
-	bool json = false;
+	bool turns = false, json = false;
 	int c, code;
 
 	opterr = 0;
@@ -176,9 +216,10 @@ int main(int argc, char **argv)
 		if (c == ':' || c == '?')
 			return usage("what is missing or unknown: ", argv[optind - 1]);
 		json |= c == 'J';
+		turns |= c == 'T';
 	}
 	if (optind != argc)
 		return usage("unexpected word ", argv[optind]);
 	code = choose_cpus(&cpus, &w);
-	return code >= 0 ? code : run(&w, (uint32_t)count, sleep_ns, json);
+	return code >= 0 ? code : run(&w, (uint32_t)count, sleep_ns, turns, json);
 }

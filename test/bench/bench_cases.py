@@ -16,6 +16,7 @@ DEPTHS = (1, 32, 128, 512)
 KINDS = ("read", "write")
 DISK = 256 << 20
 IDLE = "0.02"  # seconds between requests to an idle target, and of sleep before a bare wake
+TURN = "0.0012"  # seconds between two looks of a target that has been idle for long
 
 # Of the ratio to the ceiling, or of the figure itself: at least, at most. "wake": at most so many
 # times the ceiling and 10 us.
@@ -139,6 +140,9 @@ class Cases:
         cases.append(Case("wake", "us", lambda t: self.plan.json(
             "bench-wake", "--json", "-n", "25", "-i", IDLE, "-c", self.cpus())["median_ns"] / 1000,
                           less=True, timed=False))
+        cases.append(Case("idle CPU, bare turns", "%", lambda t: self.plan.json(
+            "bench-wake", "--turns", "--json", "-n", "600", "-i", TURN, "-c", self.cpus())["percent"],
+                          less=True, timed=False))
         self.plan.session(cases)
 
     def alone(self):
@@ -235,7 +239,8 @@ class Cases:
             self.plan.session([
                 Case("first I/O after idle, " + mode, "us", lambda t, key=key: self.first(key),
                      "wake", less=True, timed=False),
-                Case("idle CPU, " + mode, "%", self.idle_cpu, less=True, timed=False)],
+                Case("idle CPU, " + mode, "%", self.idle_cpu,
+                     "idle CPU, bare turns" if mode == "mapped" else None, less=True, timed=False)],
                               "nvme:@0,ns=null:1T,doorbells=" + mode)
 
     def attach(self, _):
