@@ -200,6 +200,9 @@ struct bh_blk {
 	uint32_t claim_left; /* listeners that have not yielded yet */
 	void (*claimed)(void *arg);
 	void *claimed_arg;
+	uint32_t release_left; /* listeners that have not gone on yet */
+	void (*released)(void *arg);
+	void *released_arg;
 };
 
 /* What every channel embeds as its first member. The library's, all of it. */
@@ -260,8 +263,9 @@ struct bh_blk_listener {
 	/*
 	 * Somebody claims the store, to change its format: submit nothing any more, and call
 	 * bh_blk_yielded() when nothing of yours is outstanding, or can have an effect later. Then
-	 * resume: the store may be another now. Both on the claimer's thread, and neither calls
-	 * anything of the store. NULL: who listens submits nothing.
+	 * resume: the store may be another now; call bh_blk_resumed() when you submit again, or never
+	 * will. Both on the claimer's thread, and neither calls anything of the store. NULL, both:
+	 * who listens submits nothing.
 	 */
 	void (*yield)(struct bh_blk_listener *listener);
 	void (*resume)(struct bh_blk_listener *listener);
@@ -269,7 +273,7 @@ struct bh_blk_listener {
 };
 /* -EBUSY: the store is claimed, and the listener would have to yield it. */
 int bh_blk_listen(struct bh_blk *blk, struct bh_blk_listener *listener);
-/* Not between yield and bh_blk_yielded(). */
+/* Nobody is asked for anything after it; what has been asked for is still to be answered. */
 void bh_blk_unlisten(struct bh_blk *blk, struct bh_blk_listener *listener);
 
 /*
@@ -295,7 +299,12 @@ static inline bool bh_blk_has_bad(const struct bh_blk *blk)
  */
 int bh_blk_claim(struct bh_blk *blk, void (*claimed)(void *arg), void *arg);
 void bh_blk_yielded(struct bh_blk *blk); /* any thread */
-void bh_blk_release(struct bh_blk *blk); /* everybody goes on */
+/*
+ * Everybody goes on: released(arg) when they have, on the thread of the last (or inside, where there
+ * is none). Others may claim the store before that. released NULL: it does not matter when.
+ */
+void bh_blk_release(struct bh_blk *blk, void (*released)(void *arg), void *arg);
+void bh_blk_resumed(struct bh_blk *blk); /* any thread */
 
 /*
  * Could the store have this format? 0; -EINVAL: there is no such format; -EOPNOTSUPP: not this

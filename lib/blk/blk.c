@@ -167,16 +167,42 @@ void bh_blk_yielded(struct bh_blk *blk)
 		blk->claimed(blk->claimed_arg);
 }
 
-void bh_blk_release(struct bh_blk *blk)
+/*
+ * Whoever claims the store anew gets it when all have yielded again, so have gone on: there is one
+ * release at a time.
+ */
+void bh_blk_release(struct bh_blk *blk, void (*released)(void *arg), void *arg)
 {
 	struct bh_blk_listener *listener;
 
 	pthread_mutex_lock(blk->lock);
 	blk->is_claimed = false;
-	for (listener = blk->listeners; listener; listener = listener->next)
-		if (listener->resume)
-			listener->resume(listener);
+	blk->released = released;
+	blk->released_arg = arg;
+	blk->release_left = 1; /* ours, see yield_all() */
+	for (listener = blk->listeners; listener; listener = listener->next) {
+		if (!listener->resume)
+			continue;
+		blk->release_left++;
+		listener->resume(listener);
+	}
 	pthread_mutex_unlock(blk->lock);
+	bh_blk_resumed(blk);
+}
+
+void bh_blk_resumed(struct bh_blk *blk)
+{
+	void (*released)(void *arg);
+	bool is_last;
+	void *arg;
+
+	pthread_mutex_lock(blk->lock);
+	is_last = --blk->release_left == 0;
+	released = blk->released;
+	arg = blk->released_arg;
+	pthread_mutex_unlock(blk->lock);
+	if (is_last && released)
+		released(arg);
 }
 
 /* ---- sizes ---- */

@@ -134,7 +134,7 @@ struct tn_ctl {
 	uint64_t busy_seconds, commands_seen; /* health.c */
 	struct bh_timer *health_timer;
 
-	unsigned int pending_ns; /* namespaces on their way in or out */
+	unsigned int pending_ns; /* namespaces on their way in or out, formats of them */
 	bool is_leaving;	 /* the server has let its client go */
 	void (*destroyed)(void *arg);
 	void *destroyed_arg;

@@ -5,8 +5,10 @@
  * A store has one format, whoever it is attached to. So a format is a job of its own: it claims the
  * store, whereupon every namespace made of it stands still (ns.c), on all controllers; makes what
  * the new format needs; erases the blocks through a channel of the control thread's, in steps; and
- * lets go, which has hosts told that the namespace has changed. The command completes then. If its
- * controller is reset meanwhile, the job goes on, and nobody is told.
+ * lets go, which has hosts told that the namespace has changed. The command completes when all of
+ * them have gone on, on all of their threads: what its host submits next is carried out. If its
+ * controller is reset meanwhile, the job goes on, and nobody is told; the controller does not go
+ * before the job has come to its end.
  *
  * What erasing means depends on what was asked for. Without a secure erase blocks become zeros in
  * the cheapest way there is (holes in a file). User data erase overwrites each of them, which is as
@@ -41,6 +43,7 @@ struct job {
 	uint8_t *zeros; /* secure erase */
 	uint64_t at;	/* blocks erased */
 	uint32_t step;	/* of them, under way */
+	uint16_t sf;	/* what came of it */
 	bool is_new;	/* the format, or metadata that must go */
 	bool is_flushing;
 };
@@ -114,9 +117,29 @@ void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id)
 
 /* ---- the job ---- */
 
+static void complete(void *ctx)
+{
+	struct job *job = ctx;
+	struct bh_target_nvme *ctrl = job->ctrl;
+
+	bh_blk_put(job->blk);
+	tn_admin_complete(job->cmd, job->sf);
+	free(job);
+	tn_ctl(ctrl)->pending_ns--;
+	tn_ctrl_ns_gone(ctrl);
+}
+
+/* On whatever thread. */
+static void released(void *arg)
+{
+	struct job *job = arg;
+
+	job->msg.fn = complete;
+	bh_reactor_send(job->ctrl->control, &job->msg);
+}
+
 static void finish(struct job *job, uint16_t sf)
 {
-	struct tn_admin_cmd *cmd = job->cmd;
 	struct bh_blk *blk = job->blk;
 
 	bh_fd_source_remove(job->source);
@@ -129,11 +152,9 @@ static void finish(struct job *job, uint16_t sf)
 	else if (sf)
 		bh_blk_format_drop(job->media);
 	__atomic_store_n(&blk->format_left, 0, __ATOMIC_RELAXED);
-	bh_blk_release(blk);
-	bh_blk_put(blk);
 	free(job->zeros);
-	free(job);
-	tn_admin_complete(cmd, sf);
+	job->sf = sf;
+	bh_blk_release(blk, released, job);
 }
 
 static uint16_t status_of(int error)
@@ -324,8 +345,10 @@ static void start(struct tn_admin_cmd *cmd, struct bh_blk *blk, const struct bh_
 	job->is_new = blk->md || blk->zones || !is_same(format, &bh_blk_info(blk)->format);
 	job->blk = bh_blk_get(blk);
 	job->msg = (struct bh_msg){ .fn = run, .ctx = job };
+	tn_ctl(job->ctrl)->pending_ns++;
 	if (!bh_blk_claim(blk, claimed, job))
 		return;
+	tn_ctl(job->ctrl)->pending_ns--;
 	bh_blk_put(blk);
 	free(job->zeros);
 	free(job);

@@ -7,7 +7,9 @@
  * waits for that.
  *
  * While somebody claims the store, for another format, the namespace stands still: the host sees
- * it, and is told that it is being formatted if it wants more. Going waits for that too.
+ * it, and is told that it is being formatted if it wants more. Going waits for that too. Who claims
+ * waits in turn: until it yields, and afterwards until it has gone on, on all threads. What has been
+ * asked for is answered even by a namespace on its way out, whose last message it waits for.
  *
  * Stores may be resized on any thread: the listener leaves the new size and sends one message to
  * the control thread. A message under way when the namespace goes frees it.
@@ -38,6 +40,7 @@ struct ns {
 	bool is_unwanted;      /* detached while opening, or standing still */
 	bool is_asked;	       /* to yield the store, and did not */
 	struct bh_timer *look; /* for what was left in the store */
+	bool is_closed;	       /* and forgotten with the last of these messages */
 	struct bh_msg yield_msg, resume_msg;
 	void (*added)(void *arg, int error);
 	void *added_arg;
@@ -49,6 +52,7 @@ struct ns {
 	bool is_sent;
 	bool is_dead;
 	struct bh_msg msg;
+	unsigned int asked; /* messages to yield, and to resume, under way */
 };
 
 static struct ns *ns_of(const struct bh_target_nvme *ctrl, uint32_t nsid)
@@ -124,6 +128,15 @@ static void resized(struct bh_blk_listener *listener, uint64_t blocks)
 #define LOOK_NS 1000000ull
 
 static void begin_close(struct ns *ns);
+static void forget(struct ns *ns);
+
+/* One of the two messages has arrived. */
+static void take_ask(struct ns *ns)
+{
+	pthread_mutex_lock(&ns->lock);
+	ns->asked--;
+	pthread_mutex_unlock(&ns->lock);
+}
 
 static void paused(void *arg)
 {
@@ -150,8 +163,11 @@ static void yield_now(void *arg)
 {
 	struct ns *ns = arg;
 
+	take_ask(ns);
 	ns->is_asked = true;
-	if (ns->state == ACTIVE)
+	if (ns->is_closed)
+		forget(ns);
+	else if (ns->state == ACTIVE)
 		begin_pause(ns);
 }
 
@@ -161,13 +177,14 @@ static void gone_on(void *arg)
 
 	ns->state = ACTIVE;
 	tn_ctl(ns->ns.ctrl)->pending_ns--;
-	if (ns->is_unwanted) {
-		begin_close(ns);
-		return;
+	if (!ns->is_unwanted) {
+		tn_subsys_changed(ns->ns.ctrl->subsys); /* its format, perhaps */
+		tn_ns_changed(ns->ns.ctrl, ns->ns.nsid);
 	}
-	tn_subsys_changed(ns->ns.ctrl->subsys); /* its format, perhaps */
-	tn_ns_changed(ns->ns.ctrl, ns->ns.nsid);
-	if (ns->is_asked) /* claimed anew */
+	bh_blk_resumed(ns->ns.blk);
+	if (ns->is_unwanted)
+		begin_close(ns);
+	else if (ns->is_asked) /* claimed anew */
 		begin_pause(ns);
 }
 
@@ -184,26 +201,39 @@ static void resume_now(void *arg)
 {
 	struct ns *ns = arg;
 
-	if (ns->state != PAUSED)
+	take_ask(ns);
+	if (ns->state != PAUSED) { /* on its way out */
+		bh_blk_resumed(ns->ns.blk);
+		if (ns->is_closed)
+			forget(ns);
 		return;
+	}
 	ns->state = GOING_ON;
 	take_store(&ns->ns);
 	tn_io_ns_go_on(ns->ns.ctrl, &ns->ns, gone_on, ns);
 }
 
 /* The claimer's thread. */
+static void ask(struct ns *ns, struct bh_msg *msg)
+{
+	pthread_mutex_lock(&ns->lock);
+	ns->asked++;
+	pthread_mutex_unlock(&ns->lock);
+	bh_reactor_send(ns->ns.ctrl->control, msg);
+}
+
 static void yield(struct bh_blk_listener *listener)
 {
 	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
 
-	bh_reactor_send(ns->ns.ctrl->control, &ns->yield_msg);
+	ask(ns, &ns->yield_msg);
 }
 
 static void resume(struct bh_blk_listener *listener)
 {
 	struct ns *ns = (struct ns *)((char *)listener - offsetof(struct ns, ns.resize));
 
-	bh_reactor_send(ns->ns.ctrl->control, &ns->resume_msg);
+	ask(ns, &ns->resume_msg);
 }
 
 /* ---- attach ---- */
@@ -215,12 +245,17 @@ static void forget(struct ns *ns)
 	void *arg = ns->gone_arg;
 	bool is_sent;
 
+	bh_blk_unlisten(ns->ns.blk, &ns->ns.resize);
+	pthread_mutex_lock(&ns->lock);
+	ns->is_closed = ns->asked;
+	pthread_mutex_unlock(&ns->lock);
+	if (ns->is_closed)
+		return; /* the message comes by here */
 	ctrl->ns[ns->ns.nsid] = NULL;
 	bh_timer_destroy(ns->look);
 	ns->look = NULL;
 	if (ns->is_asked)
 		bh_blk_yielded(ns->ns.blk);
-	bh_blk_unlisten(ns->ns.blk, &ns->ns.resize);
 	bh_blk_put(ns->ns.blk);
 	tn_space_release(ns->ns.space);
 	pthread_mutex_lock(&ns->lock);

@@ -176,9 +176,88 @@ static void listeners_hear_of_sizes(void)
 	bh_blk_chan_close(NULL);
 }
 
+static unsigned int yields, resumes, claims, releases;
+
+static void on_yield(struct bh_blk_listener *base)
+{
+	(void)base;
+	yields++;
+}
+
+static void on_resume(struct bh_blk_listener *base)
+{
+	(void)base;
+	resumes++;
+}
+
+static void count(void *arg)
+{
+	++*(unsigned int *)arg;
+}
+
+static void claims_wait_for_all_who_stand_still(void)
+{
+	struct bh_blk *blk = make(&bh_blk_null_type, "1M", 512);
+	struct listener a = { .base = { .yield = on_yield, .resume = on_resume } }, b = a;
+	struct listener only = { .base.resized = resized };
+
+	bh_blk_listen(blk, &a.base);
+	bh_blk_listen(blk, &b.base);
+	bh_blk_listen(blk, &only.base);
+	yields = claims = 0;
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, count, &claims), 0);
+	CU_ASSERT_EQUAL(yields, 2);
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, count, &claims), -EBUSY);
+	bh_blk_yielded(blk);
+	CU_ASSERT_EQUAL(claims, 0);
+	bh_blk_unlisten(blk, &b.base); /* on its way out: what it was asked for, it answers */
+	CU_ASSERT_EQUAL(claims, 0);
+	bh_blk_yielded(blk);
+	CU_ASSERT_EQUAL(claims, 1);
+	bh_blk_release(blk, NULL, NULL);
+	bh_blk_resumed(blk);
+	bh_blk_unlisten(blk, &a.base);
+	bh_blk_unlisten(blk, &only.base);
+	bh_blk_put(blk);
+}
+
+static void releases_wait_for_all_who_go_on(void)
+{
+	struct bh_blk *blk = make(&bh_blk_null_type, "1M", 512);
+	struct listener a = { .base = { .yield = on_yield, .resume = on_resume } }, b = a;
+
+	claims = releases = resumes = 0;
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, count, &claims), 0);
+	bh_blk_release(blk, count, &releases);
+	CU_ASSERT_EQUAL(releases, 1); /* nobody was there */
+	bh_blk_listen(blk, &a.base);
+	bh_blk_listen(blk, &b.base);
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, count, &claims), 0);
+	bh_blk_yielded(blk);
+	bh_blk_yielded(blk);
+	bh_blk_release(blk, count, &releases);
+	CU_ASSERT_EQUAL(resumes, 2);
+	bh_blk_resumed(blk);
+	CU_ASSERT_EQUAL(releases, 1);
+	/* Somebody else wants it already. */
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, count, &claims), 0);
+	bh_blk_yielded(blk);
+	CU_ASSERT_EQUAL(releases, 1);
+	bh_blk_resumed(blk);
+	CU_ASSERT_EQUAL(releases, 2);
+	CU_ASSERT_EQUAL(claims, 2);
+	bh_blk_yielded(blk);
+	CU_ASSERT_EQUAL(claims, 3);
+	bh_blk_unlisten(blk, &a.base);
+	bh_blk_unlisten(blk, &b.base);
+	bh_blk_put(blk);
+}
+
 BH_SUITE("store", { "spec_is_checked", spec_is_checked },
 	 { "null_leaves_buffers_alone", null_leaves_buffers_alone },
 	 { "ram_keeps_data", ram_keeps_data },
 	 { "ram_is_there_or_refused", ram_is_there_or_refused },
 	 { "ram_zeroes_exactly", ram_zeroes_exactly },
-	 { "listeners_hear_of_sizes", listeners_hear_of_sizes }, )
+	 { "listeners_hear_of_sizes", listeners_hear_of_sizes },
+	 { "claims_wait_for_all_who_stand_still", claims_wait_for_all_who_stand_still },
+	 { "releases_wait_for_all_who_go_on", releases_wait_for_all_who_go_on }, )

@@ -79,6 +79,9 @@ struct rig {
 	uint64_t shadow, event_idx;
 	unsigned int pauses;
 	bool has_left;
+	bool hold_go_on; /* of the last that should, until rig_go_on() */
+	void (*went_on)(void *arg);
+	void *went_on_arg;
 	unsigned int misuse; /* of the I/O plane: the test fails in teardown */
 	int ns_error;
 	unsigned int namespaces;
@@ -425,13 +428,28 @@ void tn_io_ns_go_on(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)(
 	(void)ctrl;
 	(void)ns;
 	rig.pauses--;
-	done(arg);
+	if (rig.hold_go_on && !rig.pauses) {
+		rig.went_on = done;
+		rig.went_on_arg = arg;
+	} else {
+		done(arg);
+	}
 }
 
 bool tn_io_ns_has_left(const struct tn_ns *ns)
 {
 	(void)ns;
 	return rig.has_left;
+}
+
+static inline void rig_go_on(void)
+{
+	void (*done)(void *arg) = rig.went_on;
+
+	rig.went_on = NULL;
+	rig.hold_go_on = false;
+	if (done)
+		done(rig.went_on_arg);
 }
 
 static inline void rig_flush_answer(uint16_t status)

@@ -446,6 +446,76 @@ static void persistence_needs_a_place(void)
 		BH_NVME_SC_INVALID_FIELD);
 }
 
+static void set(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* A namespace of both. */
+static struct bh_blk *share(void)
+{
+	CU_ASSERT_EQUAL_FATAL(create(MIB / 512, 0, BH_NVME_NMIC_SHARED, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(attach(1, BH_NVME_NS_ATTACH, IDS(1, 2)), 0);
+	return subsys->space[1]->blk;
+}
+
+/* Its host's next command would be told of the format otherwise. */
+static void formats_complete_when_all_have_gone_on(void)
+{
+	struct bh_nvme_cpl cpl;
+
+	share();
+	rig.hold_go_on = true;
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_FORMAT_NVM, 1, 0, 0, NULL), 0xffff);
+	CU_ASSERT_EQUAL(rig.pauses, 0);
+	CU_ASSERT_PTR_NOT_NULL(rig.went_on);
+	rig_pump();
+	CU_ASSERT_FALSE(rig_reap(&cpl));
+	rig_go_on();
+	rig_pump();
+	CU_ASSERT_TRUE(rig_reap(&cpl));
+	CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl), 0);
+}
+
+/* It does not go before the job does, which knows it. */
+static void formats_hold_their_controller(void)
+{
+	uint64_t deadline = bh_now_ns() + 5000000000ull;
+	bool is_gone = false;
+
+	share();
+	rig.hold_go_on = true;
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_FORMAT_NVM, 1, 0, 0, NULL), 0xffff);
+	bh_target_nvme_destroy(rig.ctrl, set, &is_gone);
+	rig_pump();
+	CU_ASSERT_FALSE(is_gone);
+	rig_go_on();
+	while (!is_gone && bh_now_ns() < deadline)
+		bh_reactor_run_once(rig.control);
+	CU_ASSERT_TRUE(is_gone);
+	rig.ctrl = NULL;
+}
+
+static void who_is_asked_answers_on_its_way_out(void)
+{
+	struct bh_blk *blk = bh_blk_get(share());
+	bool is_mine = false, is_over = false;
+
+	CU_ASSERT_EQUAL(bh_blk_claim(blk, set, &is_mine), 0);
+	/* The message that asks is under way. */
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_detach(second, 1, NULL, NULL), 0);
+	CU_ASSERT_FALSE(is_mine);
+	rig_pump();
+	CU_ASSERT_TRUE(is_mine);
+	CU_ASSERT_PTR_NULL(second->ns[1]);
+	CU_ASSERT_EQUAL(rig.pauses, 1);
+	bh_blk_release(blk, set, &is_over);
+	CU_ASSERT_FALSE(is_over);
+	rig_pump();
+	CU_ASSERT_TRUE(is_over);
+	bh_blk_put(blk);
+}
+
 BH_SUITE_FIXTURE("target_nvme_subsys", setup, teardown, { "what_is_said", what_is_said },
 		 { "hosts_create_and_delete", hosts_create_and_delete },
 		 { "what_is_refused", what_is_refused },
@@ -454,4 +524,8 @@ BH_SUITE_FIXTURE("target_nvme_subsys", setup, teardown, { "what_is_said", what_i
 		 { "reservations_across_controllers", reservations_across_controllers },
 		 { "notices_raise_events_unless_masked", notices_raise_events_unless_masked },
 		 { "a_host_is_its_identifier", a_host_is_its_identifier },
-		 { "persistence_needs_a_place", persistence_needs_a_place }, )
+		 { "persistence_needs_a_place", persistence_needs_a_place },
+		 { "formats_complete_when_all_have_gone_on",
+		   formats_complete_when_all_have_gone_on },
+		 { "formats_hold_their_controller", formats_hold_their_controller },
+		 { "who_is_asked_answers_on_its_way_out", who_is_asked_answers_on_its_way_out }, )
