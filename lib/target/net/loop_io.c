@@ -13,32 +13,15 @@
  */
 #include <errno.h>
 
+#include "target/net/copy_io.h"
 #include "target/net/net.h"
 #include "virtio_dev/vdq_io.h"
-
-#define INLINE_BYTES 256u
-
-/*
- * n >= 16; a length that is no multiple of 16 ends with two pieces that overlap. So may the client's
- * buffers, whose content is then anything, but the copy has to be one that allows it.
- */
-static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
-{
-	uint32_t i;
-
-	if (__builtin_expect(n > INLINE_BYTES, 0)) {
-		__builtin_memmove(to, from, n);
-		return;
-	}
-	for (i = 0; i + 16 <= n; i += 16)
-		__builtin_memmove(to + i, from + i, 16);
-	__builtin_memmove(to + n - 16, from + n - 16, 16);
-}
 
 static inline bool is_simple(const struct bh_vdq_chain *c, const struct bh_vdq_chain *in)
 {
 	return c->out == 1 && !c->in && in->in == 1 && !in->out && c->num_desc == 1 &&
-	       in->num_desc == 1 && c->out_bytes - (TNET_HDR + 16) <= TNET_MAX_FRAME - 16 &&
+	       in->num_desc == 1 &&
+	       c->out_bytes - (TNET_HDR + TNET_COPY_MIN) <= TNET_MAX_FRAME - TNET_COPY_MIN &&
 	       in->in_bytes >= c->out_bytes;
 }
 
@@ -82,7 +65,7 @@ static unsigned int copy_run(struct tnet_pair *p, unsigned int n, uint64_t *byte
 		if (__builtin_expect(!is_simple(c, &t->in[i]) || bh_load_u16(from), 0))
 			break; /* flags and gso_type: both 0 in a plain header */
 		__builtin_memcpy(to, &plain, sizeof(plain));
-		copy(to + TNET_HDR, from + TNET_HDR, c->out_bytes - TNET_HDR);
+		tnet_copy(to + TNET_HDR, from + TNET_HDR, c->out_bytes - TNET_HDR);
 		if (__builtin_expect(p->rx.is_logged, 0))
 			bh_cmem_dirty(p->net->cmem, t->in_seg[i].iova, c->out_bytes);
 		bh_vdq_push(&p->rx, &t->in[i], c->out_bytes);
@@ -114,12 +97,13 @@ static unsigned int run_packed(struct tnet_pair *p)
 	for (i = 0; i < n; i++) {
 		uint32_t len = tx[i].len;
 
-		if (__builtin_expect(len - (TNET_HDR + 16) > TNET_MAX_FRAME - 16 ||
+		if (__builtin_expect(len - (TNET_HDR + TNET_COPY_MIN) >
+						     TNET_MAX_FRAME - TNET_COPY_MIN ||
 					     rx[i].len < len || bh_load_u16(tx[i].va),
 				     0))
 			break; /* flags and gso_type: both 0 in a plain header */
 		__builtin_memcpy(rx[i].va, &plain, sizeof(plain));
-		copy(rx[i].va + TNET_HDR, tx[i].va + TNET_HDR, len - TNET_HDR);
+		tnet_copy(rx[i].va + TNET_HDR, tx[i].va + TNET_HDR, len - TNET_HDR);
 		bh_vdq_stage_packed(&p->rx, rx[i].id, 1, len);
 		bytes += len - TNET_HDR;
 	}
