@@ -44,6 +44,20 @@ int bh_nvme_write_uncorrectable(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, 
 	return bh_nvme_io(q, &cmd, NULL, 0, done, arg);
 }
 
+/* As bh_nvme_write() has it: the controller verifies what it reads, and makes what it writes. */
+static uint32_t protected_by_it(const struct bh_nvme_ns *ns, uint32_t flags)
+{
+	const uint32_t prinfo = BH_NVME_IO_PRACT | BH_NVME_IO_PRCHK_GUARD | BH_NVME_IO_PRCHK_APP |
+				BH_NVME_IO_PRCHK_REF |
+				BH_NVME_COPY_PRINFOR_MASK << BH_NVME_COPY_PRINFOR_SHIFT;
+	struct bh_nvme_format f;
+
+	bh_nvme_ns_format(ns, &f);
+	if (!f.pi_type || flags & prinfo)
+		return flags;
+	return flags | BH_NVME_IO_PRACT | BH_NVME_COPY_R_PRACT | BH_NVME_COPY_R_PRCHK_GUARD;
+}
+
 int bh_nvme_copy(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 		 const struct bh_nvme_copy_range *ranges, unsigned int count, uint64_t lba,
 		 uint32_t flags, bh_nvme_done done, void *arg)
@@ -53,6 +67,8 @@ int bh_nvme_copy(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
 
 	if (!count || count > BH_NVME_COPY_NR_MASK + 1)
 		return -EINVAL;
-	cmd = about(BH_NVME_CMD_COPY, ns, lba, (count - 1) | (flags & 0xfffff000u));
+	flags = protected_by_it(ns, flags & 0xfffff000u);
+	cmd = about(BH_NVME_CMD_COPY, ns, lba, (count - 1) | flags);
+	cmd.cdw14 = (uint32_t)lba;
 	return bh_nvme_io(q, &cmd, &iov, 1, done, arg);
 }

@@ -337,6 +337,11 @@ int bh_nvme_deallocate(struct bh_nvme_queue *q, struct bh_nvme_ns *ns,
  * lie in a pool and stay until done, one after the other to lba. flags: CDW12 from bit 16 (verify),
  * 12 (copy) up: BH_NVME_FUA, checks of protection information.
  *
+ * copy, with protection information and no flags about it: the guards of what is read are verified,
+ * and what is written gets new ones, with the block's address as reference tag, as writes have them
+ * that ask for nothing. With flags it is as they say; the reference tag of the destination is its
+ * address, that of a source the range's. Other metadata is copied.
+ *
  * As bh_nvme_io(); -EINVAL: blocks or count.
  */
 int bh_nvme_verify(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, uint64_t lba, uint32_t blocks,

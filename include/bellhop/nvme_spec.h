@@ -636,6 +636,10 @@ static inline uint16_t bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_COPY_FORMAT_MASK 0xfu
 #define BH_NVME_COPY_PRINFOR_SHIFT 12
 #define BH_NVME_COPY_PRINFOR_MASK 0xfu
+#define BH_NVME_COPY_R_PRCHK_REF (1u << 12)
+#define BH_NVME_COPY_R_PRCHK_APP (1u << 13)
+#define BH_NVME_COPY_R_PRCHK_GUARD (1u << 14)
+#define BH_NVME_COPY_R_PRACT (1u << 15)
 
 /* Dataset Management: CDW10, CDW11. */
 #define BH_NVME_DSM_NR_SHIFT 0 /* 0's based */

@@ -96,6 +96,7 @@ static const char *const pi_cases[] = { "unwritten_blocks_are_readable",
 					"what_it_makes_we_accept",
 					"metadata_comes_back",
 					"what_is_wrong_is_refused",
+					"copies",
 					"every_block",
 					NULL };
 

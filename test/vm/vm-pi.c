@@ -428,6 +428,42 @@ static void what_is_wrong_is_refused(struct vm *vm)
 	each_protected(vm, corrupt_each);
 }
 
+static int copy(struct host *h, uint64_t to, const struct bh_nvme_copy_range *ranges)
+{
+	struct bh_nvme_copy_range *r = (struct bh_nvme_copy_range *)h->in;
+
+	memcpy(r, ranges, 2 * sizeof(*r));
+	h->status = -1;
+	return finish(h, bh_nvme_copy(h->q, h->ns, r, 2, to, 0, done, &h->status));
+}
+
+/* Two halves, to where their tags would be wrong; then one whose guard is. */
+static bool copy_one(struct host *h)
+{
+	static const struct bh_nvme_copy_range ranges[] = { { .slba = 40, .nlb = 3 },
+							    { .slba = 44, .nlb = 3 } };
+	struct bh_nvme_rw_opts o, raw = opts_of(h, BH_NVME_PI_FLAGS);
+
+	bh_nvme_rw_opts_init(&o);
+	if (!got(h, "write", with(h, true, 40, 8, &o), 0) ||
+	    !got(h, "copy", copy(h, 100, ranges), 0))
+		return false;
+	memset(h->in, 0xa5, BUF_BYTES);
+	if (!got(h, "read of the copy", with(h, false, 100, 8, &o), 0) ||
+	    !same_data(h, 8, unit(h, &o)))
+		return false;
+	if (!h->f.pi_type)
+		return true;
+	memset(tuple(h, 7), 0x11, 8);
+	return got(h, "write unchecked", with(h, true, 40, 8, &raw), 0) &&
+	       got(h, "copy of what is wrong", copy(h, 200, ranges), BH_NVME_SC_GUARD_CHECK_ERROR);
+}
+
+static void copies(struct vm *vm)
+{
+	each_protected(vm, copy_one);
+}
+
 /*
  * The whole namespace, tags as calls without options have them, and read back. It leaves it so, for
  * programs to use: QEMU knows what was written by pages of its image, so unwritten blocks beside
@@ -464,6 +500,7 @@ static const struct vm_case cases[] = {
 	{ "what_it_makes_we_accept", what_it_makes_we_accept, false },
 	{ "metadata_comes_back", metadata_comes_back, false },
 	{ "what_is_wrong_is_refused", what_is_wrong_is_refused, false },
+	{ "copies", copies, false },
 	{ "every_block", every_block, false },
 };
 

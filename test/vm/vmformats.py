@@ -15,7 +15,7 @@ DEVICES = ["nvme,id=pi,serial=formats,addr=9"] + [
 
 CASES = ("formats_are_told unwritten_blocks_are_readable calls_without_options zeroes_are_readable "
          "what_we_make_it_accepts what_it_makes_we_accept metadata_comes_back "
-         "what_is_wrong_is_refused every_block")
+         "what_is_wrong_is_refused copies every_block")
 
 # For a guest script.
 SCRIPT = r"""

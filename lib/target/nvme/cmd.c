@@ -147,13 +147,11 @@ static uint16_t decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	job->blocks = 0;
 	job->bytes = ((uint32_t)BH_NVME_GET(cmd->cdw12, COPY_NR) + 1) *
 		     (uint32_t)sizeof(struct bh_nvme_copy_range);
-	if (job->life->md || job->life->zones) /* MSSRL is 0 */
-		return invalid(job, BH_NVME_SC_COMMAND_SIZE_LIMIT_EXCEEDED, PARAM(nsid));
 	if (BH_NVME_GET(cmd->cdw12, COPY_FORMAT) != 0)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(cdw12) + 1);
 	if (!(job->line->caps & BH_BLK_CAP_WRITE))
 		return invalid(job, BH_NVME_SC_WRITE_TO_READ_ONLY, PARAM(nsid));
-	return 0;
+	return job->life->md ? tn_meta_decode_copy(job, cmd) : 0;
 }
 
 /* Reservation commands (base 7.2 to 7.5): data to or from the control thread. */

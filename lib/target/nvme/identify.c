@@ -168,11 +168,9 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 	id->ncap = id->nsze;
 	id->nuse = id->nsze;
 	tn_format_identify(space->blk, id);
-	if (!space->blk->md && !space->blk->zones) { /* else nothing is copied */
-		id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
-		id->mssrl = (uint16_t)id->mcl;
-		id->msrc = TN_COPY_RANGES - 1;
-	}
+	id->mcl = tn_copy_limit(ctrl->mdts >> shift, shift);
+	id->mssrl = (uint16_t)id->mcl;
+	id->msrc = TN_COPY_RANGES - 1;
 	id->nvmcap[0] = space->pool_bytes;
 	if (caps & BH_BLK_CAP_DEALLOCATE)
 		id->dlfeat = BH_NVME_DLFEAT_READ_ZEROES;

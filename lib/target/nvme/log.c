@@ -144,7 +144,7 @@ static void effects_log(struct tn_admin_cmd *cmd)
 	log->iocs[BH_NVME_CMD_ZONE_APPEND] = BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC;
 	log->iocs[BH_NVME_CMD_ZONE_MGMT_SEND] = BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC;
 	log->iocs[BH_NVME_CMD_ZONE_MGMT_RECV] = BH_NVME_EFFECT_CSUPP;
-	log->iocs[BH_NVME_CMD_COPY] = log->iocs[BH_NVME_CMD_WRITE_UNCORRECTABLE] = 0;
+	log->iocs[BH_NVME_CMD_WRITE_UNCORRECTABLE] = 0;
 }
 
 static void selftest_log(struct tn_admin_cmd *cmd)

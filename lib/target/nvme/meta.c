@@ -10,6 +10,8 @@
  *	md_at	metadata, block by block; separate ones travel from and to here
  *	own_at	Compare: the metadata of the store
  *
+ * Copy has its source ranges at 0, and the other two behind them.
+ *
  * and in two more steps: what has come is taken apart, protection information made or verified,
  * before the store has the data; metadata reach their place when it has them. Reads go the other
  * way. What is verified is private memory, which nobody can change behind the check.
@@ -55,23 +57,29 @@ static uint32_t md_bytes(const struct tn_job *job)
 
 /* ---- decoding ---- */
 
-static uint32_t check_bits(const struct bh_nvme_cmd *cmd)
+static uint8_t check_bits(uint32_t prinfo)
 {
-	return (cmd->cdw12 & BH_NVME_IO_PRCHK_GUARD ? BH_PI_CHECK_GUARD : 0) |
-	       (cmd->cdw12 & BH_NVME_IO_PRCHK_APP ? BH_PI_CHECK_APP : 0) |
-	       (cmd->cdw12 & BH_NVME_IO_PRCHK_REF ? BH_PI_CHECK_REF : 0);
+	return (uint8_t)((prinfo & BH_NVME_IO_PRCHK_GUARD ? BH_PI_CHECK_GUARD : 0) |
+			 (prinfo & BH_NVME_IO_PRCHK_APP ? BH_PI_CHECK_APP : 0) |
+			 (prinfo & BH_NVME_IO_PRCHK_REF ? BH_PI_CHECK_REF : 0));
+}
+
+/* What Copy says of its sources, where other commands, and Copy of what it writes, have PRINFO. */
+static uint32_t prinfor(const struct bh_nvme_cmd *cmd)
+{
+	return (uint32_t)BH_NVME_GET(cmd->cdw12, COPY_PRINFOR) *
+	       BH_NVME_IO_PRCHK_REF; /* the lowest bit of both */
 }
 
 /*
  * A reference tag of type 1 is the block's address, one of type 3 nobody's business (NVM command set
  * 1.0 5.2.2.5).
  */
-static bool has_bad_tag(const struct tn_job *job, const struct bh_nvme_cmd *cmd)
+static bool is_bad_tag(const struct tn_job *job, uint32_t prinfo, uint32_t tag, uint64_t lba)
 {
-	if (!(cmd->cdw12 & BH_NVME_IO_PRCHK_REF))
+	if (!job->life->format.pi || !(prinfo & BH_NVME_IO_PRCHK_REF))
 		return false;
-	return job->life->format.pi == 3 ||
-	       (job->life->format.pi == 1 && cmd->cdw14 != (uint32_t)job->lba);
+	return job->life->format.pi == 3 || (job->life->format.pi == 1 && tag != (uint32_t)lba);
 }
 
 static uint16_t refuse(struct tn_job *job, uint16_t sc, size_t param)
@@ -87,7 +95,7 @@ uint16_t tn_meta_decode(const struct tn_thread *t, struct tn_job *job,
 	bool acts = f->pi && cmd->cdw12 & BH_NVME_IO_PRACT;
 	bool is_stripped = acts && f->md_bytes == BH_PI_TUPLE;
 
-	if (f->pi && has_bad_tag(job, cmd))
+	if (is_bad_tag(job, cmd->cdw12, cmd->cdw14, job->lba))
 		return refuse(job, BH_NVME_SC_INVALID_PROTECTION_INFO,
 			      offsetof(struct bh_nvme_cmd, cdw14));
 	if (acts && job->op == BH_BLK_COMPARE) /* there would be nothing to compare with */
@@ -110,6 +118,25 @@ uint16_t tn_meta_decode(const struct tn_thread *t, struct tn_job *job,
 	return 0;
 }
 
+/* What it makes of protection information it makes of all of it (NVM command set 1.0 3.2.2). */
+uint16_t tn_meta_decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd)
+{
+	job->has_md = true;
+	if (job->life->format.pi && (cmd->cdw12 ^ prinfor(cmd)) & BH_NVME_IO_PRACT)
+		return refuse(job, BH_NVME_SC_INVALID_FIELD, offsetof(struct bh_nvme_cmd, cdw12));
+	if (is_bad_tag(job, cmd->cdw12, cmd->cdw14, job->lba))
+		return refuse(job, BH_NVME_SC_INVALID_PROTECTION_INFO,
+			      offsetof(struct bh_nvme_cmd, cdw14));
+	return 0;
+}
+
+uint16_t tn_meta_check_range(const struct tn_req *req, const struct bh_nvme_copy_range *range)
+{
+	return is_bad_tag(&req->job, prinfor(&req->xfer.cmd), range->eilbrt, range->slba)
+		       ? TN_SF(BH_NVME_SC_INVALID_PROTECTION_INFO)
+		       : 0;
+}
+
 /* ---- memory ---- */
 
 static uint8_t *medium(const struct tn_line_life *life, uint64_t lba)
@@ -121,6 +148,13 @@ static void lay_out(const struct tn_job *job, struct tn_meta *meta)
 {
 	bool is_apart = job->is_by_turns || job->op == BH_BLK_COMPARE;
 
+	if (job->inside == TN_COPY) { /* as much as it may have: the ranges are not here yet */
+		meta->data_at = TN_COPY_DATA;
+		meta->md_at = (uint32_t)tn_copy_buffer(job);
+		meta->own_at = meta->md_at + tn_copy_limit(job->line->max_blocks, job->line->shift) *
+						     job->life->format.md_bytes;
+		return;
+	}
 	meta->data_at = is_apart ? (uint32_t)round_up(job->bytes) : 0;
 	meta->md_at = meta->data_at + data_bytes(job);
 	meta->own_at = meta->md_at + md_bytes(job);
@@ -188,10 +222,10 @@ static void invert(const struct bh_blk_format *f, uint8_t *md, uint32_t blocks)
 	}
 }
 
-static void medium_get(const struct tn_job *job, uint8_t *to)
+static void medium_get(const struct tn_job *job, uint64_t lba, uint32_t blocks, uint8_t *to)
 {
-	memcpy(to, medium(job->life, job->lba), md_bytes(job));
-	invert(&job->life->format, to, job->blocks);
+	memcpy(to, medium(job->life, lba), (size_t)blocks * job->life->format.md_bytes);
+	invert(&job->life->format, to, blocks);
 }
 
 /* Inverts the buffer, which nobody wants any more. */
@@ -207,7 +241,7 @@ static void medium_put(const struct tn_req *req)
 /* A write that was left behind has reached the store: its metadata belong there too. */
 void tn_meta_left(struct tn_req *req)
 {
-	if (req->job.op == BH_BLK_WRITE && !req->is_synced)
+	if (req->io.op == BH_BLK_WRITE)
 		medium_put(req);
 }
 
@@ -258,7 +292,7 @@ static struct bh_pi pi_of(const struct tn_req *req)
 		.md_bytes = f->md_bytes,
 		.type = f->pi,
 		.first = f->pi_first,
-		.check = (uint8_t)check_bits(cmd),
+		.check = check_bits(cmd->cdw12),
 		.app_tag = (uint16_t)cmd->cdw15,
 		.app_mask = (uint16_t)(cmd->cdw15 >> 16),
 		.ref_tag = cmd->cdw14,
@@ -277,16 +311,24 @@ static uint16_t status_of(const struct bh_pi_error *error)
 	}
 }
 
-static uint16_t verify(struct tn_req *req, uint8_t *data, uint8_t *md)
+static uint16_t verify_as(struct tn_req *req, const struct bh_pi *pi, uint8_t *data, uint8_t *md,
+			  uint32_t blocks)
 {
-	const struct iovec d = { data, data_bytes(&req->job) }, m = { md, md_bytes(&req->job) };
-	struct bh_pi pi = pi_of(req);
+	const struct iovec d = { data, (size_t)blocks * pi->data_bytes };
+	const struct iovec m = { md, (size_t)blocks * pi->md_bytes };
 	struct bh_pi_error error;
 
-	if (!pi.type || !pi.check || !bh_pi_verify(&pi, &d, 1, &m, 1, req->job.blocks, &error))
+	if (!pi->type || !pi->check || !bh_pi_verify(pi, &d, 1, &m, 1, blocks, &error))
 		return 0;
 	req->bad_block = error.block;
 	return status_of(&error);
+}
+
+static uint16_t verify(struct tn_req *req, uint8_t *data, uint8_t *md)
+{
+	const struct bh_pi pi = pi_of(req);
+
+	return verify_as(req, &pi, data, md, req->job.blocks);
 }
 
 static void generate(struct tn_req *req, uint8_t *data, uint8_t *md)
@@ -300,6 +342,15 @@ static void generate(struct tn_req *req, uint8_t *data, uint8_t *md)
 static bool is_acting(const struct tn_req *req)
 {
 	return req->job.life->format.pi && req->xfer.cmd.cdw12 & BH_NVME_IO_PRACT;
+}
+
+/* Of what is to be stored: made, or verified. */
+static uint16_t protect(struct tn_req *req, uint8_t *data, uint8_t *md)
+{
+	if (!is_acting(req))
+		return verify(req, data, md);
+	generate(req, data, md);
+	return 0;
 }
 
 /* ---- from the host to the store ---- */
@@ -351,18 +402,13 @@ uint16_t tn_meta_take(struct tn_req *req)
 
 	if (!job->has_md)
 		forget(req);
-	if (job->op != BH_BLK_WRITE && job->op != BH_BLK_COMPARE)
+	if ((job->op != BH_BLK_WRITE && job->op != BH_BLK_COMPARE) || job->inside == TN_COPY)
 		return 0;
 	data = req->buf + req->meta->data_at;
 	md = req->buf + req->meta->md_at;
 	if (job->is_by_turns)
 		take_apart(job, req->buf, job->op == BH_BLK_WRITE ? data : NULL, md);
-	if (job->op != BH_BLK_WRITE)
-		return 0;
-	if (!is_acting(req))
-		return verify(req, data, md);
-	generate(req, data, md);
-	return 0;
+	return job->op == BH_BLK_WRITE ? protect(req, data, md) : 0;
 }
 
 /* ---- from the store to the host ---- */
@@ -395,7 +441,7 @@ static uint16_t compare(struct tn_req *req)
 	uint8_t *own = req->buf + req->meta->own_at;
 	uint16_t status;
 
-	medium_get(&req->job, own);
+	medium_get(&req->job, req->job.lba, req->job.blocks, own);
 	status = verify(req, req->buf + req->meta->data_at, own);
 	if (!status && differs(req))
 		status = TN_SF(BH_NVME_SC_COMPARE_FAILURE);
@@ -407,7 +453,7 @@ static uint16_t give(struct tn_req *req)
 	uint8_t *data = req->buf + req->meta->data_at, *md = req->buf + req->meta->md_at;
 	uint16_t status;
 
-	medium_get(&req->job, md);
+	medium_get(&req->job, req->job.lba, req->job.blocks, md);
 	status = verify(req, data, md);
 	if (!status && req->job.is_by_turns)
 		put_together(&req->job, data, md, req->buf);
@@ -429,6 +475,32 @@ uint16_t tn_meta_stored(struct tn_req *req)
 		return 0;
 	}
 	return 0;
+}
+
+/* ---- from the store to the store ---- */
+
+uint16_t tn_meta_copied(struct tn_req *req, const struct bh_nvme_copy_range *range, uint32_t at)
+{
+	uint8_t *data = req->buf + req->meta->data_at, *md = req->buf + req->meta->md_at;
+	struct bh_pi pi = pi_of(req);
+	uint16_t status;
+
+	pi.check = check_bits(prinfor(&req->xfer.cmd));
+	pi.app_tag = range->elbat;
+	pi.app_mask = range->elbatm;
+	pi.ref_tag = range->eilbrt;
+	data += (size_t)at * pi.data_bytes;
+	md += (size_t)at * pi.md_bytes;
+	medium_get(&req->job, range->slba, range->nlb + 1u, md);
+	status = verify_as(req, &pi, data, md, range->nlb + 1u);
+	if (status) /* the error log names the block of the source */
+		req->bad_block += range->slba - req->job.lba;
+	return status;
+}
+
+uint16_t tn_meta_copy(struct tn_req *req)
+{
+	return protect(req, req->buf + req->meta->data_at, req->buf + req->meta->md_at);
 }
 
 /* ---- metadata on its way ---- */

@@ -14,6 +14,16 @@ struct tn_meta;
 uint16_t tn_meta_decode(const struct tn_thread *t, struct tn_job *job,
 			const struct bh_nvme_cmd *cmd);
 
+uint16_t tn_meta_decode_copy(struct tn_job *job, const struct bh_nvme_cmd *cmd);
+
+/*
+ * Copy, of requests that has_md is set for. Each a status field: whether a source may be asked for
+ * like that; one has been read to block `at` of the buffer; all have, and are to be written.
+ */
+uint16_t tn_meta_check_range(const struct tn_req *req, const struct bh_nvme_copy_range *range);
+uint16_t tn_meta_copied(struct tn_req *req, const struct bh_nvme_copy_range *range, uint32_t at);
+uint16_t tn_meta_copy(struct tn_req *req);
+
 /* Of requests that has_md is set for: bytes of the buffer, and of what is beside it. */
 size_t tn_meta_bytes(const struct tn_job *job);
 size_t tn_meta_charge(const struct tn_job *job);

@@ -277,8 +277,8 @@ struct tn_req {
 	bool is_lost;	    /* its buffer went away */
 	bool has_place;	    /* in a zone */
 	uint64_t result;    /* of its completion */
+	uint64_t bad_block; /* where protection information failed, counted from its lba */
 	bool is_synced;	    /* what is beside the store was, or is being */
-	uint32_t bad_block; /* of its range, where protection information failed */
 	uint16_t status;
 	uint32_t faults;	    /* of client memory when it was translated */
 	uint64_t begun;		    /* ticks */
@@ -636,6 +636,7 @@ bool tn_irq_waits(const struct bh_target_nvme *ctrl, struct tn_cq *cq);
 int64_t tn_irq_wait_ns(const struct tn_thread *t);
 
 /* copy.c */
+#define TN_COPY_DATA (TN_COPY_RANGES * sizeof(struct bh_nvme_copy_range)) /* behind the ranges */
 size_t tn_copy_buffer(const struct tn_job *job);
 uint16_t tn_copy_check(struct tn_req *req); /* what came is in order */
 bool tn_copy_next(struct tn_req *req);

@@ -255,10 +255,10 @@ static size_t buffer_bytes(const struct tn_req *req)
 
 	if (req->is_direct)
 		return 0;
-	if (job->inside == TN_COPY)
-		return tn_copy_buffer(job);
 	if (job->has_md)
 		return tn_meta_bytes(job);
+	if (job->inside == TN_COPY)
+		return tn_copy_buffer(job);
 	if (job->inside == TN_VERIFY)
 		return (size_t)job->blocks << job->line->shift;
 	return (size_t)job->bytes << job->is_emulated;
@@ -346,7 +346,7 @@ uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 	req->faults = t->faults;
 	req->begun = bh_ticks();
 	status = prepare(t, req);
-	if (!status && job->life->zones)
+	if (!status && job->life->zones && job->inside != TN_COPY)
 		status = tn_zns_take(req);
 	if (status) {
 		tn_req_free(t, req);
@@ -519,7 +519,7 @@ static void run_steps(struct tn_thread *t, struct tn_req *req)
 		if (!submit_one(t, req))
 			return;
 	}
-	req_stored(t, req, 0);
+	req_stored(t, req, req->status);
 }
 
 static void req_go(struct tn_thread *t, struct tn_req *req)

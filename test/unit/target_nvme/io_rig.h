@@ -263,19 +263,26 @@ static inline void rig_open(enum bh_cmem_mode rings, enum bh_cmem_mode data, uns
 	CU_ASSERT_EQUAL(tn_io_create(&rig.ctrl, rig.threads, threads), 0);
 }
 
-static inline void rig_ns(uint32_t nsid, const struct bh_blk_type *type, const char *arg,
-			  uint32_t bs)
+static inline void rig_spec(uint32_t nsid, const struct bh_blk_type *type,
+			    const struct bh_blk_spec *spec)
 {
-	struct bh_blk_spec spec = { .arg = arg, .block_size = bs };
 	struct tn_ns *ns = &rig.ns[nsid];
 	char why[256];
 
-	CU_ASSERT_EQUAL(type->create(&spec, arg, NULL, why, &ns->blk), 0);
+	CU_ASSERT_EQUAL_FATAL(type->create(spec, spec->arg, NULL, why, &ns->blk), 0);
 	ns->nsid = nsid;
-	ns->block_shift = bs == 512 ? 9 : 12;
+	ns->block_shift = spec->block_size == 512 ? 9 : 12;
 	ns->blocks = bh_blk_info(ns->blk)->blocks;
 	tn_io_ns_add(&rig.ctrl, ns, rig_done_error, NULL);
-	CU_ASSERT_EQUAL(rig.status, 0);
+	CU_ASSERT_EQUAL_FATAL(rig.status, 0);
+}
+
+static inline void rig_ns(uint32_t nsid, const struct bh_blk_type *type, const char *arg,
+			  uint32_t bs)
+{
+	const struct bh_blk_spec spec = { .arg = arg, .block_size = bs };
+
+	rig_spec(nsid, type, &spec);
 }
 
 static inline void rig_close(void)

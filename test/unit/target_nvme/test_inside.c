@@ -184,6 +184,39 @@ static void make_unreadable(void)
 	rig.ns[1].blk->ops = &failing_ops;
 }
 
+/* From anywhere to a write pointer; one that fails leaves it where it was. */
+static void copies_to_write_pointers(void)
+{
+	const struct bh_blk_spec spec = { .arg = "4M",
+					  .block_size = BLOCK,
+					  .zoned = { .bytes = 1 << 20, .capacity = 512 << 10 } };
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+	rig_spec(1, &bh_blk_ram_type, &spec);
+	rig_queue(1, 8, false);
+	fill(0, 12, 1);
+	fill(2048, 4, 13);
+	put_range(0, 0, 12);
+	put_range(1, 2048, 4);
+	CU_ASSERT_EQUAL(copy(4096, 2), 0);
+	CU_ASSERT_TRUE(holds(4096, 16, 1));
+	CU_ASSERT_EQUAL(copy(4096, 2), TN_SF(BH_NVME_SC_ZONE_INVALID_WRITE));
+	put_range(0, 1020, 1024); /* over a border */
+	CU_ASSERT_EQUAL(copy(4112, 1), TN_SF(BH_NVME_SC_ZONE_BOUNDARY_ERROR));
+	put_range(0, 1020, 1008);
+	CU_ASSERT_EQUAL(copy(4112, 1), 0);
+	CU_ASSERT_EQUAL(copy(4112, 1), TN_SF(BH_NVME_SC_ZONE_IS_FULL));
+	put_range(0, 0, 4);
+	make_unreadable();
+	CU_ASSERT_EQUAL(copy(12, 1), TN_SF(BH_NVME_SC_UNRECOVERED_READ_ERROR));
+	rig.ns[1].blk->ops = real_ops;
+	put_range(1, 8192, 1);
+	CU_ASSERT_EQUAL(copy(12, 2), TN_SF(BH_NVME_SC_LBA_OUT_OF_RANGE));
+	CU_ASSERT_EQUAL(copy(12, 1), 0);
+	rig_close();
+}
+
+
 static void verify_reads(void)
 {
 	unsigned int type;
@@ -299,7 +332,8 @@ static void every_thread_hears(void)
 }
 
 BH_SUITE("inside", { "copies_gather", copies_gather }, { "copies_overlap", copies_overlap },
-	 { "copies_have_limits", copies_have_limits }, { "verify_reads", verify_reads },
+	 { "copies_have_limits", copies_have_limits },
+	 { "copies_to_write_pointers", copies_to_write_pointers }, { "verify_reads", verify_reads },
 	 { "unreadable_until_written", unreadable_until_written },
 	 { "unreadable_has_limits", unreadable_has_limits },
 	 { "every_thread_hears", every_thread_hears }, )

@@ -14,19 +14,12 @@
 
 static void open_md(enum bh_cmem_mode data, uint16_t md_bytes, uint8_t pi)
 {
-	struct bh_blk_spec spec = {
+	const struct bh_blk_spec spec = {
 		.arg = "1M", .block_size = 512, .md_bytes = md_bytes, .pi = pi
 	};
-	struct tn_ns *ns = &rig.ns[1];
-	char why[256];
 
 	rig_open(BH_CMEM_MAPPED, data, 1, BH_DOORBELLS_MAPPED);
-	CU_ASSERT_EQUAL_FATAL(bh_blk_ram_type.create(&spec, "m", NULL, why, &ns->blk), 0);
-	ns->nsid = 1;
-	ns->block_shift = 9;
-	ns->blocks = bh_blk_info(ns->blk)->blocks;
-	tn_io_ns_add(&rig.ctrl, ns, rig_done_error, NULL);
-	CU_ASSERT_EQUAL_FATAL(rig.status, 0);
+	rig_spec(1, &bh_blk_ram_type, &spec);
 	rig_queue(1, 16, true);
 }
 
@@ -221,9 +214,138 @@ static void compare_looks_at_both(void)
 	rig_close();
 }
 
+/* ---- Copy ---- */
+
+static void put_source(unsigned int i, uint64_t lba, uint32_t blocks, uint32_t ref, uint32_t app)
+{
+	struct bh_nvme_copy_range *range = rig_at(LIST);
+
+	range[i] = (struct bh_nvme_copy_range){ .slba = lba,
+						.nlb = (uint16_t)(blocks - 1),
+						.eilbrt = ref,
+						.elbat = (uint16_t)app,
+						.elbatm = (uint16_t)(app >> 16) };
+}
+
+/* cdw12: PRINFOR and PRINFOW. */
+static uint16_t copy(uint64_t to, unsigned int ranges, uint32_t cdw12, uint32_t ref, uint32_t app)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_COPY, to, 1, LIST);
+
+	cmd.cdw12 = (ranges - 1) | cdw12;
+	cmd.cdw14 = ref;
+	cmd.cdw15 = app;
+	return rig_run(&cmd) & BH_NVME_STATUS_SC_MASK;
+}
+
+/* Eight blocks at lba, made with PRACT: reference tags from ref, application tag 17. */
+static void write_protected(uint64_t lba, uint32_t ref)
+{
+	struct bh_nvme_cmd cmd = cmd_of(BH_NVME_CMD_WRITE, lba, 8);
+
+	fill(5);
+	cmd.cdw12 |= BH_NVME_IO_PRACT;
+	cmd.cdw14 = ref;
+	cmd.cdw15 = 17;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+}
+
+static uint16_t read_checked(uint64_t lba, uint32_t ref, uint16_t app)
+{
+	struct bh_nvme_cmd cmd = cmd_of(BH_NVME_CMD_READ, lba, 8);
+
+	memset(rig_at(DATA), 0, 4096);
+	cmd.cdw12 |= BH_NVME_IO_PRCHK_GUARD | BH_NVME_IO_PRCHK_APP | BH_NVME_IO_PRCHK_REF;
+	cmd.cdw14 = ref;
+	cmd.cdw15 = 0xffff0000u | app;
+	return rig_run(&cmd) & BH_NVME_STATUS_SC_MASK;
+}
+
+/* With their data, in the order of the ranges, overlaps as they were. */
+static void copies_take_metadata_along(void)
+{
+	struct bh_nvme_cmd cmd;
+
+	open_md(BH_CMEM_MAPPED, 16, 0);
+	fill(5);
+	cmd = cmd_of(BH_NVME_CMD_WRITE, 3, 8);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	put_source(0, 3, 6, 0, 0);
+	put_source(1, 9, 2, 0, 0);
+	CU_ASSERT_EQUAL(copy(5, 2, 0, 0, 0), 0);
+	fill(9);
+	cmd = cmd_of(BH_NVME_CMD_READ, 5, 8);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	CU_ASSERT_TRUE(is_filled(5));
+	put_source(0, 2047, 1, 0, 0);
+	put_source(1, 2047, 2, 0, 0);
+	CU_ASSERT_EQUAL(copy(0, 2, 0, 0, 0), BH_NVME_SC_LBA_OUT_OF_RANGE);
+	CU_ASSERT_EQUAL(rig.ctrl.io->thread[0]->budget->used, 0);
+	rig_close();
+}
+
+#define READ_CHECKS \
+	(BH_NVME_COPY_R_PRCHK_GUARD | BH_NVME_COPY_R_PRCHK_APP | BH_NVME_COPY_R_PRCHK_REF)
+#define WRITE_CHECKS (BH_NVME_IO_PRCHK_GUARD | BH_NVME_IO_PRCHK_APP | BH_NVME_IO_PRCHK_REF)
+#define ACT (BH_NVME_IO_PRACT | BH_NVME_COPY_R_PRACT)
+
+/* As they are, if both ends would have them so; each end finds what is wrong by its own tags. */
+static void copies_verify(void)
+{
+	const uint32_t all = READ_CHECKS | WRITE_CHECKS, app = 0xffff0011u;
+
+	open_md(BH_CMEM_MAPPED, 8, 2);
+	write_protected(8, 100);
+	put_source(0, 8, 4, 100, app);
+	put_source(1, 12, 4, 104, app);
+	CU_ASSERT_EQUAL(copy(64, 2, all, 100, app), 0);
+	CU_ASSERT_EQUAL(read_checked(64, 100, 17), 0);
+	CU_ASSERT_EQUAL(copy(32, 2, all, 101, app), BH_NVME_SC_REFTAG_CHECK_ERROR);
+	CU_ASSERT_EQUAL(copy(32, 2, all, 100, app + 1), BH_NVME_SC_APPTAG_CHECK_ERROR);
+	put_source(1, 12, 4, 105, app);
+	CU_ASSERT_EQUAL(copy(32, 2, all, 100, app), BH_NVME_SC_REFTAG_CHECK_ERROR);
+	put_source(1, 12, 4, 104, app + 1);
+	CU_ASSERT_EQUAL(copy(32, 2, all, 100, app), BH_NVME_SC_APPTAG_CHECK_ERROR);
+	rig.ns[1].blk->inline_base[15 * 512] ^= 1;
+	put_source(1, 12, 4, 104, app);
+	CU_ASSERT_EQUAL(copy(32, 2, all, 100, app), BH_NVME_SC_GUARD_CHECK_ERROR);
+	/* Nothing of all that was written, and what is not asked for is not found. */
+	CU_ASSERT_EQUAL(read_checked(32, 0, 0), 0);
+	CU_ASSERT_EQUAL(*(uint64_t *)rig_at(DATA), 0);
+	CU_ASSERT_EQUAL(copy(32, 2, 0, 0, 0), 0);
+	CU_ASSERT_EQUAL(read_checked(32, 100, 17), BH_NVME_SC_GUARD_CHECK_ERROR);
+	rig_close();
+}
+
+/* With PRACT at both ends the copy has tags of its own, and other metadata stays. */
+static void copies_make_protection(void)
+{
+	open_md(BH_CMEM_MAPPED, 16, 1);
+	write_protected(8, 8);
+	put_source(0, 8, 8, 8, 0xffff0011u);
+	CU_ASSERT_EQUAL(copy(64, 1, ACT | READ_CHECKS, 64, 18), 0);
+	CU_ASSERT_EQUAL(read_checked(64, 64, 18), 0);
+	CU_ASSERT_EQUAL(memcmp((uint8_t *)rig_at(MD) + 16, "\x15\x16\x17\x18\x19\x1a\x1b\x1c", 8),
+			0);
+	rig.ns[1].blk->md[8 * 16] ^= 1; /* the guard covers it */
+	CU_ASSERT_EQUAL(copy(64, 1, ACT | READ_CHECKS, 64, 18), BH_NVME_SC_GUARD_CHECK_ERROR);
+	CU_ASSERT_EQUAL(copy(64, 1, ACT, 64, 18), 0);
+	CU_ASSERT_EQUAL(read_checked(64, 64, 18), 0);
+	/* At one end only; tags that the type does not allow, at either. */
+	CU_ASSERT_EQUAL(copy(64, 1, BH_NVME_IO_PRACT, 64, 18), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(copy(64, 1, BH_NVME_COPY_R_PRACT, 64, 18), BH_NVME_SC_INVALID_FIELD);
+	CU_ASSERT_EQUAL(copy(64, 1, WRITE_CHECKS, 65, 18), BH_NVME_SC_INVALID_PROTECTION_INFO);
+	put_source(0, 8, 8, 9, 0);
+	CU_ASSERT_EQUAL(copy(64, 1, READ_CHECKS, 64, 18), BH_NVME_SC_INVALID_PROTECTION_INFO);
+	CU_ASSERT_EQUAL(rig.ctrl.io->thread[0]->budget->used, 0);
+	rig_close();
+}
+
 BH_SUITE("meta", { "metadata_travel_in_any_mode", metadata_travel_in_any_mode },
 	 { "metadata_by_an_sgl", metadata_by_an_sgl },
 	 { "metadata_out_of_reach", metadata_out_of_reach },
 	 { "tags_belong_to_types", tags_belong_to_types },
 	 { "what_zeroes_leave", what_zeroes_leave },
-	 { "compare_looks_at_both", compare_looks_at_both }, )
+	 { "compare_looks_at_both", compare_looks_at_both },
+	 { "copies_take_metadata_along", copies_take_metadata_along },
+	 { "copies_verify", copies_verify }, { "copies_make_protection", copies_make_protection }, )

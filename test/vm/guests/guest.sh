@@ -240,6 +240,12 @@ pi_read() { # what is wrong on the medium, and in an entry of the log
 		says 'lba.*: (0x)?5$' nvme error-log /dev/$(ctrl second) -e 1
 }
 t pi.wrong_on_the_medium pi_read
+pi_copy() { # RANGES: anew for block 64
+	nvme copy $S --sdlba=64 --slbs=$1 --blocks=0,0 --prinfor=12 --prinfow=8 --ref-tag=64
+}
+t pi.copy pi_copy 8,9
+t pi.copy_is_right nvme verify $S -s 64 -c 1 --prinfo=5 --ref-tag=64
+t pi.copy_of_what_is_wrong refused 'Guard' pi_copy 8,5
 not_protected() { ! grep T10 $SB/integrity/format; }
 unprotect() { nvme format $S --force --lbaf=0 >/dev/null && until_true 5 not_protected; }
 t pi.format_back unprotect
@@ -257,6 +263,12 @@ t zns.append nvme zns zone-append $Z -s 2048 -z 512 -d /tmp/block
 three_open() { nvme zns open-zone $Z -s 4096 && nvme zns open-zone $Z -s 6144; }
 t zns.an_implicit_one_makes_room three_open
 t zns.too_many_are_refused refused 'Too Many Open|TOO_MANY_OPEN' nvme zns open-zone $Z -s 8192
+zone_copied() {
+	nvme copy $Z --sdlba=4096 --slbs=2048,2048 --blocks=0,0 && nvme compare $Z -s 4097 -c 0 -z 512 -d /tmp/block
+}
+t zns.copy_to_the_pointer zone_copied
+t zns.copy_elsewhere_is_refused refused 'Zone Invalid Write|ZONE_INVALID_WRITE' \
+	nvme copy $Z --sdlba=4096 --slbs=2048 --blocks=0
 t zns.finish nvme zns finish-zone $Z -s 0
 emptied() { nvme zns reset-zone $Z -a && says 'nr_zones: *16' nvme zns report-zones $Z --state=1; }
 t zns.reset_of_all emptied
