@@ -134,6 +134,7 @@ static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 	json_object_set_new(c, "oaes", flags(id->oaes, identify_oaes));
 	json_object_set_new(c, "async_events", json_integer(id->aerl + 1));
 	json_object_set_new(c, "aborts", json_integer(id->acl + 1));
+	json_object_set_new(c, "keep_alive_ms", json_integer(id->kas * 100));
 	json_object_set_new(c, "volatile_write_cache", json_boolean(id->vwc & BH_NVME_VWC_PRESENT));
 	json_object_set_new(c, "fused_compare_write",
 			    json_boolean(id->fuses & BH_NVME_FUSES_COMPARE_WRITE));

@@ -33,6 +33,15 @@ static void flags_line(const char *name, uint32_t value, const struct identify_f
 	printf("%s)\n", *between ? "" : "none");
 }
 
+static void print_keep_alive(const struct bh_nvme_id_ctrl *id)
+{
+	if (id->kas != 0)
+		line("keep alive", "in steps of %u ms%s", id->kas * 100u,
+		     id->ctratt & BH_NVME_CTRATT_TBKAS ? ", by any command" : "");
+	else
+		line("keep alive", "no");
+}
+
 /* What namespaces can be made of; nothing where they cannot be (the upper halves are 16 EiB). */
 static void print_capacity(const struct bh_nvme_id_ctrl *id)
 {
@@ -102,6 +111,7 @@ static void print_capabilities(const struct app_nvme *n)
 	flags_line("asynchronous events", id->oaes, identify_oaes);
 	line("events outstanding", "%u", id->aerl + 1u);
 	line("aborts at a time", "%u", id->acl + 1u);
+	print_keep_alive(id);
 	line("write cache", "%s", id->vwc & BH_NVME_VWC_PRESENT ? "volatile" : "none");
 	line("fused compare+write", "%s", id->fuses & BH_NVME_FUSES_COMPARE_WRITE ? "yes" : "no");
 	line("namespaces", "%" PRIu32 " at most", id->nn);

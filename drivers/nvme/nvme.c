@@ -211,6 +211,7 @@ int bh_nvme_poll(struct bh_nvme *nvme)
 	n += rc > 0 ? (unsigned int)rc : 0;
 	n += bh__event_work(nvme);
 	n += bh__timeout_work(nvme);
+	n += bh__alive_work(nvme);
 	n += bh__reset_work(nvme);
 	return nvme->state == BH__STATE_FAILED ? -ENODEV : (int)n;
 }

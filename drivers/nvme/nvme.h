@@ -114,6 +114,9 @@ struct bh_nvme {
 	uint32_t aer_value[BH__AER_MOST];
 	unsigned int aer_count;
 	struct bh__grave *graves;
+	uint64_t alive_every_ns; /* 0: no Keep Alive is sent */
+	uint64_t alive_at_ns;	 /* the next */
+	bool alive_out;
 };
 
 #define bh__log(nvme, level, ...) bh__log_line((nvme), (level), __VA_ARGS__)
@@ -197,6 +200,10 @@ void bh__ns_free(struct bh_nvme *nvme);
 void bh__event(struct bh_nvme *nvme, enum bh_nvme_event event, uint32_t value);
 int bh__event_config(struct bh_nvme *nvme);
 unsigned int bh__event_work(struct bh_nvme *nvme);
+
+/* alive.c */
+int bh__alive_config(struct bh_nvme *nvme);
+unsigned int bh__alive_work(struct bh_nvme *nvme);
 
 /* ioq.c */
 int bh__ioq_start(struct bh_nvme *nvme, struct bh_nvme_queue *q);

@@ -98,6 +98,7 @@ int bh__nvme_bring_up(struct bh_nvme *nvme)
 	rc = rc ? rc : bh__bells_shadow_config(nvme);
 	rc = rc ? rc : bh__ns_scan(nvme);
 	rc = rc ? rc : bh__event_config(nvme);
+	rc = rc ? rc : bh__alive_config(nvme);
 	return rc;
 }
 

@@ -85,6 +85,12 @@ struct bh_nvme_opts {
 	 * room: saves it another read, takes many times the space of the queue.
 	 */
 	bool cmb_lists;
+	/*
+	 * Keep Alive Timeout: the controller gives this host up (fatal status, until a reset) when it
+	 * has had no command for so long; bh_nvme_poll() sends Keep Alive at half of it, and so must
+	 * be called more often. 0, the default: none. Controllers without it do without, said at info.
+	 */
+	unsigned int keep_alive_ms;
 };
 
 void bh_nvme_opts_init(struct bh_nvme_opts *opts);

@@ -124,6 +124,7 @@ struct ft_host_opts {
 	unsigned int queues; /* 0: the driver's default */
 	bool no_shadow, no_sgl, no_twin, cmb_lists;
 	enum bh_nvme_cmb cmb;
+	unsigned int keep_alive_ms;
 	uint64_t io_timeout_ns;	    /* 0: the driver's default */
 	uint64_t admin_timeout_ns;  /* the same */
 	uint64_t device_timeout_ns; /* 0: the default */

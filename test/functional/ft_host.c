@@ -54,6 +54,7 @@ static int attach(struct ft_host *host, const struct ft_host_opts *opts)
 	nvme_opts.no_sgl = opts->no_sgl;
 	nvme_opts.cmb = opts->cmb;
 	nvme_opts.cmb_lists = opts->cmb_lists;
+	nvme_opts.keep_alive_ms = opts->keep_alive_ms;
 	nvme_opts.event = opts->event;
 	nvme_opts.event_ctx = opts->event_ctx;
 	if (opts->io_timeout_ns)

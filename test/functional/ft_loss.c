@@ -413,6 +413,57 @@ static void timeout_aborts_or_resets_direct(void)
 	timeout("ns=late:16M\\,hold=30000\\,direct=1");
 }
 
+/* ---- a host that says nothing ---- */
+
+static bool is_fatal(const struct ft_host *host)
+{
+	uint32_t csts = 0;
+
+	FT_EQUAL(bh_device_region_read(host->dev, 0, BH_NVME_REG_CSTS, &csts, sizeof(csts)), 0);
+	return csts & BH_NVME_CSTS_CFS;
+}
+
+/* Kept alive by bh_nvme_poll(), given up without, taken up again by a reset. */
+static void silent_host_is_given_up(void)
+{
+	struct events events = { 0 };
+	const struct ft_host_opts opts = { .keep_alive_ms = 500,
+					   .event = on_event,
+					   .event_ctx = &events };
+	struct bh_nvme_error_log error;
+	struct ft_target target;
+	struct ft_host host;
+	uint32_t ms = 0;
+
+	ft_target_serve(&target, "ns=ram:16M");
+	ft_host_open(&host, target.socket[0], &opts);
+	struct bh_nvme_queue *q = ft_queue(&host, 0);
+	uint8_t *buf = ft_alloc(&host, 4096);
+	uint64_t end = bh_now_ns() + 1200000000;
+	while (bh_now_ns() < end) {
+		bh_nvme_poll(host.nvme);
+		usleep(10000);
+	}
+	FT_CHECK(!is_fatal(&host));
+	FT_UNTIL(10000, is_fatal(&host), usleep(10000));
+	FT_EQUAL(bh_nvme_reset(host.nvme), 0);
+	FT_UNTIL(10000, events.resets == 1, {
+		bh_nvme_queue_poll(q, 0);
+		bh_nvme_poll(host.nvme);
+	});
+	FT_EQUAL(ft_read(q, host.ns, buf, 0, 8), 0);
+	FT_EQUAL(bh_nvme_get_feature(host.nvme, BH_NVME_FEAT_KEEP_ALIVE_TIMER, 0, 0, NULL, 0, &ms),
+		 0);
+	FT_EQUAL(ms, 500);
+	FT_EQUAL(bh_nvme_get_log(host.nvme, BH_NVME_LOG_ERROR, BH_NVME_NSID_ALL, 0, &error,
+				 sizeof(error)),
+		 0);
+	FT_EQUAL(error.status >> 1, BH_NVME_SC_KEEP_ALIVE_EXPIRED);
+	bh_nvme_queue_destroy(q);
+	ft_host_close(&host);
+	ft_target_stop(&target);
+}
+
 FT_MAIN({ "reset_completes_once", reset_completes_once, 0 },
 	{ "reset_completes_once_trapped", reset_completes_once_trapped, 0 },
 	{ "reset_completes_once_late", reset_completes_once_late, 0 },
@@ -428,4 +479,5 @@ FT_MAIN({ "reset_completes_once", reset_completes_once, 0 },
 	{ "target_killed_late", target_killed_late, 0 },
 	{ "target_killed_for_good", target_killed_for_good, 0 },
 	{ "timeout_aborts_or_resets", timeout_aborts_or_resets, 0 },
-	{ "timeout_aborts_or_resets_direct", timeout_aborts_or_resets_direct, 0 })
+	{ "timeout_aborts_or_resets_direct", timeout_aborts_or_resets_direct, 0 },
+	{ "silent_host_is_given_up", silent_host_is_given_up, 0 })

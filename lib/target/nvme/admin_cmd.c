@@ -190,6 +190,7 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_NS_MANAGEMENT] = tn_cmd_ns_management,
 	[BH_NVME_ADMIN_NS_ATTACHMENT] = tn_cmd_ns_attachment,
 	[BH_NVME_ADMIN_DEVICE_SELF_TEST] = tn_selftest_cmd,
+	[BH_NVME_ADMIN_KEEP_ALIVE] = tn_alive_cmd,
 	[BH_NVME_ADMIN_FORMAT_NVM] = tn_cmd_format,
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
@@ -207,6 +208,7 @@ void tn_admin_execute(struct tn_admin_cmd *cmd)
 {
 	uint8_t opc = cmd->sqe.opc;
 
+	tn_ctl(cmd->ctrl)->admin_commands++;
 	if (!tn_admin_supports(cmd->ctrl, opc))
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_OPCODE, TN_AT_OPC);
 	else if (cmd->sqe.flags & (BH_NVME_FUSE_MASK |

@@ -18,7 +18,8 @@
 #define TN_SGLS                                                                           \
 	(BH_NVME_SGLS_BYTE_ALIGNED | BH_NVME_SGLS_BIT_BUCKET | BH_NVME_SGLS_MPTR_CONTIG | \
 	 BH_NVME_SGLS_MPTR_SGL)
-#define TN_TIMEOUT_500MS 10u /* CAP.TO and CRTO: 5 s */
+#define TN_KEEP_ALIVE_UNIT_MS 100u /* what the Keep Alive Timeout is rounded up to: KAS is 1 */
+#define TN_TIMEOUT_500MS 10u	   /* CAP.TO and CRTO: 5 s */
 #define TN_RESET_DEADLINE_NS 2000000000ull
 
 /* An emulated controller has no sensor: a nominal temperature and thresholds, in Kelvin. */
@@ -133,6 +134,10 @@ struct tn_ctl {
 	uint64_t clients_left, unsafe_shutdowns;
 	uint64_t busy_seconds, commands_seen; /* health.c */
 	struct bh_timer *health_timer;
+	uint64_t admin_commands;      /* that have come */
+	struct bh_timer *alive_timer; /* alive.c */
+	uint64_t alive_traffic;	      /* when it was set */
+	bool is_alive_late;	      /* it has been given its last extension */
 
 	unsigned int pending_ns; /* namespaces on their way in or out, formats of them */
 	bool is_leaving;	 /* the server has let its client go */
@@ -286,6 +291,14 @@ bool tn_has_write_cache(const struct bh_target_nvme *ctrl);
  * effects log.
  */
 bool tn_io_supports(const struct bh_target_nvme *ctrl, uint8_t opc);
+
+/* ---- alive.c ---- */
+
+int tn_alive_create(struct bh_target_nvme *ctrl);
+/* The timeout was set, or the controller was reset: the timer begins anew, or ends. */
+void tn_alive_restart(struct bh_target_nvme *ctrl);
+void tn_alive_cmd(struct tn_admin_cmd *cmd);
+uint32_t tn_alive_round(uint32_t ms); /* to what the timer can do; 0 stays 0 */
 
 /* ---- selftest.c, health.c ---- */
 

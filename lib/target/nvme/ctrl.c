@@ -317,6 +317,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	bh_timer_destroy(ctl->reset_timer);
 	bh_timer_destroy(ctl->flush_timer);
 	bh_timer_destroy(ctl->health_timer);
+	bh_timer_destroy(ctl->alive_timer);
 	tn_selftest_free(ctrl);
 	if (ctl->events)
 		tn_events_free(ctrl);
@@ -378,6 +379,8 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 		rc = tn_selftest_create(ctrl);
 	if (rc == 0)
 		rc = tn_health_create(ctrl);
+	if (rc == 0)
+		rc = tn_alive_create(ctrl);
 	if (rc == 0)
 		rc = server_create(ctrl, o);
 	if (rc == 0)

@@ -81,6 +81,7 @@ struct tn_features {
 	/* by nsid: a bit per type of notification that is not wanted */
 	uint8_t resv_mask[BH_TARGET_NVME_MAX_NS + 1];
 	bool queues_set;
+	uint32_t keep_alive_ms; /* 0: off */
 };
 
 /* A namespace that is attached to a controller. */

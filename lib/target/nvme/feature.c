@@ -312,6 +312,22 @@ static uint16_t set_timestamp(struct tn_admin_cmd *cmd, struct tn_features *f, u
 	return 0;
 }
 
+/* ---- keep alive: milliseconds, as the timer has them ---- */
+
+static size_t get_keep_alive(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+{
+	(void)sf;
+	cmd->cdw0 = f->keep_alive_ms;
+	return 0;
+}
+
+static uint16_t set_keep_alive(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
+{
+	f->keep_alive_ms = tn_alive_round(cdw11);
+	tn_alive_restart(cmd->ctrl);
+	return 0;
+}
+
 /* ---- host behavior support ---- */
 
 static size_t get_behavior(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
@@ -350,6 +366,7 @@ static const struct feature features[] = {
 	[BH_NVME_FEAT_WRITE_ATOMICITY] = { get_atomicity, set_atomicity, 0, false, false },
 	[BH_NVME_FEAT_ASYNC_EVENT_CONFIG] = { get_async_events, set_async_events, 0, false, false },
 	[BH_NVME_FEAT_TIMESTAMP] = { get_timestamp, set_timestamp, TIMESTAMP_BYTES, false, false },
+	[BH_NVME_FEAT_KEEP_ALIVE_TIMER] = { get_keep_alive, set_keep_alive, 0, false, false },
 	[BH_NVME_FEAT_HOST_BEHAVIOR] = { get_behavior, set_behavior,
 					 sizeof(struct bh_nvme_host_behavior), false, false },
 	[BH_NVME_FEAT_IOCS_PROFILE] = { get_iocs_profile, set_iocs_profile, 0, false, false },

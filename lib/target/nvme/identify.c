@@ -104,6 +104,7 @@ static void put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl
 	id->mnan = BH_TARGET_NVME_MAX_NS;
 	id->rtd3r = TN_TIMEOUT_500MS * 500000u;
 	id->rtd3e = TN_TIMEOUT_500MS * 500000u;
+	id->kas = TN_KEEP_ALIVE_UNIT_MS / 100; /* units of 100 ms */
 	id->wctemp = TN_TEMP_WARNING;
 	id->cctemp = TN_TEMP_CRITICAL;
 }
@@ -118,8 +119,9 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->cntlid = ctrl->cntlid;
 	if (!ctrl->subsys->is_implied) /* each controller is a port of its own */
 		id->cmic = BH_NVME_CMIC_MULTI_PORT | BH_NVME_CMIC_MULTI_CTRL;
+	id->ctratt = BH_NVME_CTRATT_TBKAS;
 	if (tn_has_reservations(ctrl))
-		id->ctratt = BH_NVME_CTRATT_HOSTID_128;
+		id->ctratt |= BH_NVME_CTRATT_HOSTID_128;
 	id->ver = ctrl->regs.vs;
 	id->oaes = BH_NVME_OAES_NS_ATTR;
 	id->cntrltype = BH_NVME_CNTRLTYPE_IO;

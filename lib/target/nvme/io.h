@@ -87,6 +87,9 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
  */
 void tn_io_irqs_changed(struct bh_target_nvme *ctrl);
 
+/* Nothing is fetched any more until the queues are dropped: the controller is fatal. */
+void tn_io_stop(struct bh_target_nvme *ctrl);
+
 /* ---- the gate ---- */
 
 enum tn_gate {

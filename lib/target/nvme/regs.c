@@ -142,6 +142,7 @@ static void drop_everything(struct bh_target_nvme *ctrl)
 	tn_selftest_reset(ctrl);
 	tn_resv_reset(ctrl);
 	tn_features_reset(ctrl);
+	tn_alive_restart(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;
 	tn_gate_irqs_changed(ctrl);

@@ -104,6 +104,11 @@ void tn_thread_fatal(struct tn_thread *t, const char *why)
 		tn_ctrl_fatal(t->ctrl, why);
 }
 
+void tn_io_stop(struct bh_target_nvme *ctrl)
+{
+	__atomic_store_n(&ctrl->io->is_fatal, 1, __ATOMIC_RELAXED);
+}
+
 /* ---- messages ---- */
 
 static void woke(void *ctx)

@@ -75,6 +75,7 @@ struct rig {
 	void *gate_arg;
 	bool is_gated, is_watching;
 	enum tn_gate gate_kind;
+	unsigned int stops;
 	unsigned int gates, drops, doorbells, resizes, irqs_changed;
 	uint64_t shadow, event_idx;
 	unsigned int pauses;
@@ -308,6 +309,12 @@ void tn_io_doorbell_write(struct bh_target_nvme *ctrl, uint64_t offset, uint32_t
 	(void)offset;
 	(void)value;
 	rig.doorbells++;
+}
+
+void tn_io_stop(struct bh_target_nvme *ctrl)
+{
+	(void)ctrl;
+	rig.stops++;
 }
 
 void tn_io_irqs_changed(struct bh_target_nvme *ctrl)

@@ -91,7 +91,7 @@ static void what_is_not_supported(void)
 	static const uint8_t opcodes[] = {
 		BH_NVME_ADMIN_NS_MANAGEMENT,
 		BH_NVME_ADMIN_FW_COMMIT,
-		BH_NVME_ADMIN_KEEP_ALIVE,
+		BH_NVME_ADMIN_NVME_MI_SEND,
 		BH_NVME_ADMIN_DIRECTIVE_SEND,
 		BH_NVME_ADMIN_FABRICS,
 		BH_NVME_ADMIN_SECURITY_SEND,
@@ -501,7 +501,7 @@ static void messages_carry_everything(void)
 	for (i = 0; i < 5; i++)
 		CU_ASSERT_EQUAL(identify(), 0);
 	CU_ASSERT_EQUAL(((struct bh_nvme_id_ctrl *)rig_data())->cntlid, 1);
-	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_KEEP_ALIVE, 0, 0, 0, NULL),
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_LOCKDOWN, 0, 0, 0, NULL),
 			BH_NVME_SC_INVALID_OPCODE);
 }
 

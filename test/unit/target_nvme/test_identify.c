@@ -90,7 +90,7 @@ static void controller(void)
 	CU_ASSERT_EQUAL(id->cntlid, 1);
 	CU_ASSERT_EQUAL(id->cntrltype, BH_NVME_CNTRLTYPE_IO);
 	CU_ASSERT_EQUAL(id->oaes, BH_NVME_OAES_NS_ATTR);
-	CU_ASSERT_EQUAL(id->kas, 0);
+	CU_ASSERT_EQUAL(id->kas, 1);
 	CU_ASSERT_EQUAL(id->cmic, 0);
 	CU_ASSERT_EQUAL(id->vwc & BH_NVME_VWC_PRESENT, 0);
 	CU_ASSERT_TRUE(id->wctemp < id->cctemp);
@@ -119,7 +119,7 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(!!(id.oacs & BH_NVME_OACS_SELF_TEST), effects->acs[0x14] & 1);
 	CU_ASSERT_EQUAL(effects->iocs[0x01], BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC);
 	CU_ASSERT_EQUAL(effects->iocs[0x02], BH_NVME_EFFECT_CSUPP);
-	CU_ASSERT_EQUAL(effects->acs[0x18], 0);
+	CU_ASSERT_EQUAL(effects->acs[0x19], 0);
 	CU_ASSERT_TRUE(id.lpa & BH_NVME_LPA_EFFECTS);
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SUPPORTED, 0, 1024, 0), 0);
 	for (i = 0; i < 256; i++)

@@ -125,8 +125,8 @@ advertised() {
 # show it. SGLS bit 16: bit buckets (test_walk.c, sgl_segments_chain); bits 17 and 19: metadata beside
 # SGLs (test_meta.c, metadata_by_an_sgl, and ft_format). VWC bits 1 and 2: Flush of all
 # namespaces at once, since the kernel passes on no command for other namespaces than the disk's
-# (test_late_io.c, test_queue.c).
-elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2'
+# (test_late_io.c, test_queue.c). CTRATT bit 6: any command keeps a host alive (test_alive.c).
+elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2 ctratt_6'
 
 no_check() {
 	echo "$1 is advertised, and there is no check for it"
@@ -186,6 +186,13 @@ check_ver() { is $1 $((0x$(reg version | sed 's/^0x//'))); }
 check_cntrltype() { is $1 1 && is $(word $SYS/cntrltype) io; }
 check_nvmsr_0() { [ -b $NS ]; }
 check_subnqn() { is "$(raw_field 768 256)" "$(word $SYS/subsysnqn)"; }
+
+# Keep Alive is answered; the timeout is off. Linux's driver is not to be told of one: over PCIe it
+# has no request to send Keep Alive with, and resets the controller instead, again and again.
+check_kas() {
+	is $1 1 && nvme admin-passthru $CTRL --opcode=0x18 &&
+		says 'value: *(0x)?0*$' nvme get-feature $CTRL -f 15
+}
 
 # As much as is allowed goes, and the kernel, which would split more, knows the limit.
 check_mdts() {
@@ -384,7 +391,7 @@ check_nguid() {
 
 # ---- the effects log: a command for which no test is named has none ----
 
-ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 124 128'
+ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 24 124 128'
 IO_TESTED='0 1 2 4 5 8 9 12 25'
 only_tested() {
 	nvme get-log $CTRL --log-id=5 --log-len=4096 -b | od -An -v -tu4 -w4 |
