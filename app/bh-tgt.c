@@ -74,7 +74,7 @@ static const char help[] =
 	"socket.\n"
 	"With --plugin nbd also nbd://HOST[:PORT]/EXPORT and nbd+unix:///EXPORT?socket=PATH.\n"
 	"PORT is loopback, null, pair:NAME (two controllers wired to each other), tap:NAME or\n"
-	"pcap:OUT[:IN] (files of packets captured, and replayed).\n"
+	"pcap:OUT[:IN[:TIMES]] (files of packets captured, and replayed).\n"
 	"A backslash before \\ , : ? makes it literal.\n"
 	"\n"
 	"examples:\n"

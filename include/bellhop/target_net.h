@@ -53,8 +53,9 @@ void bh_net_port_opts_init(struct bh_net_port_opts *opts);
  *	null		what it sends vanishes, nothing comes
  *	tap:NAME	the kernel's TAP device of that name, made where there is none (needs
  *			CAP_NET_ADMIN, or a device that the user owns)
- *	pcap:OUT[:IN]	what it sends goes to file OUT, the packets of IN come once; either may be
- *			empty
+ *	pcap:OUT[:IN[:TIMES]]
+ *			what it sends goes to file OUT, the packets of IN come once, or so often;
+ *			either may be empty
  * (`pair` has a function of its own.) Errors with the reason in why: -EINVAL: unknown type or a bad
  * argument; -ENOMEM; for tap and pcap what the system says.
  */

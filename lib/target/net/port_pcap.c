@@ -4,7 +4,7 @@
  * replayed to it, both in libpcap's format.
  *
  * The file to be replayed is read when the port is opened, all of it, so that nothing has to be
- * opened or read later; it comes on queue 0, once, each time a driver starts. Captures of all queues
+ * opened or read later; it comes on queue 0, once or as often as wanted, each time a driver starts. Captures of all queues
  * go to one file, under a lock, and are flushed when a thread is about to sleep and at the end.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <pcap/pcap.h>
 
 #include <bellhop/barrier.h>
+#include <bellhop/parse.h>
 
 #include "target/net/port.h"
 
@@ -28,6 +29,7 @@ struct replay {
 	size_t used, room;
 	uint32_t *len; /* of each frame */
 	size_t count, len_room;
+	uint64_t times; /* it is replayed */
 };
 
 struct capture {
@@ -41,6 +43,7 @@ struct capture {
 	/* queue 0's thread */
 	bool is_replaying;
 	size_t next, at;
+	uint64_t turn; /* of replay.times */
 	struct iovec iov[SHOWN];
 };
 
@@ -84,6 +87,7 @@ static unsigned int capture_tx(struct bh_net_port *port, unsigned int queue, str
 	return count;
 }
 
+/* Up to the end of the file; its beginning is shown next time. */
 static unsigned int capture_rx(struct bh_net_port *port, unsigned int queue, struct tnet_pkt *pkt,
 			       unsigned int count)
 {
@@ -110,6 +114,10 @@ static void capture_rx_done(struct bh_net_port *port, unsigned int queue, unsign
 	(void)queue;
 	while (count--)
 		c->at += c->replay.len[c->next++];
+	if (c->next == c->replay.count && c->turn < c->replay.times) {
+		c->next = c->at = 0;
+		c->turn++;
+	}
 }
 
 static bool capture_arm(struct bh_net_port *port, unsigned int queue)
@@ -132,6 +140,7 @@ static void capture_start(struct bh_net_port *port, uint64_t features)
 
 	(void)features;
 	c->next = c->at = 0;
+	c->turn = 1;
 	c->is_replaying = true;
 }
 
@@ -231,6 +240,18 @@ static int open_dumper(struct capture *c, const char *path, char *why)
 	return c->dumper ? 0 : tnet_port_fail(why, -EACCES, "pcap: %s", pcap_geterr(c->dead));
 }
 
+/* IN or IN:TIMES, whose end is cut off; how often. -EINVAL: not at all. */
+static int take_times(char *in, uint64_t *times)
+{
+	char *last = strrchr(in, ':');
+
+	*times = 1;
+	if (!last || last[1 + strspn(last + 1, "0123456789")] != '\0')
+		return 0; /* part of the name */
+	*last = '\0';
+	return bh_parse_u64(last + 1, 1, UINT32_MAX, times);
+}
+
 int tnet_port_pcap_open(const char *arg, const struct bh_net_port_opts *opts,
 			char why[BH_TARGET_NET_WHY], struct bh_net_port **out)
 {
@@ -248,8 +269,11 @@ int tnet_port_pcap_open(const char *arg, const struct bh_net_port_opts *opts,
 	in = strchr(files, ':');
 	if (in)
 		*in++ = '\0';
-	if (!files[0] && (!in || !in[0]))
-		rc = tnet_port_fail(why, -EINVAL, "pcap: expected OUT, OUT:IN or :IN");
+	if (in && take_times(in, &c->replay.times))
+		rc = tnet_port_fail(why, -EINVAL, "pcap: TIMES: expected 1 to 4294967295 in %s",
+				    arg);
+	else if (!files[0] && (!in || !in[0]))
+		rc = tnet_port_fail(why, -EINVAL, "pcap: expected OUT, OUT:IN, :IN or :IN:TIMES");
 	if (!rc && in && in[0])
 		rc = load(&c->replay, in, why);
 	if (!rc && files[0])

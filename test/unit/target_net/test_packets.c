@@ -535,36 +535,78 @@ static void queues_find_each_other(void)
 
 /* ---- pcap ---- */
 
-static void captured_packets_can_be_replayed(void)
+static void make_capture(const char *path, unsigned int packets)
 {
-	char dir[] = "/tmp/bh-pcap.XXXXXX", out[64], arg[140], why[BH_TARGET_NET_WHY];
-	struct bh_net_port_opts opts;
-	struct bh_net_port *port;
-	uint8_t *frame;
-	uint32_t len = 0;
-
-	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
-	snprintf(out, sizeof(out), "%s/out", dir);
-	rig_open(&r, rig_port("pcap", out, 1), 1);
+	rig_open(&r, rig_port("pcap", path, 1), 1);
 	rig_start(&r, 0);
-	for (unsigned int i = 0; i < 40; i++) {
+	for (unsigned int i = 0; i < packets; i++) {
 		rig_send(&r, 0, 60 + i, i, NULL);
 		rig_turn();
 		CU_ASSERT(rig_used(&r, &r.vq[1], NULL) >= 0);
 	}
 	rig_close(&r);
+}
+
+static void receive_in_sequence(unsigned int packets)
+{
+	uint8_t *frame;
+	uint32_t len = 0;
+
+	for (unsigned int i = 0; i < packets; i++) {
+		frame = rig_receive(&r, 0, &len);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
+		CU_ASSERT_EQUAL(len, 60 + i);
+		CU_ASSERT_TRUE(rig_check(frame, len, i));
+	}
+}
+
+static void capture_is_replayed_so_often(void)
+{
+	char dir[] = "/tmp/bh-pcap.XXXXXX", out[64], arg[140], why[BH_TARGET_NET_WHY];
+	struct bh_net_port_opts opts;
+	struct bh_net_port *port;
+	uint32_t len = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(out, sizeof(out), "%s/out", dir);
+	make_capture(out, 7);
+	snprintf(arg, sizeof(arg), ":%s:3", out);
+	rig_open(&r, rig_port("pcap", arg, 1), 1);
+	for (int again = 0; again < 2; again++) {
+		rig_start(&r, 0);
+		rig_offer(&r, 0, 50, 256);
+		for (int i = 0; i < 4; i++)
+			rig_turn();
+		for (int i = 0; i < 3; i++)
+			receive_in_sequence(7);
+		CU_ASSERT_PTR_NULL(rig_receive(&r, 0, &len));
+	}
+	rig_close(&r);
+	bh_net_port_opts_init(&opts);
+	snprintf(arg, sizeof(arg), ":%s:0", out);
+	CU_ASSERT_EQUAL(bh_net_port_open("pcap", arg, &opts, why, &port), -EINVAL);
+	CU_ASSERT_PTR_NOT_NULL(strstr(why, ":0"));
+	unlink(out);
+	rmdir(dir);
+}
+
+static void captured_packets_can_be_replayed(void)
+{
+	char dir[] = "/tmp/bh-pcap.XXXXXX", out[64], arg[140], why[BH_TARGET_NET_WHY];
+	struct bh_net_port_opts opts;
+	struct bh_net_port *port;
+	uint32_t len = 0;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(out, sizeof(out), "%s/out", dir);
+	make_capture(out, 40);
 	snprintf(arg, sizeof(arg), ":%s", out);
 	rig_open(&r, rig_port("pcap", arg, 1), 1);
 	for (int again = 0; again < 2; again++) {
 		rig_start(&r, 0);
 		rig_offer(&r, 0, 50, 256);
 		rig_turn();
-		for (unsigned int i = 0; i < 40; i++) {
-			frame = rig_receive(&r, 0, &len);
-			CU_ASSERT_PTR_NOT_NULL_FATAL(frame);
-			CU_ASSERT_EQUAL(len, 60 + i);
-			CU_ASSERT_TRUE(rig_check(frame, len, i));
-		}
+		receive_in_sequence(40);
 		CU_ASSERT_PTR_NULL(rig_receive(&r, 0, &len));
 	}
 	rig_close(&r);
@@ -594,4 +636,4 @@ BH_SUITE_FIXTURE("packets", rig_setup, rig_teardown, CASE(loopback_of_every_size
 		 CASE(memory_that_goes_and_comes_back), CASE(pair_goes_both_ways),
 		 CASE(pair_holds_up_who_is_too_fast), CASE(pair_without_a_listener_loses),
 		 CASE(filter_is_the_drivers), CASE(queues_find_each_other),
-		 CASE(captured_packets_can_be_replayed))
+		 CASE(captured_packets_can_be_replayed), CASE(capture_is_replayed_so_often))
