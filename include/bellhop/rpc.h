@@ -8,8 +8,9 @@
  * and get one line for each reply (jsonrpc.org/specification; batches and notifications included).
  * doc/rpc.md lists the methods.
  *
- * All calls of all clients are carried out on one thread, one after another, and are a target's only
- * while it serves: between create and destroy nobody else calls bh_tgt_*().
+ * All calls of all clients are carried out on one thread, one after another, but one that has to wait
+ * for a store lets the others go on. The target is that thread's: between create and destroy nobody
+ * else calls bh_tgt_*().
  */
 #ifndef BELLHOP_RPC_H
 #define BELLHOP_RPC_H
@@ -92,7 +93,10 @@ int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out);
  */
 int bh_rpc_metrics(struct bh_rpc *rpc, const char *path, unsigned int mode);
 
-/* Waits for a call under way, closes connections and removes the socket. NULL is accepted. */
+/*
+ * Answers calls that wait, that they go on without them; closes connections and removes the socket.
+ * NULL is accepted.
+ */
 void bh_rpc_destroy(struct bh_rpc *rpc);
 
 #ifdef __cplusplus

@@ -159,6 +159,20 @@ int bh_tgt_apply(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char why[BH
 const char *bh_tgt_failed_key(const struct bh_tgt *tgt);
 
 /*
+ * What has to wait for a store (it says -EINPROGRESS) returns after 10 s at most, or, when the
+ * namespace is one to be zeroed, when it is. From here on it returns at once: the outcome is had by
+ * bh_tgt_finished() later. wake: there may be one; on the control thread, calls nothing of the
+ * target, and not any more once this has returned. NULL: calls wait again.
+ */
+void bh_tgt_dont_wait(struct bh_tgt *tgt, void (*wake)(void *ctx), void *ctx);
+/* Of the call that has just said -EINPROGRESS. 0: nobody will know. */
+uint64_t bh_tgt_ticket(const struct bh_tgt *tgt);
+/*
+ * The next outcome: what the call of that ticket would have returned, and why. False: there is none.
+ */
+bool bh_tgt_finished(struct bh_tgt *tgt, uint64_t *ticket, int *result, char why[BH_TGT_WHY]);
+
+/*
  * A store to be shared as @name. -EEXIST: the name is taken; -ENOTSUP: no such type; what the type
  * says.
  */
@@ -212,10 +226,11 @@ struct bh_tgt_ns_spec {
 };
 /*
  * One that is attached nowhere yet. The id, or -ENOENT: no such subsystem or store; -EEXIST: the id
- * is taken; -ENOSPC: all are, or the pool has no room in one piece; what the store says.
+ * is taken; -ENOSPC: all are, or the pool has no room in one piece; -EINPROGRESS: it is zeroed
+ * first; what the store says.
  */
 int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char why[BH_TGT_WHY]);
-/* Detached from every controller first. -ENOENT; -EINPROGRESS: as bh_tgt_ns_detach(). */
+/* Detached from every controller first. -ENOENT; -EINPROGRESS, -EBUSY: as bh_tgt_ns_detach(). */
 int bh_tgt_ns_delete(struct bh_tgt *tgt, const char *subsys, uint32_t nsid, char why[BH_TGT_WHY]);
 
 struct bh_tgt_subsys_ns_info {
@@ -250,7 +265,8 @@ int bh_tgt_controller_destroy(struct bh_tgt *tgt, const char *name);
 /*
  * A namespace on a controller that may have a host, which is told. spec: a store of its own or a
  * reference, and the id (0: the lowest free). The id, or -ENOENT: no such controller or store;
- * -EEXIST: the id is taken; -ENOSPC: all are; what the store says.
+ * -EEXIST: the id is taken; -EBUSY: by a namespace that is being detached; -ENOSPC: all are; what
+ * the store says.
  *
  * In a subsystem: its namespace of that store, or a new one; without a store (arg NULL) the one of
  * that id.
@@ -259,8 +275,8 @@ int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
 		     const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY]);
 /*
  * The host is told, what it has asked for already finishes, and the store is let go. -ENOENT.
- * -EINPROGRESS: the store has not finished within 10 s; the namespace is hidden, and goes when it
- * has.
+ * -EINPROGRESS: the store has not finished; the namespace is hidden, and goes when it has. -EBUSY:
+ * that is so already.
  */
 int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
 		     char why[BH_TGT_WHY]);

@@ -4,7 +4,9 @@
  *
  * Parameters are given by name. A method sees none that it does not know: those are refused before
  * it runs, so that a slip of the pen is not taken for a default. A method that fails has changed
- * nothing.
+ * nothing, but for two errors that say so: what it does goes on (EINPROGRESS), or is done and is not
+ * in --state (RPC_NOT_KEPT). Undoing that instead would be a second change, which a host sees and
+ * which may fail, too.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -33,6 +35,8 @@ bool rpc_fail_tgt(struct rpc_call *call, int error, const char *why)
 	const char *key = bh_tgt_failed_key(call->tgt);
 	int code = key ? RPC_INVALID_PARAMS : RPC_FAILED;
 
+	if (error == -EINPROGRESS)
+		call->ticket = bh_tgt_ticket(call->tgt);
 	if (error == -EPERM && strstr(why, "--sandbox"))
 		code = RPC_REFUSED;
 	else if (error == -ENOMEM || error == -ENOSPC || error == -EBUSY)
@@ -72,6 +76,9 @@ static json_t *data_new(const struct rpc_call *call)
 		json_object_set_new(data, "key", key);
 	if (call->error)
 		json_object_set_new(data, "errno", json_integer(-call->error));
+	if (call->code == RPC_NOT_KEPT)
+		json_object_set_new(data, "result",
+				    call->result ? json_incref(call->result) : json_true());
 	return data;
 }
 
@@ -100,7 +107,14 @@ static const char *unknown_key(const struct rpc_method *method, json_t *params)
 	return NULL;
 }
 
-/* What it changes outlives the program, or it is not changed. */
+static bool say_not_kept(struct rpc_call *call, int error)
+{
+	return rpc_fail(call, RPC_NOT_KEPT, NULL, error,
+			"it is done, but config.json in --state still has what was before: %s",
+			strerror(-error));
+}
+
+/* What it changes outlives the program, or it is not changed, unless writing it fails at last. */
 static bool run_kept(const struct rpc_method *method, struct rpc_call *call)
 {
 	struct bh_rpc_state *state = call->rpc->opts.state;
@@ -114,10 +128,10 @@ static bool run_kept(const struct rpc_method *method, struct rpc_call *call)
 
 	/* A namespace that is slow to go is gone from the configuration. */
 	if (is_done || call->error == -EINPROGRESS)
-		rpc_state_commit(call->rpc, fd);
+		call->not_kept = rpc_state_commit(call->rpc, fd);
 	else
 		rpc_state_abort(state, fd);
-	return is_done;
+	return is_done && (!call->not_kept || say_not_kept(call, call->not_kept));
 }
 
 static bool run(const struct rpc_method *method, struct rpc_call *call)
@@ -159,11 +173,26 @@ int rpc_repeat(struct bh_rpc *rpc, json_t *one, char why[BH_TGT_WHY])
 	return call.error ? call.error : -EINVAL;
 }
 
-static json_t *run_method(struct bh_rpc *rpc, const char *name, json_t *params, const json_t *id)
+static json_t *reply_failure(const struct rpc_call *call, const json_t *id, const char *method)
+{
+	bh_log(call->rpc->opts.log, BH_LOG_INFO, RPC_LOG, "%s: %s", method, call->message);
+	return error_new(id, call->code, call->message, data_new(call));
+}
+
+static json_t *reply_result(struct rpc_call *call, const json_t *id)
+{
+	json_t *reply = reply_new(id);
+
+	json_object_set_new(reply, "result",
+			    call->result ? json_incref(call->result) : json_true());
+	return reply;
+}
+
+static json_t *run_method(struct rpc_job *job, const char *name, json_t *params, const json_t *id)
 {
 	const struct rpc_method *method = rpc_method_find(name);
-	struct rpc_call call = { .rpc = rpc, .tgt = rpc->opts.tgt };
-	json_t *reply;
+	struct rpc_call call = { .rpc = job->rpc, .tgt = job->rpc->opts.tgt };
+	json_t *reply = NULL;
 
 	if (!method)
 		return error_new(id, RPC_METHOD_NOT_FOUND, "there is no such method", NULL);
@@ -171,22 +200,27 @@ static json_t *run_method(struct bh_rpc *rpc, const char *name, json_t *params, 
 		return error_new(id, RPC_INVALID_PARAMS, "parameters go by name, in an object",
 				 json_pack("{s:s}", "key", "params"));
 	call.params = params ? json_incref(params) : json_object();
-	if (run(method, &call)) {
-		reply = reply_new(id);
-		json_object_set_new(reply, "result", call.result ? call.result : json_true());
-	} else {
-		json_decref(call.result);
-		reply = error_new(id, call.code, call.message, data_new(&call));
-		bh_log(rpc->opts.log, BH_LOG_INFO, RPC_LOG, "%s: %s", method->name, call.message);
-	}
+	if (run(method, &call))
+		reply = reply_result(&call, id);
+	else if (!rpc_job_wait(job, &call))
+		reply = reply_failure(&call, id, method->name);
+	json_decref(call.result);
 	json_decref(call.params);
 	return reply;
 }
 
-/* The reply, or NULL: to a notification there is none, whatever came of it. */
-static json_t *request(struct bh_rpc *rpc, json_t *text)
+/* Only what has an id is answered, whatever came of it. */
+static json_t *if_asked(const json_t *text, json_t *reply)
 {
-	json_t *id = json_object_get(text, "id"), *reply;
+	if (json_object_get(text, "id"))
+		return reply;
+	json_decref(reply);
+	return NULL;
+}
+
+json_t *rpc_request(struct rpc_job *job, json_t *text)
+{
+	json_t *id = json_object_get(text, "id");
 	const char *version = json_string_value(json_object_get(text, "jsonrpc"));
 	const char *name = json_string_value(json_object_get(text, "method"));
 
@@ -195,55 +229,54 @@ static json_t *request(struct bh_rpc *rpc, json_t *text)
 	if (!version || strcmp(version, "2.0") != 0 || !name)
 		return error_new(id, RPC_INVALID_REQUEST,
 				 "a request has \"jsonrpc\":\"2.0\" and a \"method\"", NULL);
-	reply = run_method(rpc, name, json_object_get(text, "params"), id);
-	if (id)
-		return reply;
-	json_decref(reply);
-	return NULL;
+	return if_asked(text, run_method(job, name, json_object_get(text, "params"), id));
 }
 
-static json_t *batch(struct bh_rpc *rpc, json_t *texts)
+/* ---- calls that went on ---- */
+
+static struct rpc_call call_of(const struct rpc_job *job)
 {
-	json_t *replies, *text;
-	size_t i;
-
-	if (json_array_size(texts) == 0 || json_array_size(texts) > RPC_BATCH_MAX)
-		return error_new(NULL, RPC_INVALID_REQUEST, "a batch has 1 to 256 requests", NULL);
-	replies = json_array();
-	json_array_foreach(texts, i, text)
-	{
-		json_t *reply = request(rpc, text);
-
-		if (reply)
-			json_array_append_new(replies, reply);
-	}
-	if (json_array_size(replies))
-		return replies;
-	json_decref(replies);
-	return NULL;
+	return (struct rpc_call){ .rpc = job->rpc, .tgt = job->rpc->opts.tgt };
 }
 
-static char *line(json_t *reply)
+static json_t *reply_ended(struct rpc_call *call, const json_t *text, bool is_done)
 {
-	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	const char *method = json_string_value(json_object_get(text, "method"));
+	const json_t *id = json_object_get(text, "id");
+	json_t *reply = is_done ? reply_result(call, id) : reply_failure(call, id, method);
+
+	json_decref(call->result);
+	return if_asked(text, reply);
+}
+
+json_t *rpc_reply_result(const struct rpc_job *job, const json_t *text, int result, const char *why)
+{
+	struct rpc_call call = call_of(job);
+
+	if (result < 0)
+		rpc_fail_tgt(&call, result, why);
+	else if (result > 0)
+		call.result = json_pack("{s:i}", "nsid", result);
+	if (result >= 0 && job->not_kept)
+		say_not_kept(&call, job->not_kept);
+	return reply_ended(&call, text, result >= 0 && !job->not_kept);
+}
+
+json_t *rpc_reply_late(const struct rpc_job *job, const json_t *text, const char *prefix)
+{
+	struct rpc_call call = call_of(job);
+
+	rpc_fail(&call, RPC_FAILED, NULL, -EINPROGRESS, "%s%.300s", prefix, job->message);
+	return reply_ended(&call, text, false);
+}
+
+/* ---- texts that are none ---- */
+
+char *rpc_complaint(int code, const char *why)
+{
+	json_t *reply = error_new(NULL, code, why, NULL);
+	char *text = json_dumps(reply, JSON_COMPACT);
 
 	json_decref(reply);
 	return text;
-}
-
-char *rpc_complaint(const char *why)
-{
-	return line(error_new(NULL, RPC_PARSE_ERROR, why, NULL));
-}
-
-char *rpc_answer(struct bh_rpc *rpc, const char *text, size_t len)
-{
-	json_error_t error;
-	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error), *reply;
-
-	if (!root)
-		return rpc_complaint(error.text);
-	reply = json_is_array(root) ? batch(rpc, root) : request(rpc, root);
-	json_decref(root);
-	return line(reply);
 }

@@ -28,8 +28,9 @@ enum rpc_code {
 	RPC_METHOD_NOT_FOUND = -32601,
 	RPC_INVALID_PARAMS = -32602,
 	RPC_INTERNAL_ERROR = -32603,
-	RPC_FAILED = -32000,  /* the request was in order, and could not be carried out */
-	RPC_REFUSED = -32001, /* the program has given up the right to do that */
+	RPC_FAILED = -32000,   /* the request was in order, and could not be carried out */
+	RPC_REFUSED = -32001,  /* the program has given up the right to do that */
+	RPC_NOT_KEPT = -32002, /* it is done, and will not outlive the program */
 };
 
 /* ---- frame.c: where a JSON text ends ---- */
@@ -50,6 +51,8 @@ int rpc_frame_next(struct rpc_frame *frame, const char *buf, size_t len);
 
 /* ---- server.c ---- */
 
+struct rpc_job;
+
 struct rpc_conn {
 	TAILQ_ENTRY(rpc_conn) link; /* the longest silent first */
 	struct bh_rpc *rpc;
@@ -61,7 +64,8 @@ struct rpc_conn {
 	struct rpc_frame frame;
 	char *out;
 	size_t out_at, out_len;
-	bool is_over; /* nothing more is read: closed once the replies are gone */
+	bool is_over;	     /* nothing more is read: closed once the replies are gone */
+	struct rpc_job *job; /* of its last text; nothing more is read meanwhile. NULL: none */
 };
 
 struct bh_rpc {
@@ -72,16 +76,26 @@ struct bh_rpc {
 	struct bh_fd_source *listen_source;
 	TAILQ_HEAD(, rpc_conn) conns;
 	unsigned int num_conns;
-	struct bh_clock clock;	 /* measured */
-	struct metrics *metrics; /* NULL: nobody wants any */
+	struct bh_clock clock;	    /* measured */
+	struct metrics *metrics;    /* NULL: nobody wants any */
+	TAILQ_HEAD(, rpc_job) jobs; /* that wait */
+	struct bh_msg wake_msg;	    /* some may have come to an end */
+	bool is_woken;		    /* it is on its way; any thread */
 };
+
+/* Takes the line (NULL: none) that its job is answered with. It may be closed by that. */
+void rpc_conn_answered(struct rpc_conn *conn, char *line);
 
 /* ---- call.c ---- */
 
-/* What one text is answered with: a line to be freed, or NULL (notifications). */
-char *rpc_answer(struct bh_rpc *rpc, const char *text, size_t len);
 /* The line for a text that is none. */
-char *rpc_complaint(const char *why);
+char *rpc_complaint(int code, const char *why);
+/* The reply, or NULL: to a notification there is none; nor, if job has a ticket now, so far. */
+json_t *rpc_request(struct rpc_job *job, json_t *text);
+/* To the request that waited, when it has ended; and when nobody waits any more. NULL as above. */
+json_t *rpc_reply_result(const struct rpc_job *job, const json_t *text, int result,
+			 const char *why);
+json_t *rpc_reply_late(const struct rpc_job *job, const json_t *text, const char *prefix);
 
 /* One of the calls of a saved configuration; 0, or -errno and why. */
 int rpc_repeat(struct bh_rpc *rpc, json_t *one, char why[BH_TGT_WHY]);
@@ -96,6 +110,9 @@ struct rpc_call {
 	const char *key; /* the parameter it is about, or NULL */
 	int error;	 /* -errno, or 0 */
 	char message[BH_TGT_WHY + 64];
+	uint64_t ticket; /* of one that goes on, which `error` says; 0: it does not */
+	bool is_patient; /* it has no deadline then */
+	int not_kept;	 /* what it changed is not in --state: -errno, or 0 */
 };
 
 /* Returns false, so that a method can end with it. */
@@ -103,6 +120,34 @@ bool rpc_fail(struct rpc_call *call, int code, const char *key, int error, const
 	__attribute__((format(printf, 5, 6)));
 /* After a bh_tgt_*() call: its error and reason. */
 bool rpc_fail_tgt(struct rpc_call *call, int error, const char *why);
+
+/* ---- job.c ---- */
+
+struct rpc_job {
+	TAILQ_ENTRY(rpc_job) link;
+	struct bh_rpc *rpc;
+	struct rpc_conn *conn; /* NULL: it has gone */
+	json_t *root;
+	size_t next; /* request of a batch */
+	json_t *replies;
+	/* of the call that waits */
+	uint64_t ticket; /* 0: none does */
+	int not_kept;
+	char message[BH_TGT_WHY + 64];
+	struct bh_timer *deadline;
+};
+
+/*
+ * What one text is answered with: a line to be freed, or NULL (notifications). *job: one of its calls
+ * goes on, and rpc_conn_answered() comes when it has ended, if the job has a connection by then.
+ */
+char *rpc_answer(struct bh_rpc *rpc, const char *text, size_t len, struct rpc_job **job);
+/* The call goes on, and the job waits for it. False: it cannot. */
+bool rpc_job_wait(struct rpc_job *job, const struct rpc_call *call);
+/* Answers those whose calls have ended. */
+void rpc_jobs_look(struct bh_rpc *rpc);
+/* Answers all of them, now. */
+void rpc_jobs_end(struct bh_rpc *rpc);
 
 /* ---- param.c: false: the call has failed ---- */
 
@@ -130,7 +175,8 @@ const struct rpc_method *rpc_method_find(const char *name);
 
 /* A file with room for what a call can bring about, or -errno. One of the others takes it. */
 int rpc_state_begin(struct bh_rpc_state *state);
-void rpc_state_commit(struct bh_rpc *rpc, int fd);
+/* -errno: the file still has what was before. */
+int rpc_state_commit(struct bh_rpc *rpc, int fd);
 void rpc_state_abort(struct bh_rpc_state *state, int fd);
 
 /* ---- objects.c, list.c, stats.c ---- */

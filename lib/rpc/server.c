@@ -8,7 +8,8 @@
  * the complaint, since nobody knows where the next one begins. Places are limited; whoever comes
  * when all are taken gets that of the connection that has been silent longest.
  *
- * One visit to a connection reads once and carries out what is complete: clients take turns.
+ * One visit to a connection reads once and carries out what is complete: clients take turns. One
+ * whose text waits for a store is left alone until that has been answered (job.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@ static void conn_close(struct rpc_conn *conn)
 
 	TAILQ_REMOVE(&rpc->conns, conn, link);
 	rpc->num_conns--;
+	if (conn->job)
+		conn->job->conn = NULL;
 	bh_fd_source_remove(conn->source);
 	close(conn->fd);
 	free(conn->in);
@@ -85,13 +88,15 @@ static bool conn_run(struct rpc_conn *conn)
 	unsigned int n = 0;
 	int rc = 0;
 
-	while (!conn->out && n++ < TEXTS_PER_VISIT &&
+	while (!conn->out && !conn->job && n++ < TEXTS_PER_VISIT &&
 	       (rc = rpc_frame_next(frame, conn->in, conn->in_len)) > 0 &&
 	       frame->at - frame->begin <= RPC_MESSAGE_MAX) {
 		if (!conn_put(conn, rpc_answer(conn->rpc, conn->in + frame->begin,
-					       frame->at - frame->begin)) ||
+					       frame->at - frame->begin, &conn->job)) ||
 		    conn_flush(conn) < 0)
 			return false;
+		if (conn->job)
+			conn->job->conn = conn;
 		frame->begin = frame->at;
 	}
 	/* A whole text that has not been answered is one that is too long. */
@@ -105,7 +110,8 @@ static bool conn_run(struct rpc_conn *conn)
 	if (rc < 0 || is_long) {
 		conn->is_over = true;
 		conn->in_len = 0;
-		return conn_put(conn, rpc_complaint(rc < 0 ? "no JSON object or array, or one that "
+		return conn_put(conn, rpc_complaint(RPC_PARSE_ERROR,
+						    rc < 0 ? "no JSON object or array, or one that "
 							     "is nested too deeply"
 							   : "the request is too long")) &&
 		       conn_flush(conn) >= 0;
@@ -134,11 +140,14 @@ static bool conn_read(struct rpc_conn *conn)
 	return true;
 }
 
-/* What is waited for now: room for replies, a turn for texts that are there already, or more. */
+/*
+ * What is waited for now: room for replies, a turn for texts that are there already, or more; while
+ * a text waits for its answer, nothing but the end of whoever asked.
+ */
 static bool conn_wait(struct rpc_conn *conn)
 {
-	bool has_turn = conn->out || (conn->in_len && conn->frame.at < conn->in_len);
-	uint32_t events = has_turn ? EPOLLOUT : EPOLLIN;
+	bool has_turn = conn->job || conn->out || (conn->in_len && conn->frame.at < conn->in_len);
+	uint32_t events = conn->job ? 0 : has_turn ? EPOLLOUT : EPOLLIN;
 
 	if (conn->is_over && !has_turn)
 		return false;
@@ -154,6 +163,10 @@ static void on_conn(void *ctx, uint32_t events)
 	struct bh_rpc *rpc = conn->rpc;
 	bool is_well = conn_flush(conn) >= 0;
 
+	if (conn->job) {
+		conn_close(conn);
+		return;
+	}
 	TAILQ_REMOVE(&rpc->conns, conn, link);
 	TAILQ_INSERT_TAIL(&rpc->conns, conn, link);
 	if (is_well && !conn->out && !conn->is_over && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
@@ -161,6 +174,13 @@ static void on_conn(void *ctx, uint32_t events)
 	else if (events & (EPOLLHUP | EPOLLERR))
 		is_well = false;
 	if (!is_well || !conn_run(conn) || !conn_wait(conn))
+		conn_close(conn);
+}
+
+void rpc_conn_answered(struct rpc_conn *conn, char *line)
+{
+	conn->job = NULL;
+	if (!conn_put(conn, line) || conn_flush(conn) < 0 || !conn_run(conn) || !conn_wait(conn))
 		conn_close(conn);
 }
 
@@ -184,6 +204,19 @@ static bool is_allowed(const struct bh_rpc *rpc, int fd)
 	return false;
 }
 
+/* One that waits for an answer is not silent, unless all are. */
+static struct rpc_conn *most_silent(struct bh_rpc *rpc)
+{
+	struct rpc_conn *conn;
+
+	TAILQ_FOREACH(conn, &rpc->conns, link)
+	{
+		if (!conn->job)
+			return conn;
+	}
+	return TAILQ_FIRST(&rpc->conns);
+}
+
 static bool conn_open(struct bh_rpc *rpc, int fd)
 {
 	struct rpc_conn *conn = calloc(1, sizeof(*conn));
@@ -198,7 +231,7 @@ static bool conn_open(struct bh_rpc *rpc, int fd)
 		return false;
 	}
 	if (rpc->num_conns == RPC_CONNS_MAX)
-		conn_close(TAILQ_FIRST(&rpc->conns));
+		conn_close(most_silent(rpc));
 	TAILQ_INSERT_TAIL(&rpc->conns, conn, link);
 	rpc->num_conns++;
 	return true;
@@ -221,6 +254,24 @@ void bh_rpc_opts_init(struct bh_rpc_opts *opts)
 	memset(opts, 0, sizeof(*opts));
 	opts->size = sizeof(*opts);
 	opts->mode = 0600;
+}
+
+static void woken(void *ctx)
+{
+	struct bh_rpc *rpc = ctx;
+
+	/* Before the look: what ends after it sends the message again. */
+	(void)__atomic_exchange_n(&rpc->is_woken, false, __ATOMIC_SEQ_CST);
+	rpc_jobs_look(rpc);
+}
+
+/* The target's control thread. */
+static void wake(void *ctx)
+{
+	struct bh_rpc *rpc = ctx;
+
+	if (!__atomic_exchange_n(&rpc->is_woken, true, __ATOMIC_SEQ_CST))
+		bh_reactor_send(rpc->reactor, &rpc->wake_msg);
 }
 
 static int reactor_create(struct bh_rpc *rpc)
@@ -246,6 +297,8 @@ static int rpc_start(struct bh_rpc *rpc)
 	if (rc == 0 && rpc->path)
 		rc = bh_fd_source_add(rpc->reactor, rpc->listen_fd, EPOLLIN, on_listen, rpc,
 				      &rpc->listen_source);
+	if (rc == 0)
+		bh_tgt_dont_wait(rpc->opts.tgt, wake, rpc);
 	return rc ? rc : bh_reactor_start(rpc->reactor);
 }
 
@@ -261,6 +314,8 @@ int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out)
 	if (!rpc)
 		return -ENOMEM;
 	TAILQ_INIT(&rpc->conns);
+	TAILQ_INIT(&rpc->jobs);
+	rpc->wake_msg = (struct bh_msg){ .fn = woken, .ctx = rpc };
 	bh_rpc_opts_init(&rpc->opts);
 	memcpy(&rpc->opts, opts, opts->size < sizeof(rpc->opts) ? opts->size : sizeof(rpc->opts));
 	rpc->listen_fd = -1;
@@ -276,10 +331,21 @@ int bh_rpc_create(const struct bh_rpc_opts *opts, struct bh_rpc **out)
 
 void bh_rpc_destroy(struct bh_rpc *rpc)
 {
+	struct rpc_conn *conn;
+
 	if (!rpc)
 		return;
 	if (rpc->reactor)
 		bh_reactor_stop(rpc->reactor);
+	if (rpc->opts.tgt)
+		bh_tgt_dont_wait(rpc->opts.tgt, NULL, NULL);
+	TAILQ_FOREACH(conn, &rpc->conns, link)
+	{
+		conn->is_over = true;
+		conn->in_len = 0;
+		conn->frame = (struct rpc_frame){ 0 };
+	}
+	rpc_jobs_end(rpc);
 	while (!TAILQ_EMPTY(&rpc->conns))
 		conn_close(TAILQ_FIRST(&rpc->conns));
 	metrics_destroy(rpc->metrics);

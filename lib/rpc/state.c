@@ -193,7 +193,7 @@ static char *config_text(struct bh_rpc *rpc)
 	return text;
 }
 
-void rpc_state_commit(struct bh_rpc *rpc, int fd)
+int rpc_state_commit(struct bh_rpc *rpc, int fd)
 {
 	struct bh_rpc_state *state = rpc->opts.state;
 	char *text = config_text(rpc);
@@ -209,9 +209,10 @@ void rpc_state_commit(struct bh_rpc *rpc, int fd)
 	} else {
 		state->len = strlen(text);
 		close(fd);
-		(void)fsync(state->dir);
+		rc = fsync(state->dir) == 0 ? 0 : -errno;
 	}
 	free(text);
+	return rc;
 }
 
 int bh_rpc_state_probe(struct bh_rpc_state *state)

@@ -116,6 +116,7 @@ bool rpc_namespace_create(struct rpc_call *call)
 	spec.nsid = nsid ? (uint32_t)nsid : store.nsid;
 	rc = bh_tgt_ns_create(call->tgt, &spec, why);
 	bh_tgt_store_spec_fini(&store);
+	call->is_patient = true; /* It gets on, and its outcome has the id. */
 	if (rc < 0)
 		return rpc_fail_tgt(call, rc, why);
 	call->result = json_pack("{s:i}", "nsid", rc);

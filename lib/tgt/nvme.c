@@ -3,34 +3,21 @@
  * NVMe controllers and their namespaces, created, changed and destroyed while hosts use them.
  *
  * A namespace is on its controller's list from when the control thread has taken it until it is
- * gone. What the control thread works on is an ns_call of its own, which is not freed before it is
- * done: a namespace whose store does not give its requests back in time stays on the list as
- * `leaving`, and goes when somebody looks again.
+ * gone. One whose store does not give its requests back at once stays on the list as `leaving`, and
+ * goes when somebody looks again: see later.c.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#include <bellhop/clock.h>
 
 #include "tgt/tgt.h"
-
-/* How long a call waits for a store. */
-#define PATIENCE_NS 10000000000ull
 
 /* ---- calls carried out on the control thread ---- */
 
 static void call_done(void *arg)
 {
 	sem_post(arg);
-}
-
-static void wait_for(sem_t *done)
-{
-	while (sem_wait(done) != 0)
-		continue;
 }
 
 struct destroy {
@@ -57,29 +44,8 @@ static void destroy_nvme(struct bh_tgt *tgt, struct bh_target_nvme *nvme)
 	}
 	sem_init(&destroy.done, 0, 0);
 	bh_reactor_call(tgt->control, destroy_on_control, &destroy);
-	wait_for(&destroy.done);
+	tgt_wait(&destroy.done);
 	sem_destroy(&destroy.done);
-}
-
-struct ns_call *tgt_ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *blk, uint32_t nsid)
-{
-	struct ns_call *call = calloc(1, sizeof(*call));
-
-	if (!call)
-		return NULL;
-	call->nvme = nvme;
-	call->blk = blk;
-	call->nsid = nsid;
-	sem_init(&call->done, 0, 0);
-	return call;
-}
-
-void tgt_ns_call_free(struct ns_call *call)
-{
-	if (!call)
-		return;
-	sem_destroy(&call->done);
-	free(call);
 }
 
 static void added(void *arg, int error)
@@ -87,7 +53,7 @@ static void added(void *arg, int error)
 	struct ns_call *call = arg;
 
 	call->error = error;
-	sem_post(&call->done);
+	tgt_call_done(call);
 }
 
 static void add_on_control(void *arg)
@@ -101,20 +67,13 @@ static void add_on_control(void *arg)
 		call->nsid = (uint32_t)nsid;
 }
 
-static void removed(void *arg)
-{
-	struct ns_call *call = arg;
-
-	sem_post(&call->done);
-}
-
 static void remove_on_control(void *arg)
 {
 	struct ns_call *call = arg;
 
-	call->error = bh_target_nvme_ns_detach(call->nvme, call->nsid, removed, call);
+	call->error = bh_target_nvme_ns_detach(call->nvme, call->nsid, tgt_call_done, call);
 	if (call->error)
-		removed(call);
+		tgt_call_done(call);
 }
 
 /* ---- namespaces ---- */
@@ -128,34 +87,6 @@ void tgt_ns_free(struct ns *ns)
 	tgt_ns_call_free(ns->leaving);
 	bh_tgt_store_spec_fini(&ns->spec);
 	free(ns);
-}
-
-/* Takes those off the list that have left meanwhile. */
-static void reap_list(struct ns **link)
-{
-	while (*link) {
-		struct ns *ns = *link;
-
-		if (!ns->leaving || sem_trywait(&ns->leaving->done) != 0) {
-			link = &ns->next;
-			continue;
-		}
-		*link = ns->next;
-		tgt_ns_free(ns);
-	}
-}
-
-static void reap(struct controller *c)
-{
-	reap_list(&c->ns);
-}
-
-void tgt_reap(struct bh_tgt *tgt)
-{
-	for (struct controller *c = tgt->controllers; c; c = c->next)
-		reap(c);
-	for (struct subsys *s = tgt->subsystems; s; s = s->next)
-		reap_list(&s->ns);
 }
 
 int tgt_ns_store(struct bh_tgt *tgt, unsigned int *made, const struct bh_tgt_store_spec *spec,
@@ -199,14 +130,14 @@ static int say_attach(struct bh_tgt *tgt, const char *key, uint32_t nsid, int er
 static int ns_attach(struct bh_tgt *tgt, struct controller *c, struct ns *ns, struct bh_blk *blk,
 		     const char *key, char *why)
 {
-	struct ns_call *call = tgt_ns_call_new(c->nvme, blk, ns->spec.nsid);
+	struct ns_call *call = tgt_ns_call_new(tgt, c->nvme, blk, ns->spec.nsid);
 	int error = -ENOMEM;
 
 	if (call) {
 		bh_reactor_call(tgt->control, add_on_control, call);
 		/* Before the start, the poll threads open their channels when they run. */
 		if (tgt->is_running)
-			wait_for(&call->done);
+			tgt_wait(&call->done);
 		error = call->error;
 		ns->nsid = call->nsid;
 		tgt_ns_call_free(call);
@@ -301,6 +232,7 @@ static void fill_opts(const struct bh_tgt *tgt, const struct bh_tgt_spec *spec,
 static void controller_free(struct bh_tgt *tgt, struct controller *c)
 {
 	destroy_nvme(tgt, c->nvme);
+	tgt_reap_list(tgt, &c->ns); /* Who is waiting for one of them? */
 	while (c->ns) {
 		struct ns *ns = c->ns;
 
@@ -442,6 +374,9 @@ void tgt_controllers_free(struct bh_tgt *tgt)
 
 /* ---- namespaces of a controller that is there ---- */
 
+#define SAY_LEAVING \
+	"namespace %u is being detached (by namespace.detach), and its store has not finished"
+
 int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
 		     const struct bh_tgt_store_spec *spec, char why[BH_TGT_WHY])
 {
@@ -451,26 +386,13 @@ int bh_tgt_ns_attach(struct bh_tgt *tgt, const char *controller,
 	if (!c)
 		return tgt_fail(tgt, "controller", why, -ENOENT, "there is no controller '%s'",
 				controller);
-	reap(c);
+	tgt_reap_list(tgt, &c->ns);
+	if (spec->nsid && tgt_find_leaving(c->ns, spec->nsid))
+		return tgt_fail(tgt, "nsid", why, -EBUSY, SAY_LEAVING, spec->nsid);
 	if (!spec->arg && !c->subsys)
 		return tgt_fail(tgt, "store", why, -EINVAL,
 				"controller '%s' is in no subsystem: store is missing", controller);
 	return controller_attach(tgt, c, spec, "store", why);
-}
-
-bool tgt_ns_wait(struct bh_tgt *tgt, struct ns_call *call)
-{
-	uint64_t end = bh_now_ns() + PATIENCE_NS;
-	struct timespec until = { .tv_sec = (time_t)(end / 1000000000),
-				  .tv_nsec = (long)(end % 1000000000) };
-
-	if (!tgt->is_running)
-		return true;
-	while (sem_clockwait(&call->done, CLOCK_MONOTONIC, &until) != 0) {
-		if (errno == ETIMEDOUT)
-			return false;
-	}
-	return true;
 }
 
 /* What a namespace that has not gone in time leaves behind in a subsystem's controller. */
@@ -506,14 +428,13 @@ int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *controller, uint32_t nsid,
 	if (!c)
 		return tgt_fail(tgt, "controller", why, -ENOENT, "there is no controller '%s'",
 				controller);
-	reap(c);
+	tgt_reap_list(tgt, &c->ns);
 	struct ns **link = find_ns(c, nsid), *ns = *link;
-	if (ns ? ns->leaving != NULL : !c->subsys)
-		return tgt_fail(tgt, "nsid", why, -ENOENT,
-				ns ? "namespace %u is being detached already"
-				   : "there is no namespace %u",
-				nsid);
-	struct ns_call *call = tgt_ns_call_new(c->nvme, NULL, nsid);
+	if (ns && ns->leaving)
+		return tgt_fail(tgt, "nsid", why, -EBUSY, SAY_LEAVING, nsid);
+	if (!ns && !c->subsys)
+		return tgt_fail(tgt, "nsid", why, -ENOENT, "there is no namespace %u", nsid);
+	struct ns_call *call = tgt_ns_call_new(tgt, c->nvme, NULL, nsid);
 	if (c->subsys)
 		ns = calloc(1, sizeof(*ns));
 	if (!call || !ns) {

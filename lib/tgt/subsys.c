@@ -64,6 +64,7 @@ static int subsys_free(struct bh_tgt *tgt, struct subsys *s)
 		return make.error;
 	bh_blk_put(s->pool);
 	tgt_ns_free(s->pool_store);
+	tgt_reap_list(tgt, &s->ns);
 	while (s->ns) {
 		struct ns *ns = s->ns;
 
@@ -233,19 +234,12 @@ static void create_on_control(void *arg)
 	change->result = bh_target_subsys_ns_create(change->handle, &change->opts);
 }
 
-static void deleted(void *arg)
-{
-	struct ns_call *call = arg;
-
-	sem_post(&call->done);
-}
-
 static void delete_on_control(void *arg)
 {
 	struct change *change = arg;
 
-	change->result =
-		bh_target_subsys_ns_delete(change->handle, change->nsid, deleted, change->call);
+	change->result = bh_target_subsys_ns_delete(change->handle, change->nsid, tgt_call_done,
+						    change->call);
 }
 
 static int say_create(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
@@ -256,6 +250,13 @@ static int say_create(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
 		return tgt_fail(tgt, "nsid", why, error, "all namespace ids are taken");
 	return tgt_fail(tgt, "store", why, error, "the namespace cannot be created: %s",
 			strerror(-error));
+}
+
+struct ns *tgt_find_leaving(struct ns *first, uint32_t nsid)
+{
+	while (first && (first->nsid != nsid || !first->leaving))
+		first = first->next;
+	return first;
 }
 
 void tgt_subsys_keep(struct subsys *s, struct ns *ns)
@@ -300,7 +301,7 @@ static void made(void *arg, int result)
 	struct ns_call *call = arg;
 
 	call->error = result;
-	sem_post(&call->done);
+	tgt_call_done(call);
 }
 
 static void make_ns_on_control(void *arg)
@@ -312,7 +313,7 @@ static void make_ns_on_control(void *arg)
 		made(change->call, rc);
 }
 
-static int say_make(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
+int tgt_say_make(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
 {
 	if (error == -ENOSPC)
 		return tgt_fail(tgt, "size", why, error,
@@ -330,7 +331,7 @@ static int create_of_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_
 			  char *why)
 {
 	struct change change = { .handle = s->handle,
-				 .call = tgt_ns_call_new(NULL, NULL, 0),
+				 .call = tgt_ns_call_new(tgt, NULL, NULL, spec->nsid),
 				 .opts = { .size = sizeof(change.opts),
 					   .nsid = spec->nsid,
 					   .is_private = spec->is_private,
@@ -344,11 +345,16 @@ static int create_of_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
 	memcpy(change.opts.uuid, spec->uuid, sizeof(change.opts.uuid));
 	bh_reactor_call(tgt->control, make_ns_on_control, &change);
-	while (sem_wait(&change.call->done) != 0)
-		continue;
+	if (tgt->wake && !tgt_ns_wait(tgt, change.call)) {
+		change.call->next = tgt->making;
+		tgt->making = change.call;
+		return tgt_fail(tgt, NULL, why, -EINPROGRESS, "the namespace is being zeroed");
+	}
+	if (!tgt->wake)
+		tgt_wait(&change.call->done);
 	int result = change.call->error;
 	tgt_ns_call_free(change.call);
-	return result < 0 ? say_make(tgt, result, spec->nsid, why) : result;
+	return result < 0 ? tgt_say_make(tgt, result, spec->nsid, why) : result;
 }
 
 int bh_tgt_ns_create(struct bh_tgt *tgt, const struct bh_tgt_ns_spec *spec, char why[BH_TGT_WHY])
@@ -397,9 +403,15 @@ int bh_tgt_ns_delete(struct bh_tgt *tgt, const char *subsys, uint32_t nsid, char
 	if (!s)
 		return tgt_fail(tgt, "subsys", why, -ENOENT, "there is no subsystem '%s'", subsys);
 	tgt_reap(tgt);
+	if (tgt_find_leaving(s->ns, nsid) && !tgt_subsys_ns(s, nsid))
+		return tgt_fail(
+			tgt, "nsid", why, -EBUSY,
+			"namespace %u is being deleted (by namespace.delete), and its store "
+			"has not finished",
+			nsid);
 	struct ns *ns = record_of(s, nsid);
 	change.handle = s->handle;
-	change.call = ns ? tgt_ns_call_new(NULL, NULL, nsid) : NULL;
+	change.call = ns ? tgt_ns_call_new(tgt, NULL, NULL, nsid) : NULL;
 	if (!change.call)
 		return tgt_fail(tgt, NULL, why, -ENOMEM, "out of memory");
 	bh_reactor_call(tgt->control, delete_on_control, &change);

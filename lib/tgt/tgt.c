@@ -5,8 +5,8 @@
  * Reactors live from create to destroy; controllers, namespaces and stores come and go in between.
  * Whatever touches a controller runs on the control reactor, as a message the caller waits for: the
  * lists here are therefore the calling thread's alone, and nothing in this directory is locked. What
- * a namespace on its way out waits for is up to its store, so that wait alone has a limit: see
- * nvme.c.
+ * a namespace on its way out, or in the making, waits for is up to its store: that goes on after the
+ * call, see later.c.
  *
  * A store is held by reference: by its name here if it is shared, and by every namespace that uses
  * it.
@@ -120,6 +120,7 @@ int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out)
 
 	if (!tgt)
 		return -ENOMEM;
+	pthread_mutex_init(&tgt->wake_lock, NULL);
 	tgt->log = opts->log;
 	tgt->socket_mode = opts->socket_mode;
 	tgt->socket_uids = opts->socket_uids;
@@ -197,5 +198,7 @@ void bh_tgt_destroy(struct bh_tgt *tgt)
 	for (unsigned int i = 0; i < tgt->num_threads; i++)
 		bh_reactor_destroy(tgt->threads[i]);
 	bh_reactor_destroy(tgt->control);
+	tgt_calls_free(tgt);
+	pthread_mutex_destroy(&tgt->wake_lock);
 	free(tgt);
 }

@@ -4,6 +4,7 @@
 #define TGT_TGT_H
 
 #include <assert.h>
+#include <pthread.h>
 #include <semaphore.h>
 
 #include <bellhop/tgt.h>
@@ -20,6 +21,9 @@ struct store {
 
 /* What the control thread is asked to do with a namespace. The control thread's until `done`. */
 struct ns_call {
+	struct ns_call *next;
+	struct bh_tgt *tgt;
+	uint64_t ticket; /* 0: nobody asks how it ended */
 	struct bh_target_nvme *nvme;
 	struct bh_blk *blk;
 	uint32_t nsid;
@@ -32,7 +36,7 @@ struct ns {
 	uint32_t nsid;
 	struct store *shared;	       /* NULL: a store of its own, */
 	struct bh_tgt_store_spec spec; /* this one */
-	struct ns_call *leaving;       /* it was detached, and somebody waited in vain */
+	struct ns_call *leaving;       /* it was detached, and is not gone yet */
 };
 
 /* A record per namespace that was given a store, or is leaving. */
@@ -94,6 +98,13 @@ struct bh_tgt {
 	struct controller *controllers;
 	struct net *nets;
 	struct pair *pairs;
+	/* later.c */
+	pthread_mutex_t wake_lock;
+	void (*wake)(void *ctx);
+	void *wake_ctx;
+	uint64_t ticket, last_ticket;
+	struct ns_call *making;	  /* namespaces, out of a pool */
+	struct ns_call *outcomes; /* of tickets, in the order they came */
 };
 
 /*
@@ -120,8 +131,6 @@ void tgt_stores_free(struct bh_tgt *tgt);
 /* ---- nvme.c ---- */
 
 void tgt_controllers_free(struct bh_tgt *tgt);
-/* Lets go of the stores of namespaces that have left meanwhile. */
-void tgt_reap(struct bh_tgt *tgt);
 /* 0, or why no controller of either kind can have this socket and name. */
 int tgt_check_names(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, char *why);
 /* The poll threads of cores=; all where there is none. */
@@ -135,10 +144,21 @@ int tgt_pick_threads(struct bh_tgt *tgt, const struct bh_cpuset *cores, struct b
 int tgt_ns_store(struct bh_tgt *tgt, unsigned int *made, const struct bh_tgt_store_spec *spec,
 		 const char *key, char *why, struct ns *ns, struct bh_blk **out);
 void tgt_ns_free(struct ns *ns);
-struct ns_call *tgt_ns_call_new(struct bh_target_nvme *nvme, struct bh_blk *blk, uint32_t nsid);
+
+/* ---- later.c ---- */
+
+struct ns_call *tgt_ns_call_new(struct bh_tgt *tgt, struct bh_target_nvme *nvme, struct bh_blk *blk,
+				uint32_t nsid);
 void tgt_ns_call_free(struct ns_call *call);
+/* Control thread: the ns_call has ended. */
+void tgt_call_done(void *call);
+void tgt_wait(sem_t *done);
 /* True: it is done. False: it goes on without us. */
 bool tgt_ns_wait(struct bh_tgt *tgt, struct ns_call *call);
+/* Lets go of the stores of namespaces that have left meanwhile. */
+void tgt_reap_list(struct bh_tgt *tgt, struct ns **link);
+void tgt_reap(struct bh_tgt *tgt);
+void tgt_calls_free(struct bh_tgt *tgt);
 
 /* ---- subsys.c ---- */
 
@@ -146,6 +166,10 @@ struct subsys *tgt_subsys_find(struct bh_tgt *tgt, const char *name);
 /* The record of a namespace that is not leaving, or NULL. */
 struct ns *tgt_subsys_ns(struct subsys *s, uint32_t nsid);
 void tgt_subsys_keep(struct subsys *s, struct ns *ns);
+/* The namespace that is on its way out, or NULL. */
+struct ns *tgt_find_leaving(struct ns *first, uint32_t nsid);
+/* Why a namespace could not be cut out of the pool. Returns error. */
+int tgt_say_make(struct bh_tgt *tgt, int error, uint32_t nsid, char *why);
 void tgt_subsystems_free(struct bh_tgt *tgt);
 
 /* ---- net.c ---- */

@@ -173,12 +173,12 @@ def check_refusal(done, text, codes=(1, 2)):
 class Target:
     """bh-tgt, from "ready" to SIGTERM. check=False: the test ends it otherwise."""
 
-    def __init__(self, *words, prefix=(), clean=True):
-        self.words, self.prefix, self.clean = words, prefix, clean
+    def __init__(self, *words, prefix=(), clean=True, name="bh-tgt"):
+        self.words, self.prefix, self.clean = [name] + list(words), prefix, clean
         self.proc = None
 
     def __enter__(self):
-        self.proc = start(["bh-tgt"] + list(self.words), prefix=self.prefix)
+        self.proc = start(self.words, prefix=self.prefix)
         end = time.monotonic() + 20 * SLOW
         line = b""
         while not line.endswith(b"\n") and time.monotonic() < end:

@@ -245,6 +245,29 @@ int bh_tgt_ns_detach(struct bh_tgt *tgt, const char *name, uint32_t nsid, char w
 	return 0;
 }
 
+/* Nobody is told how it ended. */
+void bh_tgt_dont_wait(struct bh_tgt *tgt, void (*wake)(void *ctx), void *ctx)
+{
+	(void)tgt;
+	(void)wake;
+	(void)ctx;
+}
+
+uint64_t bh_tgt_ticket(const struct bh_tgt *tgt)
+{
+	(void)tgt;
+	return 0;
+}
+
+bool bh_tgt_finished(struct bh_tgt *tgt, uint64_t *ticket, int *result, char why[BH_TGT_WHY])
+{
+	(void)tgt;
+	(void)ticket;
+	(void)result;
+	(void)why;
+	return false;
+}
+
 /* ---- create, delete ---- */
 
 int bh_tgt_store_create(struct bh_tgt *tgt, const char *name, const struct bh_tgt_store_spec *spec,
