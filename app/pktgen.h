@@ -54,6 +54,7 @@ struct pktgen_options {
 	uint64_t packets; /* 0: until time is up */
 	double mpps;	  /* 0: as fast as it goes */
 	bool verify;
+	bool count_only;
 	bool split;
 	bool json;
 	bool has_dst;

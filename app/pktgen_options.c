@@ -37,6 +37,7 @@ static const char help[] =
 	"  --verify        compare every byte of every packet; without it all headers, numbers and "
 	"checksum fields, and\n"
 	"                  the whole of one packet in each burst\n"
+	"  --count         count what comes and look at none of it, whoever sent it (rx, echo)\n"
 	"  --pcap-in F     send the packets of a capture, over and over, instead of made ones\n"
 	"  --pcap-out F    write what is received (tx: sent) to a capture\n"
 	"  --descriptors N of a ring (default 1024, or what the device has)\n"
@@ -61,6 +62,7 @@ enum {
 	OPT_JSON,
 	OPT_DST,
 	OPT_VERIFY,
+	OPT_COUNT,
 	OPT_PCAP_IN,
 	OPT_PCAP_OUT,
 	OPT_DESCRIPTORS,
@@ -73,6 +75,7 @@ static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "dst", required_argument, NULL, OPT_DST },
 	{ "verify", no_argument, NULL, OPT_VERIFY },
+	{ "count", no_argument, NULL, OPT_COUNT },
 	{ "pcap-in", required_argument, NULL, OPT_PCAP_IN },
 	{ "pcap-out", required_argument, NULL, OPT_PCAP_OUT },
 	{ "descriptors", required_argument, NULL, OPT_DESCRIPTORS },
@@ -146,6 +149,9 @@ static int parse_long(struct app *app, int c, struct pktgen_options *opts)
 		return parse_mac(app, optarg, opts);
 	case OPT_VERIFY:
 		opts->verify = true;
+		return -1;
+	case OPT_COUNT:
+		opts->count_only = true;
 		return -1;
 	case OPT_PCAP_IN:
 		opts->pcap_in = optarg;
@@ -232,6 +238,11 @@ static int check_modes(struct app *app, struct pktgen_options *opts)
 				 modes[opts->mode]);
 	if (opts->in_flight == 0)
 		opts->in_flight = opts->mode == PKTGEN_LATENCY && opts->mpps == 0 ? 1 : 512;
+	if (opts->count_only && sends)
+		return app_usage(app, "--count: -m %s has to know which packets are its own",
+				 modes[opts->mode]);
+	if (opts->count_only && opts->verify)
+		return app_usage(app, "--count and --verify: one looks at nothing, the other at all");
 	if (opts->has_dst && !sends)
 		return app_usage(app, "--dst: -m %s makes no packets to send", modes[opts->mode]);
 	return -1;

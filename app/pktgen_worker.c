@@ -262,7 +262,8 @@ static void pass_rx(struct pktgen_lane *lane)
 
 	if (n == 0)
 		return;
-	check_burst(lane, pkts, n);
+	if (!lane->gen->opts->count_only)
+		check_burst(lane, pkts, n);
 	rte_pktmbuf_free_bulk(pkts, n);
 }
 
@@ -277,7 +278,8 @@ static void pass_echo(struct pktgen_lane *lane)
 		bh_net_tx_reap(lane->txq);
 		return;
 	}
-	check_burst(lane, lane->waiting, n);
+	if (!lane->gen->opts->count_only)
+		check_burst(lane, lane->waiting, n);
 	for (unsigned int i = 0; i < n; i++) {
 		struct rte_mbuf *m = lane->waiting[i];
 
