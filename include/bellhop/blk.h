@@ -196,6 +196,7 @@ struct bh_blk {
 	void *lock; /* of listeners, claims and bad blocks; the library's */
 	struct bh_blk_bad *bad;
 	uint32_t num_bad; /* __atomic: blocks */
+	uint32_t slices;  /* __atomic: stores that are runs of this one's blocks, as they are */
 	bool is_claimed;
 	uint32_t claim_left; /* listeners that have not yielded yet */
 	void (*claimed)(void *arg);
@@ -443,8 +444,9 @@ extern const struct bh_blk_type bh_blk_file_type;
  * that keeps its size, with blocks of block_size: as large as those below, or a multiple. It can what
  * the store below can. A flush is one of the whole store below.
  *
- * -EINVAL: not blocks of either, outside the store, or the store below has metadata; -EFBIG: larger blocks, and more than 2^32 of
- * those below; -ENOMEM.
+ * While there is one the store below keeps its format. -EINVAL: not blocks of either, outside the
+ * store, or the store below has metadata or zones; -EBUSY: it is being formatted; -EFBIG: larger
+ * blocks, and more than 2^32 of those below; -ENOMEM.
  */
 int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
 			const char *name, struct bh_blk **out);

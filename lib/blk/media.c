@@ -60,6 +60,12 @@ static int say(char why[256], int error, const char *path, const char *what)
 
 /* ---- formats ---- */
 
+static bool is_same(const struct bh_blk_format *a, const struct bh_blk_format *b)
+{
+	return a->block_size == b->block_size && a->md_bytes == b->md_bytes && a->pi == b->pi &&
+	       a->pi_first == b->pi_first && a->interleaved == b->interleaved;
+}
+
 int bh_blk_format_check(const struct bh_blk *blk, const struct bh_blk_format *format)
 {
 	if ((format->block_size != 512 && format->block_size != 4096) || format->pi > 3 ||
@@ -68,6 +74,9 @@ int bh_blk_format_check(const struct bh_blk *blk, const struct bh_blk_format *fo
 	     format->md_bytes != 64))
 		return -EINVAL;
 	if (blk->info.zoned.bytes && format->md_bytes) /* together: nobody has a use for it */
+		return -EOPNOTSUPP;
+	/* Slices count in blocks as they are, and know of nothing beside them. */
+	if (__atomic_load_n(&blk->slices, __ATOMIC_RELAXED) && !is_same(format, &blk->info.format))
 		return -EOPNOTSUPP;
 	if (blk->beside == BH_BLK_BESIDE_NOTHING || format->block_size < blk->min_block ||
 	    blk->bytes < format->block_size ||
@@ -316,12 +325,6 @@ int bh_blk_format_commit(struct bh_blk *blk, struct blk_media *media)
 	media->is_new = false;
 	take(blk, media);
 	return media->path ? sync_parent(blk->media_path) : 0;
-}
-
-static bool is_same(const struct bh_blk_format *a, const struct bh_blk_format *b)
-{
-	return a->block_size == b->block_size && a->md_bytes == b->md_bytes && a->pi == b->pi &&
-	       a->pi_first == b->pi_first && a->interleaved == b->interleaved;
 }
 
 /* ---- at the start ---- */

@@ -11,6 +11,7 @@
  * gives each slot back when it has let go of the buffer, and the slice hands that on as a completion
  * of its own, as any store does.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ static void slice_destroy(struct bh_blk *blk)
 {
 	struct slice *slice = (struct slice *)blk;
 
+	__atomic_fetch_sub(&slice->below->slices, 1, __ATOMIC_RELAXED);
 	bh_blk_put(slice->below);
 	free(slice);
 }
@@ -203,6 +205,19 @@ static const struct bh_blk_ops slice_ops = {
 	.mem_del = slice_mem_del,
 };
 
+/* The store below keeps its format from now on: false, somebody is changing it. */
+static bool settle(struct bh_blk *below)
+{
+	bool is_claimed;
+
+	pthread_mutex_lock(below->lock);
+	is_claimed = below->is_claimed;
+	if (!is_claimed)
+		__atomic_fetch_add(&below->slices, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(below->lock);
+	return !is_claimed;
+}
+
 int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
 			const char *name, struct bh_blk **out)
 {
@@ -214,7 +229,7 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 	*out = NULL;
 	if (block_size % info->block_size || !bytes || bytes % block_size ||
 	    first % info->block_size || first > all || bytes > all - first ||
-	    info->format.md_bytes) /* which lies beside the whole store */
+	    info->format.md_bytes || info->zoned.bytes) /* which lie beside the whole store */
 		return -EINVAL;
 	/* A command's blocks have 32 bits below, too. */
 	if (block_size != info->block_size && bytes / info->block_size > UINT32_MAX)
@@ -227,6 +242,11 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 	if (rc) {
 		free(slice);
 		return rc;
+	}
+	if (!settle(below)) {
+		bh_blk_fini(&slice->blk);
+		free(slice);
+		return -EBUSY;
 	}
 	slice->below = bh_blk_get(below);
 	slice->first = first / info->block_size;

@@ -80,6 +80,9 @@ static void what_can_be_cut(void)
 	below->info.format.md_bytes = 8;
 	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EINVAL);
 	below->info.format.md_bytes = 0;
+	below->info.zoned.bytes = 4096;
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EINVAL);
+	below->info.zoned.bytes = 0;
 	bh_blk_put(below);
 	large = make(&bh_blk_null_type, "16T", 4096);
 	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 4096, 512, "s", &slice), -EINVAL);
@@ -206,6 +209,33 @@ static void cancelled(void)
 	bh_blk_put(slice);
 }
 
+static void claimed(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+/* Slices count in blocks as they were when they were cut. */
+static void the_store_below_keeps_its_format(void)
+{
+	const struct bh_blk_format large = { .block_size = 4096 }, same = { .block_size = 512 };
+	struct bh_blk *below = make(&bh_blk_ram_type, "1M", 512), *slice = NULL;
+	bool is_mine = false;
+
+	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), 0);
+	CU_ASSERT_EQUAL_FATAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), 0);
+	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), -EOPNOTSUPP);
+	CU_ASSERT_EQUAL(bh_blk_format_check(below, &same), 0);
+	bh_blk_put(slice);
+	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), 0);
+	CU_ASSERT_EQUAL(bh_blk_claim(below, claimed, &is_mine), 0);
+	CU_ASSERT_TRUE(is_mine);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EBUSY);
+	CU_ASSERT_PTR_NULL(slice);
+	bh_blk_release(below, NULL, NULL);
+	bh_blk_put(below);
+}
+
 BH_SUITE("blk_slice", { "what_can_be_cut", what_can_be_cut },
 	 { "memory_is_inline", memory_is_inline }, { "late_completions", late_completions },
-	 { "leaving_with_requests", leaving_with_requests }, { "cancelled", cancelled }, )
+	 { "leaving_with_requests", leaving_with_requests }, { "cancelled", cancelled },
+	 { "the_store_below_keeps_its_format", the_store_below_keeps_its_format }, )
