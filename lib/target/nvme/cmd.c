@@ -456,7 +456,7 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 		return TN_RETRY;
 	if (job->line->kind >= TN_NS_ASYNC || job->is_request) {
 		if (job->inside == TN_ZONE_SEND && job->action != BH_NVME_ZONE_ACTION_RESET)
-			return tn_zns_manage(job);
+			return tn_zns_manage(t, job);
 		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
 	}
 	if (job->bytes) {

@@ -26,8 +26,6 @@
 
 #include "target/nvme/meta.h"
 
-#define MD_CHARGE 8192u /* of a transfer of metadata: its state, lists of one descriptor */
-
 struct tn_meta {
 	struct tn_xfer xfer;
 	uint32_t data_at, md_at, own_at;
@@ -104,7 +102,7 @@ uint16_t tn_meta_decode(const struct tn_thread *t, struct tn_job *job,
 	if (job->op == BH_BLK_WRITE_ZEROES)
 		return 0;
 	job->has_md = true;
-	job->is_emulated = false; /* Compare is done here */
+	job->is_emulated = false;     /* Compare is done here */
 	if (job->inside == TN_VERIFY) /* nothing travels */
 		return 0;
 	job->is_md_apart = !is_stripped && !f->interleaved;
@@ -151,8 +149,9 @@ static void lay_out(const struct tn_job *job, struct tn_meta *meta)
 	if (job->inside == TN_COPY) { /* as much as it may have: the ranges are not here yet */
 		meta->data_at = TN_COPY_DATA;
 		meta->md_at = (uint32_t)tn_copy_buffer(job);
-		meta->own_at = meta->md_at + tn_copy_limit(job->line->max_blocks, job->line->shift) *
-						     job->life->format.md_bytes;
+		meta->own_at =
+			meta->md_at + tn_copy_limit(job->line->max_blocks, job->line->shift) *
+					      job->life->format.md_bytes;
 		return;
 	}
 	meta->data_at = is_apart ? (uint32_t)round_up(job->bytes) : 0;
@@ -168,9 +167,16 @@ size_t tn_meta_bytes(const struct tn_job *job)
 	return meta.own_at + (job->op == BH_BLK_COMPARE ? md_bytes(job) : 0);
 }
 
-size_t tn_meta_charge(const struct tn_job *job)
+/* Metadata may travel by a list as long as any other; what leads to it is gone by then. */
+size_t tn_meta_charge(const struct tn_job *job, const struct bh_nvme_cmd *cmd)
 {
-	return sizeof(struct tn_meta) + (job->is_md_apart ? MD_CHARGE : 0);
+	struct bh_nvme_cmd travels = { .flags = BH_NVME_PSDT_PRP };
+
+	if (!job->is_md_apart)
+		return sizeof(struct tn_meta);
+	if ((cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_SGL_MPTR_SGL)
+		travels.flags = BH_NVME_PSDT_SGL_MPTR_SGL;
+	return sizeof(struct tn_meta) + tn_xfer_bytes(&travels, md_bytes(job));
 }
 
 struct tn_meta *tn_meta_new(const struct tn_job *job)
@@ -269,15 +275,12 @@ static void medium_zero(const struct tn_job *job, const struct bh_nvme_cmd *cmd)
 	invert(f, md, job->blocks);
 }
 
-static void medium_forget(const struct tn_req *req)
+/* Blocks of one step of a deallocation, which is bounded: ranges may be all of a disk, 256 times. */
+void tn_meta_forget(const struct tn_req *req)
 {
-	const struct bh_nvme_dsm_range *range = (const void *)req->buf;
 	const struct tn_line_life *life = req->job.life;
-	uint32_t i;
 
-	for (i = 0; i < req->job.bytes / sizeof(*range); i++)
-		memset(medium(life, range[i].lba), 0,
-		       (size_t)range[i].blocks * life->format.md_bytes);
+	memset(medium(life, req->io.lba), 0, (size_t)req->io.blocks * life->format.md_bytes);
 }
 
 /* ---- protection information ---- */
@@ -384,24 +387,14 @@ static void put_together(const struct tn_job *job, const uint8_t *data, const ui
 	}
 }
 
-/* What blocks lose first is what is verified of them: then they may become zeros in any order. */
-static void forget(const struct tn_req *req)
-{
-	const struct tn_job *job = &req->job;
-
-	if (job->op == BH_BLK_DEALLOCATE && !job->is_nop)
-		medium_forget(req);
-	else if (job->op == BH_BLK_WRITE_ZEROES)
-		memset(medium(job->life, job->lba), 0, md_bytes(job));
-}
-
 uint16_t tn_meta_take(struct tn_req *req)
 {
 	const struct tn_job *job = &req->job;
 	uint8_t *data, *md;
 
-	if (!job->has_md)
-		forget(req);
+	/* What blocks lose first is what is verified of them: they become zeros in any order. */
+	if (job->op == BH_BLK_WRITE_ZEROES)
+		memset(medium(job->life, job->lba), 0, md_bytes(job));
 	if ((job->op != BH_BLK_WRITE && job->op != BH_BLK_COMPARE) || job->inside == TN_COPY)
 		return 0;
 	data = req->buf + req->meta->data_at;

@@ -26,7 +26,7 @@ uint16_t tn_meta_copy(struct tn_req *req);
 
 /* Of requests that has_md is set for: bytes of the buffer, and of what is beside it. */
 size_t tn_meta_bytes(const struct tn_job *job);
-size_t tn_meta_charge(const struct tn_job *job);
+size_t tn_meta_charge(const struct tn_job *job, const struct bh_nvme_cmd *cmd);
 struct tn_meta *tn_meta_new(const struct tn_job *job); /* NULL: no memory */
 void tn_meta_free(struct tn_meta *meta);
 void tn_meta_cancel(struct tn_meta *meta);	     /* its transfer is done with any status */
@@ -44,6 +44,8 @@ void tn_meta_left(struct tn_req *req);
 
 /* All that comes from the host is here, of any request to the namespace: a status field. */
 uint16_t tn_meta_take(struct tn_req *req);
+/* The blocks of req->io are about to be deallocated. */
+void tn_meta_forget(const struct tn_req *req);
 /* The store has done its part, of any request to the namespace. */
 uint16_t tn_meta_stored(struct tn_req *req);
 

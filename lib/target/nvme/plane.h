@@ -672,7 +672,7 @@ void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns); /* as the store 
 /* zns.c: commands of zoned namespaces only, */
 uint16_t tn_zns_decode(const struct tn_thread *t, struct tn_job *job,
 		       const struct bh_nvme_cmd *cmd);
-uint16_t tn_zns_manage(const struct tn_job *job); /* but resets */
+uint16_t tn_zns_manage(struct tn_thread *t, const struct tn_job *job); /* but resets */
 /* and what any request to one has to do with zones. */
 uint16_t tn_zns_take(struct tn_req *req); /* it begins: 0 or a status field */
 void tn_zns_undo(struct tn_req *req);	  /* it has failed, having a place */

@@ -281,7 +281,7 @@ static bool reserve(struct tn_thread *t, struct tn_req *req)
 		lists = t->scratch.n * sizeof(struct tn_piece);
 	req->buf_len = buffer_bytes(req);
 	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0) +
-		      (job->has_md ? tn_meta_charge(job) : 0);
+		      (job->has_md ? tn_meta_charge(job, &req->xfer.cmd) : 0);
 	if (tn_budget_take(t->budget, req->charge))
 		return true;
 	req->charge = 0;
@@ -291,7 +291,12 @@ static bool reserve(struct tn_thread *t, struct tn_req *req)
 static uint16_t get_buffer(struct tn_thread *t, struct tn_req *req)
 {
 	req->buf = tn_bounce_get(t, req->buf_len);
-	return req->buf ? 0 : TN_RETRY;
+	if (!req->buf)
+		return TN_RETRY;
+	/* A store that leaves it alone must not give away what it held before. */
+	if (req->job.line->kind == TN_NS_NULL && req->job.to_client)
+		memset(req->buf, 0, req->buf_len);
+	return 0;
 }
 
 /* Buffers and data as far as they can be had at once: 0, a status field, or TN_RETRY. */
@@ -377,14 +382,15 @@ static uint16_t check_ranges(const struct tn_req *req)
 
 /*
  * Blocks that one step deallocates or zeroes. A store that does it before it returns gets them in
- * pieces, since a host may ask for all of a disk in one command, and pages of memory take time.
+ * pieces, since a host may ask for all of a disk in one command, and pages of memory take time; so
+ * does any with metadata, which are memory.
  */
 static uint32_t step_blocks(const struct tn_req *req, uint32_t left)
 {
 	const struct tn_line *line = req->job.line;
 	uint32_t most = TN_STEP_BYTES >> line->shift;
 
-	return line->caps & BH_BLK_CAP_SYNC && left > most ? most : left;
+	return (line->caps & BH_BLK_CAP_SYNC || req->job.life->md) && left > most ? most : left;
 }
 
 static bool next_range(struct tn_req *req)
@@ -403,6 +409,8 @@ static bool next_range(struct tn_req *req)
 					      .lba = r->lba + req->at,
 					      .cookie = req };
 		req->at += blocks;
+		if (req->job.life->md)
+			tn_meta_forget(req);
 		return true;
 	}
 	return false;
@@ -502,7 +510,9 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 		tn_req_put_off(t, req);
 		return false;
 	}
-	if (req->io.op != BH_BLK_FLUSH && (!req->io.iovcnt || req->job.inside))
+	/* What was gathered of a write has been counted. */
+	if (req->io.op == BH_BLK_READ ||
+	    (req->io.op != BH_BLK_FLUSH && (!req->io.iovcnt || req->job.inside)))
 		t->work += (uint64_t)req->io.blocks << req->job.line->shift;
 	if (rc)
 		req_stored(t, req, tn_cmd_errno(rc, req->io.op));

@@ -13,6 +13,8 @@
 
 #include "target/nvme/plane.h"
 
+#define ZONE_WORK 16u /* bytes */
+
 static uint16_t refuse(struct tn_job *job, uint16_t sc, size_t param)
 {
 	job->param = (uint16_t)param;
@@ -98,8 +100,19 @@ static uint16_t status_of(uint16_t sc)
 	return sc && is_lasting ? TN_SF(sc) : sc;
 }
 
-uint16_t tn_zns_manage(const struct tn_job *job)
+/* A store may have a million zones: looking at all of them is work like moving so many bytes. */
+static void count_work(struct tn_thread *t, const struct bh_zones *zones)
 {
+	struct bh_zone_geometry g;
+
+	bh_zones_geometry(zones, &g);
+	t->work += g.zones * ZONE_WORK;
+}
+
+uint16_t tn_zns_manage(struct tn_thread *t, const struct tn_job *job)
+{
+	if (job->is_every_zone)
+		count_work(t, job->life->zones);
 	return status_of(
 		bh_zones_manage(job->life->zones, job->action, job->lba, job->is_every_zone));
 }
@@ -115,6 +128,7 @@ uint16_t tn_zns_take(struct tn_req *req)
 		if (!job->is_every_zone)
 			sc = bh_zones_reset_begin(zones, job->lba, &job->blocks);
 	} else if (job->inside == TN_ZONE_REPORT) {
+		count_work(req->thread, zones);
 		sc = bh_zones_report(
 			zones, job->lba, (unsigned int)BH_NVME_GET(cmd->cdw13, ZONE_REPORT_FILTER),
 			cmd->cdw13 & BH_NVME_ZONE_REPORT_PARTIAL, req->buf, job->bytes);

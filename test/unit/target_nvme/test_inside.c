@@ -216,7 +216,6 @@ static void copies_to_write_pointers(void)
 	rig_close();
 }
 
-
 static void verify_reads(void)
 {
 	unsigned int type;
@@ -331,9 +330,59 @@ static void every_thread_hears(void)
 	rig_close();
 }
 
+/* A store that leaves a reader's buffer alone: what was in it is somebody else's. */
+static void nothing_shows_through(void)
+{
+	struct bh_nvme_cmd cmd;
+	uint8_t *p;
+	uint32_t i;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MESSAGE, 1, BH_DOORBELLS_MAPPED);
+	rig_ns(1, &bh_blk_ram_type, "4M", BLOCK);
+	rig_ns(2, &bh_blk_null_type, "4M", BLOCK);
+	rig_queue(1, 8, false);
+	fill(100, 8, 1);
+	cmd = command(BH_NVME_CMD_READ, 0, 8, RIG_DATA_AT, 8 * BLOCK);
+	cmd.nsid = 2;
+	p = rig_at(RIG_DATA_AT);
+	memset(p, 0xff, 8 * (size_t)BLOCK);
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	for (i = 0; i < 8 * BLOCK && !p[i]; i++)
+		continue;
+	CU_ASSERT_EQUAL(i, 8 * BLOCK);
+	rig_close();
+}
+
+/* A report of many zones is work, after which others have their turn. */
+static void reports_are_work(void)
+{
+	struct bh_blk_spec spec = { .arg = "16M", .block_size = BLOCK, .zoned.bytes = 4096 };
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_ZONE_MGMT_RECV, 0, 1, RIG_DATA_AT);
+	struct bh_nvme_cpl cpl;
+	unsigned int i, n = 0;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+	spec.zoned.capacity = 4096;
+	rig_spec(1, &bh_blk_ram_type, &spec);
+	rig_queue(1, 16, false);
+	cmd.cdw12 = 1023; /* 4 KiB */
+	for (i = 0; i < 14; i++)
+		rig_put(&rig.q[1], &cmd);
+	rig_tail(&rig.q[1]);
+	rig_step();
+	while (rig_get(&rig.q[1], &cpl)) {
+		CU_ASSERT_EQUAL(bh_nvme_cpl_status(&cpl), 0);
+		n++;
+	}
+	CU_ASSERT_TRUE(n > 0 && n <= 9);
+	rig_close();
+}
+
 BH_SUITE("inside", { "copies_gather", copies_gather }, { "copies_overlap", copies_overlap },
 	 { "copies_have_limits", copies_have_limits },
 	 { "copies_to_write_pointers", copies_to_write_pointers }, { "verify_reads", verify_reads },
 	 { "unreadable_until_written", unreadable_until_written },
 	 { "unreadable_has_limits", unreadable_has_limits },
-	 { "every_thread_hears", every_thread_hears }, )
+	 { "every_thread_hears", every_thread_hears },
+	 { "nothing_shows_through", nothing_shows_through },
+	 { "reports_are_work", reports_are_work }, )

@@ -12,15 +12,20 @@
 #define MD (RIG_DATA_AT + 0x10000)
 #define LIST (RIG_DATA_AT + 0x20000)
 
-static void open_md(enum bh_cmem_mode data, uint16_t md_bytes, uint8_t pi)
+static void open_sized(const char *size, enum bh_cmem_mode data, uint16_t md_bytes, uint8_t pi)
 {
 	const struct bh_blk_spec spec = {
-		.arg = "1M", .block_size = 512, .md_bytes = md_bytes, .pi = pi
+		.arg = size, .block_size = 512, .md_bytes = md_bytes, .pi = pi
 	};
 
 	rig_open(BH_CMEM_MAPPED, data, 1, BH_DOORBELLS_MAPPED);
 	rig_spec(1, &bh_blk_ram_type, &spec);
 	rig_queue(1, 16, true);
+}
+
+static void open_md(enum bh_cmem_mode data, uint16_t md_bytes, uint8_t pi)
+{
+	open_sized("1M", data, md_bytes, pi);
 }
 
 static struct bh_nvme_cmd cmd_of(uint8_t opc, uint64_t lba, uint32_t blocks)
@@ -341,6 +346,82 @@ static void copies_make_protection(void)
 	rig_close();
 }
 
+/* ---- bounds ---- */
+
+/* Metadata go with the blocks, a step at a time: a disk of them is much memory. */
+static void metadata_are_forgotten_in_steps(void)
+{
+	struct bh_nvme_dsm_range *range;
+	struct bh_nvme_cmd cmd;
+	uint8_t *md;
+
+	open_sized("32M", BH_CMEM_MAPPED, 8, 0);
+	md = rig.ns[1].blk->md;
+	memset(md, 0x11, 65536 * 8);
+	range = rig_at(DATA);
+	*range = (struct bh_nvme_dsm_range){ .blocks = 65536, .lba = 0 };
+	cmd = cmd_of(BH_NVME_CMD_DSM, 0, 1);
+	cmd.cdw10 = 0;
+	cmd.cdw11 = BH_NVME_DSM_AD;
+	rig_put(&rig.q[1], &cmd);
+	rig_tail(&rig.q[1]);
+	rig_step();
+	CU_ASSERT_EQUAL(md[0], 0);
+	CU_ASSERT_EQUAL(md[65536 * 8 - 1], 0x11);
+	rig_steps(16);
+	CU_ASSERT_EQUAL(md[65536 * 8 - 1], 0);
+	rig_close();
+}
+
+/* Bytes that a write which waits for its data has counted. */
+static uint64_t charged(uint8_t psdt)
+{
+	struct bh_nvme_cmd cmd = cmd_of(BH_NVME_CMD_WRITE, 0, 8);
+	uint64_t used;
+
+	open_md(BH_CMEM_MESSAGE, 64, 0);
+	cmd.flags = psdt;
+	cmd.dptr.sgl = (struct bh_nvme_sgl){ .addr = RIG_IOVA + DATA, .len = 4096 };
+	rig.hold_messages = true;
+	rig_put(&rig.q[1], &cmd);
+	rig_tail(&rig.q[1]);
+	rig_steps(2);
+	used = rig.ctrl.io->thread[0]->budget->used;
+	rig_close();
+	return used;
+}
+
+/* The descriptor may lead to one for each byte. */
+static void lists_of_metadata_are_counted(void)
+{
+	uint64_t plain = charged(BH_NVME_PSDT_SGL_MPTR_CONTIG);
+
+	CU_ASSERT_TRUE(plain > 4096);
+	CU_ASSERT_TRUE(charged(BH_NVME_PSDT_SGL_MPTR_SGL) >= plain + 512 * sizeof(struct tn_piece));
+}
+
+/* Blocks that are read by way of a buffer are work, after which others have their turn. */
+static void reads_are_work(void)
+{
+	struct bh_nvme_cmd cmd;
+	struct bh_nvme_cpl cpl;
+	unsigned int i, n = 0;
+
+	open_md(BH_CMEM_MAPPED, 8, 1);
+	cmd = cmd_of(BH_NVME_CMD_READ, 0, 256);
+	cmd.flags = BH_NVME_PSDT_SGL_MPTR_CONTIG;
+	cmd.dptr.sgl = (struct bh_nvme_sgl){ .addr = RIG_IOVA + DATA, .len = 128 << 10 };
+	cmd.mptr = RIG_IOVA + DATA + (1 << 20);
+	for (i = 0; i < 12; i++)
+		rig_put(&rig.q[1], &cmd);
+	rig_tail(&rig.q[1]);
+	rig_step();
+	while (rig_get(&rig.q[1], &cpl))
+		n++;
+	CU_ASSERT_TRUE(n > 0 && n <= 5);
+	rig_close();
+}
+
 BH_SUITE("meta", { "metadata_travel_in_any_mode", metadata_travel_in_any_mode },
 	 { "metadata_by_an_sgl", metadata_by_an_sgl },
 	 { "metadata_out_of_reach", metadata_out_of_reach },
@@ -348,4 +429,7 @@ BH_SUITE("meta", { "metadata_travel_in_any_mode", metadata_travel_in_any_mode },
 	 { "what_zeroes_leave", what_zeroes_leave },
 	 { "compare_looks_at_both", compare_looks_at_both },
 	 { "copies_take_metadata_along", copies_take_metadata_along },
-	 { "copies_verify", copies_verify }, { "copies_make_protection", copies_make_protection }, )
+	 { "copies_verify", copies_verify }, { "copies_make_protection", copies_make_protection },
+	 { "metadata_are_forgotten_in_steps", metadata_are_forgotten_in_steps },
+	 { "lists_of_metadata_are_counted", lists_of_metadata_are_counted },
+	 { "reads_are_work", reads_are_work }, )
