@@ -167,16 +167,14 @@ size_t tn_meta_bytes(const struct tn_job *job)
 	return meta.own_at + (job->op == BH_BLK_COMPARE ? md_bytes(job) : 0);
 }
 
-/* Metadata may travel by a list as long as any other; what leads to it is gone by then. */
-size_t tn_meta_charge(const struct tn_job *job, const struct bh_nvme_cmd *cmd)
+size_t tn_meta_charge(void)
 {
-	struct bh_nvme_cmd travels = { .flags = BH_NVME_PSDT_PRP };
+	return sizeof(struct tn_meta);
+}
 
-	if (!job->is_md_apart)
-		return sizeof(struct tn_meta);
-	if ((cmd->flags & BH_NVME_PSDT_MASK) == BH_NVME_PSDT_SGL_MPTR_SGL)
-		travels.flags = BH_NVME_PSDT_SGL_MPTR_SGL;
-	return sizeof(struct tn_meta) + tn_xfer_bytes(&travels, md_bytes(job));
+size_t tn_meta_apart(const struct tn_job *job)
+{
+	return job->is_md_apart ? md_bytes(job) : 0;
 }
 
 struct tn_meta *tn_meta_new(const struct tn_job *job)

@@ -26,7 +26,8 @@ uint16_t tn_meta_copy(struct tn_req *req);
 
 /* Of requests that has_md is set for: bytes of the buffer, and of what is beside it. */
 size_t tn_meta_bytes(const struct tn_job *job);
-size_t tn_meta_charge(const struct tn_job *job, const struct bh_nvme_cmd *cmd);
+size_t tn_meta_charge(void);
+size_t tn_meta_apart(const struct tn_job *job); /* of it, that travel by themselves */
 struct tn_meta *tn_meta_new(const struct tn_job *job); /* NULL: no memory */
 void tn_meta_free(struct tn_meta *meta);
 void tn_meta_cancel(struct tn_meta *meta);	     /* its transfer is done with any status */

@@ -627,7 +627,7 @@ void tn_bounce_offer(struct tn_thread *t, struct bh_blk_chan *chan);
 
 /* xfer.c */
 /* At most, while it runs. */
-size_t tn_xfer_bytes(const struct bh_nvme_cmd *cmd, size_t len);
+size_t tn_xfer_bytes(bool is_sgl, size_t len);
 void tn_hold_run(struct tn_hold *hold);
 void tn_hold_cancel(struct tn_hold *hold);
 

@@ -271,17 +271,20 @@ static size_t buffer_bytes(const struct tn_req *req)
 static bool reserve(struct tn_thread *t, struct tn_req *req)
 {
 	const struct tn_job *job = &req->job;
+	uint8_t psdt = req->xfer.cmd.flags & BH_NVME_PSDT_MASK;
 	size_t lists = 0;
 
 	if (!req->is_mapped)
-		lists = tn_xfer_bytes(&req->xfer.cmd, job->bytes);
+		lists = tn_xfer_bytes(psdt != BH_NVME_PSDT_PRP, job->bytes);
 	else if (req->is_direct)
 		lists = t->scratch.n * (sizeof(struct tn_piece) + sizeof(struct iovec));
 	else if (job->to_client)
 		lists = t->scratch.n * sizeof(struct tn_piece);
 	req->buf_len = buffer_bytes(req);
 	req->charge = tn_bounce_bytes(req->buf_len) + (lists > LIST_FREE ? lists : 0) +
-		      (job->has_md ? tn_meta_charge(job, &req->xfer.cmd) : 0);
+		      (job->has_md ? tn_meta_charge() : 0);
+	if (job->is_md_apart) /* perhaps by a list as long as any other */
+		req->charge += tn_xfer_bytes(psdt == BH_NVME_PSDT_SGL_MPTR_SGL, tn_meta_apart(job));
 	if (tn_budget_take(t->budget, req->charge))
 		return true;
 	req->charge = 0;

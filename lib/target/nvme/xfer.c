@@ -163,9 +163,8 @@ void tn_hold_cancel(struct tn_hold *hold)
 	}
 }
 
-size_t tn_xfer_bytes(const struct bh_nvme_cmd *cmd, size_t len)
+size_t tn_xfer_bytes(bool is_sgl, size_t len)
 {
-	bool is_sgl = (cmd->flags & BH_NVME_PSDT_MASK) != BH_NVME_PSDT_PRP;
 	/* SGL pieces may be of a byte, PRP entries are pages but for the ends. */
 	size_t most = is_sgl ? TN_SGL_LIMIT : len / TN_PAGE_SIZE + 2;
 
