@@ -57,7 +57,7 @@ enum bh_blk_op {
 #define BH_BLK_QUEUED 1
 
 /*
- * One request. iov (and md_iov) stay the caller's until completion; lba and blocks are in blocks of
+ * One request. iov stays the caller's until completion; lba and blocks are in blocks of
  * the store.
  */
 struct bh_blk_io {
@@ -67,7 +67,7 @@ struct bh_blk_io {
 	uint32_t blocks;
 	uint64_t lba;
 	const struct iovec *iov;
-	const struct iovec *md_iov; /* separate metadata; NULL: none */
+	const struct bh_blk *part; /* FLUSH: a slice, whose metadata it is for, too; NULL: none */
 	void *cookie;
 };
 
@@ -444,12 +444,17 @@ extern const struct bh_blk_type bh_blk_file_type;
  * that keeps its size, with blocks of block_size: as large as those below, or a multiple. It can what
  * the store below can. A flush is one of the whole store below.
  *
+ * media_path: a file, there or not, for metadata if the store below is one (bh_blk_slice_beside()
+ * tells what a slice has place for); the caller opens it, bh_blk_media_open(), or formats the slice.
+ * NULL: none.
+ *
  * While there is one the store below keeps its format. -EINVAL: not blocks of either, outside the
  * store, or the store below has metadata or zones; -EBUSY: it is being formatted; -EFBIG: larger
  * blocks, and more than 2^32 of those below; -ENOMEM.
  */
 int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
-			const char *name, struct bh_blk **out);
+			const char *name, const char *media_path, struct bh_blk **out);
+enum bh_blk_beside bh_blk_slice_beside(const struct bh_blk *below, bool has_path);
 
 #ifdef __cplusplus
 }

@@ -82,6 +82,11 @@ struct bh_target_subsys_ns_opts {
 	uint32_t block_size; /* 512 or 4096, no smaller than the pool's */
 	bool has_offset;     /* it lay there (bytes, of bh_target_subsys_ns_info), */
 	uint64_t offset; /* and has its contents still; else it is zeroed, wherever there is room */
+	/* Metadata, as of struct bh_blk_format: a pool in memory has place for them, one in a file if
+	 * there is a state. */
+	uint16_t md_bytes;
+	uint8_t pi;
+	bool pi_first, interleaved;
 };
 
 /*
@@ -93,7 +98,7 @@ int bh_target_subsys_ns_create(struct bh_target_subsys *subsys,
 /*
  * The same with bytes of the pool: done(arg, its id) once they are zeroed, or done(arg, -errno of the
  * pool); perhaps before this returns. Not called if this fails: also -ENOSPC: no room in one piece;
- * -EOPNOTSUPP: the pool's store cannot zero.
+ * -EOPNOTSUPP: the pool's store cannot zero; -ENOSYS: nor has it place for metadata.
  */
 int bh_target_subsys_ns_make(struct bh_target_subsys *subsys,
 			     const struct bh_target_subsys_ns_opts *opts,
@@ -113,6 +118,9 @@ struct bh_target_subsys_ns_info {
 	bool is_private;
 	bool is_pooled;
 	uint64_t offset; /* in the pool, bytes */
+	uint16_t md_bytes;
+	uint8_t pi;
+	bool pi_first, interleaved;
 	uint64_t ctrls;	 /* a bit per controller it is attached to: bit 0 is controller id 1 */
 };
 /* -ENOENT. */

@@ -218,6 +218,9 @@ struct bh_tgt_ns_spec {
 	/* see struct bh_target_subsys_ns_opts */
 	uint64_t bytes;
 	uint32_t block_size;
+	uint16_t md_bytes;
+	uint8_t pi;
+	bool pi_first, interleaved;
 	bool has_offset;
 	uint64_t offset;
 	bool has_uuid;

@@ -127,7 +127,8 @@ int file_req_begin(struct file_req *req, struct file_store *store, const struct 
 	uint32_t block = store->blk.info.block_size;
 	int rc;
 
-	*req = (struct file_req){ .io = *io, .beside = store->blk.media_fd };
+	*req = (struct file_req){ .io = *io,
+				  .beside = io->part ? io->part->media_fd : store->blk.media_fd };
 	rc = bh_blk_check(&store->blk, io);
 	if (rc)
 		return rc;

@@ -7,6 +7,9 @@
  * What is queued below is known there by a slot of the channel, which has the caller's cookie; the
  * slots are one allocation, and as many as a channel may have requests.
  *
+ * Metadata lie beside the slice, not the store below: in memory, if that one's would, or in a file
+ * of the slice's own, which a flush of a file below syncs, too.
+ *
  * A channel that is closed with requests in it leaves the one below with theirs: the store below
  * gives each slot back when it has let go of the buffer, and the slice hands that on as a completion
  * of its own, as any store does.
@@ -111,7 +114,9 @@ static int slice_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 
 	if (rc)
 		return rc;
-	if (io->op != BH_BLK_FLUSH) {
+	if (io->op == BH_BLK_FLUSH) {
+		below.part = &slice->blk;
+	} else {
 		uint32_t factor = slice->blk.info.block_size / slice->below->info.block_size;
 
 		below.lba = slice->first + io->lba * factor;
@@ -218,15 +223,18 @@ static bool settle(struct bh_blk *below)
 	return !is_claimed;
 }
 
-int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
-			const char *name, struct bh_blk **out)
+enum bh_blk_beside bh_blk_slice_beside(const struct bh_blk *below, bool has_path)
 {
-	const struct bh_blk_info *info = bh_blk_info(below);
-	uint64_t all = __atomic_load_n(&info->blocks, __ATOMIC_RELAXED) * info->block_size;
-	struct slice *slice;
-	int rc;
+	if (below->beside == BH_BLK_BESIDE_FILE && has_path)
+		return BH_BLK_BESIDE_FILE;
+	return below->beside == BH_BLK_BESIDE_MEMORY ? BH_BLK_BESIDE_MEMORY : BH_BLK_BESIDE_SIZE;
+}
 
-	*out = NULL;
+static int check_cut(const struct bh_blk_info *info, uint64_t first, uint64_t bytes,
+		     uint32_t block_size)
+{
+	uint64_t all = __atomic_load_n(&info->blocks, __ATOMIC_RELAXED) * info->block_size;
+
 	if (block_size % info->block_size || !bytes || bytes % block_size ||
 	    first % info->block_size || first > all || bytes > all - first ||
 	    info->format.md_bytes || info->zoned.bytes) /* which lie beside the whole store */
@@ -234,6 +242,19 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 	/* A command's blocks have 32 bits below, too. */
 	if (block_size != info->block_size && bytes / info->block_size > UINT32_MAX)
 		return -EFBIG;
+	return 0;
+}
+
+int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, uint32_t block_size,
+			const char *name, const char *media_path, struct bh_blk **out)
+{
+	const struct bh_blk_info *info = bh_blk_info(below);
+	int rc = check_cut(info, first, bytes, block_size);
+	struct slice *slice;
+
+	*out = NULL;
+	if (rc)
+		return rc;
 	slice = calloc(1, sizeof(*slice));
 	if (!slice)
 		return -ENOMEM;
@@ -243,16 +264,18 @@ int bh_blk_slice_create(struct bh_blk *below, uint64_t first, uint64_t bytes, ui
 		free(slice);
 		return rc;
 	}
-	if (!settle(below)) {
+	slice->blk.media_path = media_path ? strdup(media_path) : NULL;
+	rc = media_path && !slice->blk.media_path ? -ENOMEM : settle(below) ? 0 : -EBUSY;
+	if (rc) {
 		bh_blk_fini(&slice->blk);
 		free(slice);
-		return -EBUSY;
+		return rc;
 	}
 	slice->below = bh_blk_get(below);
 	slice->first = first / info->block_size;
 	slice->blk.min_block = info->block_size;
 	if (bytes / info->block_size <= UINT32_MAX)
-		slice->blk.beside = BH_BLK_BESIDE_SIZE;
+		slice->blk.beside = bh_blk_slice_beside(below, media_path != NULL);
 	slice->blk.inline_kind = below->inline_kind;
 	if (below->inline_kind == BH_BLK_INLINE_MEMORY)
 		slice->blk.inline_base = below->inline_base + first;

@@ -66,7 +66,7 @@ static const struct rpc_method methods[] = {
 	{ "log.set", log_set, " component level ", false },
 	{ "namespace.attach", rpc_namespace_attach, " controller store nsid ", true },
 	{ "namespace.create", rpc_namespace_create,
-	  " subsys store size bs nsid private uuid offset ", true },
+	  " subsys store size bs ms pi pi_first interleaved nsid private uuid offset ", true },
 	{ "namespace.delete", rpc_namespace_delete, " subsys nsid ", true },
 	{ "namespace.detach", rpc_namespace_detach, " controller nsid ", true },
 	{ "namespace.list", rpc_namespace_list, " subsys ", false },

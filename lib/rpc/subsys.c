@@ -57,20 +57,40 @@ static bool get_bool(struct rpc_call *call, const char *key, bool *out)
 	return rpc_fail(call, RPC_INVALID_PARAMS, key, 0, "%s: expected true or false", key);
 }
 
-/* What is cut out of the pool. */
-static bool get_pool_keys(struct rpc_call *call, struct bh_tgt_ns_spec *spec)
+/* The format of what is cut out of the pool. */
+static bool get_format(struct rpc_call *call, struct bh_tgt_ns_spec *spec)
 {
-	uint64_t bs = 512;
-	const char *uuid;
+	uint64_t bs = 512, ms = 0, pi = 0;
 
-	if (!rpc_size(call, "size", &spec->bytes) ||
-	    (json_object_get(call->params, "bs") && !rpc_size(call, "bs", &bs)) ||
-	    !rpc_text(call, "uuid", false, &uuid))
+	if ((json_object_get(call->params, "bs") && !rpc_size(call, "bs", &bs)) ||
+	    (json_object_get(call->params, "ms") && !rpc_number(call, "ms", 0, 64, &ms)) ||
+	    (json_object_get(call->params, "pi") && !rpc_number(call, "pi", 0, 3, &pi)) ||
+	    !get_bool(call, "pi_first", &spec->pi_first) ||
+	    !get_bool(call, "interleaved", &spec->interleaved))
 		return false;
 	if (bs != 512 && bs != 4096)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "bs", -EINVAL,
 				"bs: a block has 512 or 4096 bytes");
+	if (ms != 0 && ms != 8 && ms != 16 && ms != 64)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "ms", -EINVAL,
+				"ms: a block has 0, 8, 16 or 64 bytes of metadata");
+	if (!ms && (pi || spec->pi_first || spec->interleaved))
+		return rpc_fail(call, RPC_INVALID_PARAMS, pi ? "pi" : "ms", -EINVAL,
+				"it needs metadata: ms=8, 16 or 64");
 	spec->block_size = (uint32_t)bs;
+	spec->md_bytes = (uint16_t)ms;
+	spec->pi = (uint8_t)pi;
+	return true;
+}
+
+/* What is cut out of the pool. */
+static bool get_pool_keys(struct rpc_call *call, struct bh_tgt_ns_spec *spec)
+{
+	const char *uuid;
+
+	if (!rpc_size(call, "size", &spec->bytes) || !get_format(call, spec) ||
+	    !rpc_text(call, "uuid", false, &uuid))
+		return false;
 	spec->has_uuid = uuid != NULL;
 	if (uuid && uuid_parse(uuid, spec->uuid) != 0)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "uuid", -EINVAL, "uuid: not a UUID");
@@ -81,7 +101,8 @@ static bool get_pool_keys(struct rpc_call *call, struct bh_tgt_ns_spec *spec)
 static bool get_store(struct rpc_call *call, const char *text, struct bh_tgt_ns_spec *spec,
 		      struct bh_tgt_store_spec *store)
 {
-	static const char *const others[] = { "size", "bs", "uuid", "offset" };
+	static const char *const others[] = { "size",	  "bs",		 "ms",	 "pi",
+					      "pi_first", "interleaved", "uuid", "offset" };
 
 	if (!text)
 		return get_pool_keys(call, spec);
@@ -146,6 +167,20 @@ static void store_text(const struct bh_tgt_subsys_ns_info *info, char *out, size
 	bh_tgt_store_text(info->spec, &now, info->now.uuid, out, size);
 }
 
+/* As namespace.create takes it. */
+static void put_format(json_t *out, const struct bh_target_subsys_ns_info *now)
+{
+	rpc_put_u64(out, "bs", now->block_size);
+	if (now->md_bytes)
+		rpc_put_u64(out, "ms", now->md_bytes);
+	if (now->pi)
+		rpc_put_u64(out, "pi", now->pi);
+	if (now->pi_first)
+		json_object_set_new(out, "pi_first", json_true());
+	if (now->interleaved)
+		json_object_set_new(out, "interleaved", json_true());
+}
+
 static json_t *namespace_new(const struct bh_tgt_subsys_ns_info *info)
 {
 	json_t *one = json_object(), *ctrls = json_array();
@@ -159,7 +194,7 @@ static json_t *namespace_new(const struct bh_tgt_subsys_ns_info *info)
 	if (info->now.is_pooled)
 		rpc_put_u64(one, "offset", info->now.offset);
 	rpc_put_u64(one, "size", info->now.blocks * info->now.block_size);
-	rpc_put_u64(one, "bs", info->now.block_size);
+	put_format(one, &info->now);
 	rpc_put_uuid(one, info->now.uuid);
 	json_object_set_new(one, "private", json_boolean(info->now.is_private));
 	for (unsigned int i = 0; i < BH_TARGET_SUBSYS_MAX_CTRLS; i++) {
@@ -264,7 +299,7 @@ static void save_namespace(json_t *calls, const char *subsys,
 		rpc_put_text(params, "store", text);
 	} else {
 		rpc_put_u64(params, "size", info->now.blocks * info->now.block_size);
-		rpc_put_u64(params, "bs", info->now.block_size);
+		put_format(params, &info->now);
 		rpc_put_uuid(params, info->now.uuid);
 		rpc_put_u64(params, "offset", info->now.offset);
 	}

@@ -322,6 +322,10 @@ int tgt_say_make(struct bh_tgt *tgt, int error, uint32_t nsid, char *why)
 		return tgt_fail(
 			tgt, "size", why, error,
 			"size and bs must be blocks of the pool's, offset a multiple of 4K");
+	if (error == -ENOSYS)
+		return tgt_fail(tgt, "ms", why, -ENOTSUP,
+				"the pool has no place for metadata: it has to be in memory, or in "
+				"a file, with --state");
 	if (error == -EOPNOTSUPP)
 		return tgt_fail(tgt, NULL, why, error, "the pool's store cannot be zeroed");
 	return say_create(tgt, error, nsid, why);
@@ -338,6 +342,10 @@ static int create_of_pool(struct bh_tgt *tgt, struct subsys *s, const struct bh_
 					   .has_uuid = spec->has_uuid,
 					   .bytes = spec->bytes,
 					   .block_size = spec->block_size,
+					   .md_bytes = spec->md_bytes,
+					   .pi = spec->pi,
+					   .pi_first = spec->pi_first,
+					   .interleaved = spec->interleaved,
 					   .has_offset = spec->has_offset,
 					   .offset = spec->offset } };
 

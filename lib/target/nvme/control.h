@@ -277,6 +277,8 @@ void tn_cmd_format(struct tn_admin_cmd *cmd);
 /* The fields of Identify Namespace about formats. */
 void tn_format_identify(const struct bh_blk *blk, struct bh_nvme_id_ns *id);
 
+/* The i-th of the formats that the store can have; false: there are fewer. */
+bool tn_format_get(const struct bh_blk *blk, unsigned int i, struct bh_blk_format *out);
 void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id);
 
 /* A text field of Identify and the like: padded with spaces, not terminated. */

@@ -8,8 +8,8 @@
  * ranges are found in order.
  *
  * Metadata are read with each range, verified as PRINFOR and the range say, and written with the
- * data, as PRINFOW says (meta.c). In a zoned namespace sources may lie anywhere, and the destination
- * is a write like any other (ZNS 1.1 2.1.1): it takes its place in its zone when the ranges are known.
+ * data, as PRINFOW says (meta.c). In a zoned namespace sources may lie anywhere, and the
+ * destination is a write like any other: it takes its place in its zone when the ranges are known.
  */
 #include "target/nvme/meta.h"
 
@@ -74,7 +74,7 @@ uint16_t tn_copy_check(struct tn_req *req)
 	return status || !req->job.life->zones ? status : tn_zns_take(req);
 }
 
-/* What has been read is judged, and with the last of it the whole: false, it is not to be written. */
+/* What has been read is judged, with the last of it the whole: false, it is not to be written. */
 static bool take_metadata(struct tn_req *req, const struct bh_nvme_copy_range *range)
 {
 	uint32_t step = req->step, n = num_ranges(req);
@@ -87,7 +87,7 @@ static bool take_metadata(struct tn_req *req, const struct bh_nvme_copy_range *r
 	return !req->status;
 }
 
-/* The next source range, or after the last the destination. False: all is done, or status is set. */
+/* The next source range, after the last the destination. False: all is done, or status is set. */
 bool tn_copy_next(struct tn_req *req)
 {
 	const struct bh_nvme_copy_range *range = (const void *)req->buf;

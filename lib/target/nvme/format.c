@@ -57,8 +57,7 @@ static const struct {
 	{ 4096, 0 }, { 4096, 8 }, { 4096, 16 }, { 4096, 64 },
 };
 
-/* The i-th of those that the store can have; false: there are fewer. */
-static bool format_get(const struct bh_blk *blk, unsigned int i, struct bh_blk_format *out)
+bool tn_format_get(const struct bh_blk *blk, unsigned int i, struct bh_blk_format *out)
 {
 	const struct bh_blk_format *now = &bh_blk_info(blk)->format;
 	unsigned int k;
@@ -83,7 +82,7 @@ void tn_format_identify(const struct bh_blk *blk, struct bh_nvme_id_ns *id)
 	bool has_md = false;
 	uint8_t i;
 
-	for (i = 0; format_get(blk, i, &f); i++) {
+	for (i = 0; tn_format_get(blk, i, &f); i++) {
 		id->lbaf[i].ms = f.md_bytes;
 		id->lbaf[i].lbads = f.block_size == 4096 ? 12 : 9;
 		has_md |= f.md_bytes != 0;
@@ -111,7 +110,7 @@ void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id)
 	id->ozcs = BH_NVME_OZCS_READ_ACROSS;
 	id->mar = zoned->max_active - 1; /* no limit: FFFFFFFFh */
 	id->mor = zoned->max_open - 1;
-	for (i = 0; format_get(blk, i, &f); i++)
+	for (i = 0; tn_format_get(blk, i, &f); i++)
 		id->lbafe[i].zsze = zoned->bytes / f.block_size;
 }
 
@@ -314,7 +313,7 @@ static uint16_t decode(const struct bh_blk *blk, uint32_t cdw10, struct bh_blk_f
 
 	if (BH_NVME_GET(cdw10, FORMAT_SES) > SES_USER_DATA)
 		return BH_NVME_SC_INVALID_FIELD;
-	if (!format_get(blk, i, f))
+	if (!tn_format_get(blk, i, f))
 		return BH_NVME_SC_INVALID_FORMAT;
 	f->pi = (uint8_t)BH_NVME_GET(cdw10, FORMAT_PI);
 	f->pi_first = f->pi && cdw10 & BH_NVME_FORMAT_PIL;

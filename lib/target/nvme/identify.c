@@ -187,12 +187,14 @@ static void identify_ns(const struct bh_target_nvme *ctrl, const struct tn_space
 /* What is common to all namespaces that may be created (base 2.0 5.17.2.1). */
 static void identify_common(const struct bh_target_subsys *subsys, struct bh_nvme_id_ns *id)
 {
-	unsigned int i;
+	struct bh_blk like;
 
-	for (i = 0; i < tn_pool_formats(subsys); i++) {
-		id->lbaf[i].lbads = (uint8_t)tn_pool_format_shift(subsys, i);
-		id->nlbaf = (uint8_t)i;
-	}
+	if (!subsys->pool)
+		return;
+	tn_pool_like(subsys, &like);
+	tn_format_identify(&like, id);
+	id->flbas = 0; /* of none */
+	id->fpi = 0;
 }
 
 static void identify_indep(const struct tn_ns *ns, struct bh_nvme_id_ns_indep *id)

@@ -112,19 +112,28 @@ static void made(void *arg, int result)
 
 /* 0, or what is wrong with the data (NVM 4.1.6): what the host may choose, and the rest is zero. */
 static uint16_t check_create(const struct bh_target_subsys *subsys, const struct bh_nvme_id_ns *id,
-			     unsigned int *shift)
+			     struct bh_blk_format *f)
 {
-	unsigned int index = bh_nvme_flbas_index(id->flbas);
+	struct bh_blk like;
 
-	if (index >= tn_pool_formats(subsys) || id->dps || id->flbas & BH_NVME_FLBAS_EXTENDED)
+	if (!subsys->pool)
+		return BH_NVME_SC_NS_INSUFFICIENT_CAPACITY;
+	tn_pool_like(subsys, &like);
+	if (!tn_format_get(&like, bh_nvme_flbas_index(id->flbas), f))
+		return BH_NVME_SC_INVALID_FORMAT;
+	f->pi = id->dps & BH_NVME_DPS_TYPE_MASK;
+	f->pi_first = f->pi && id->dps & BH_NVME_DPS_FIRST;
+	f->interleaved = id->flbas & BH_NVME_FLBAS_EXTENDED;
+	if (id->dps & ~(BH_NVME_DPS_TYPE_MASK | BH_NVME_DPS_FIRST) || f->pi > 3 ||
+	    (!f->md_bytes && (f->pi || f->interleaved)))
 		return BH_NVME_SC_INVALID_FORMAT;
 	if (id->nmic & ~BH_NVME_NMIC_SHARED || id->anagrpid || id->nvmsetid || id->endgid ||
 	    !id->nsze || id->ncap > id->nsze)
 		return BH_NVME_SC_INVALID_FIELD;
 	if (id->ncap != id->nsze)
 		return BH_NVME_SC_THIN_NOT_SUPPORTED;
-	*shift = tn_pool_format_shift(subsys, index);
-	return id->nsze > (uint64_t)INT64_MAX >> *shift ? BH_NVME_SC_NS_INSUFFICIENT_CAPACITY : 0;
+	return id->nsze > (uint64_t)INT64_MAX / f->block_size ? BH_NVME_SC_NS_INSUFFICIENT_CAPACITY
+							      : 0;
 }
 
 static bool has_free_id(const struct bh_target_subsys *subsys)
@@ -141,7 +150,7 @@ static void create(struct tn_admin_cmd *cmd)
 	const struct bh_nvme_id_ns *id = (const struct bh_nvme_id_ns *)cmd->data;
 	struct bh_target_subsys_ns_opts opts = { .size = sizeof(opts) };
 	struct bh_target_subsys *subsys = cmd->ctrl->subsys;
-	unsigned int shift = 0;
+	struct bh_blk_format format;
 	struct tn_ns_op *op;
 	uint16_t sf = cmd->status;
 	int rc;
@@ -150,7 +159,7 @@ static void create(struct tn_admin_cmd *cmd)
 		tn_admin_complete(cmd, sf);
 		return;
 	}
-	sf = check_create(subsys, id, &shift);
+	sf = check_create(subsys, id, &format);
 	if (!sf && !has_free_id(subsys))
 		sf = BH_NVME_SC_NSID_UNAVAILABLE;
 	op = sf ? NULL : op_new(cmd);
@@ -158,8 +167,12 @@ static void create(struct tn_admin_cmd *cmd)
 		tn_admin_fail(cmd, sf ? sf : BH_NVME_SC_INTERNAL_ERROR, TN_AT_PRP1);
 		return;
 	}
-	opts.bytes = id->nsze << shift;
-	opts.block_size = 1u << shift;
+	opts.bytes = id->nsze * format.block_size;
+	opts.block_size = format.block_size;
+	opts.md_bytes = format.md_bytes;
+	opts.pi = format.pi;
+	opts.pi_first = format.pi_first;
+	opts.interleaved = format.interleaved;
 	opts.is_private = !(id->nmic & BH_NVME_NMIC_SHARED);
 	rc = bh_target_subsys_ns_make(subsys, &opts, made, op);
 	if (rc)

@@ -12,7 +12,6 @@
  * somebody has kept, keeps its contents.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uuid/uuid.h>
@@ -187,12 +186,23 @@ static bool find_room(const struct bh_target_subsys *subsys, uint64_t bytes, uin
 static int check_make(const struct bh_target_subsys *subsys,
 		      const struct bh_target_subsys_ns_opts *o, uint64_t bytes)
 {
-	uint32_t below = subsys->pool ? bh_blk_info(subsys->pool)->block_size : 0;
+	const struct bh_blk_format format = { .block_size = o->block_size,
+					      .md_bytes = o->md_bytes,
+					      .pi = o->pi };
+	struct bh_blk like;
 
 	if (!subsys->pool)
 		return -ENOSPC;
-	if ((o->block_size != 512 && o->block_size != 4096) || o->block_size < below || !o->bytes ||
-	    o->bytes % o->block_size || o->nsid > BH_TARGET_NVME_MAX_NS ||
+	tn_pool_like(subsys, &like);
+	switch (bh_blk_format_check(&like, &format)) {
+	case 0:
+		break;
+	case -EOPNOTSUPP:
+		return o->md_bytes && like.beside < BH_BLK_BESIDE_MEMORY ? -ENOSYS : -EINVAL;
+	default:
+		return -EINVAL;
+	}
+	if (!o->bytes || o->bytes % o->block_size || o->nsid > BH_TARGET_NVME_MAX_NS ||
 	    (o->has_offset && o->offset % TN_POOL_UNIT))
 		return -EINVAL;
 	if (!o->has_offset &&
@@ -212,20 +222,18 @@ static int cut(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns
 	struct bh_target_subsys_ns_opts made = *o;
 	uint64_t first = o->offset, bytes = round_up(o->bytes);
 	struct bh_blk *slice;
-	char name[64];
 	int rc = check_make(subsys, o, bytes);
 
 	if (rc)
 		return rc;
 	if (!o->has_offset && !find_room(subsys, bytes, &first))
 		return -ENOSPC;
-	snprintf(name, sizeof(name), "pool+%llu", (unsigned long long)first);
-	rc = bh_blk_slice_create(subsys->pool, first, o->bytes, o->block_size, name, &slice);
-	if (rc)
-		return rc;
 	if (!o->has_uuid) /* never one of a namespace that was */
 		uuid_generate_random(made.uuid);
 	made.has_uuid = true;
+	rc = tn_pool_slice(subsys, first, &made, &slice);
+	if (rc)
+		return rc;
 	made.blk = slice;
 	rc = tn_space_new(subsys, &made, out);
 	bh_blk_put(slice);

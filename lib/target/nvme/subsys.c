@@ -115,6 +115,7 @@ static void space_free(struct tn_space *space)
 	if (space->is_deleting) {
 		tn_space_forget(space);
 		tn_subsys_changed(space->subsys);
+		tn_pool_forget(space);
 	}
 	bh_blk_put(space->blk);
 	free(space->resv);
@@ -396,6 +397,10 @@ int bh_target_subsys_ns_info(const struct bh_target_subsys *subsys, uint32_t nsi
 	if (!space)
 		return -ENOENT;
 	info->block_size = 1u << tn_space_shift(space);
+	info->md_bytes = bh_blk_info(space->blk)->format.md_bytes;
+	info->pi = bh_blk_info(space->blk)->format.pi;
+	info->pi_first = bh_blk_info(space->blk)->format.pi_first;
+	info->interleaved = bh_blk_info(space->blk)->format.interleaved;
 	info->blocks = tn_space_blocks(space);
 	memcpy(info->uuid, space->uuid, sizeof(info->uuid));
 	info->is_private = space->is_private;

@@ -45,6 +45,7 @@ struct bh_target_subsys {
 	struct bh_blk *pool;  /* NULL: none */
 	uint64_t capacity;    /* bytes of it */
 	struct tn_ns_op *ops; /* commands of hosts under way, ns_mgmt.c */
+	char *state_path;     /* NULL: none */
 	int state_fd;	      /* -1: nothing outlives the process; subsys_state.c */
 	uint64_t state_number;
 	bool is_loading;
@@ -80,6 +81,20 @@ void tn_space_release(struct tn_space *space);
 /* ---- pool.c ---- */
 
 uint64_t tn_pool_used(const struct bh_target_subsys *subsys); /* bytes */
+
+/* ---- pool_media.c ---- */
+
+/* The bytes of the pool from `first` on that *o describes, with its UUID, as a store. */
+int tn_pool_slice(const struct bh_target_subsys *subsys, uint64_t first,
+		  const struct bh_target_subsys_ns_opts *o, struct bh_blk **out);
+/* A store as namespaces of the pool would be, for what asks which formats it can have. */
+void tn_pool_like(const struct bh_target_subsys *subsys, struct bh_blk *like);
+/* A namespace is deleted: what was kept of it in a file of its own goes. */
+void tn_pool_forget(const struct tn_space *space);
+/* So do files of namespaces that the state does not know. */
+void tn_pool_sweep(struct bh_target_subsys *subsys,
+		   bool (*is_kept)(struct bh_target_subsys *subsys, const uint8_t uuid[16]));
+
 /* ---- subsys_state.c ---- */
 
 /* -errno; closed in either case. -EBUSY: another process has it; -EINVAL: it is something else. */
@@ -111,20 +126,6 @@ void tn_resv_reset(struct bh_target_nvme *ctrl); /* before its features are */
 /* The host may not format, delete, attach or detach it. */
 bool tn_resv_admin_denied(const struct bh_target_nvme *ctrl, uint32_t nsid); /* resv_feat.c */
 void tn_resv_leave(struct bh_target_nvme *ctrl);
-
-/* The LBA formats of the pool's namespaces: how many, and each one's log2 of the block size. */
-static inline unsigned int tn_pool_formats(const struct bh_target_subsys *subsys)
-{
-	if (!subsys->pool)
-		return 0;
-	return bh_blk_info(subsys->pool)->block_size == 4096 ? 1 : 2;
-}
-
-static inline unsigned int tn_pool_format_shift(const struct bh_target_subsys *subsys,
-						unsigned int index)
-{
-	return index || tn_pool_formats(subsys) == 1 ? 12 : 9;
-}
 
 void tn_wipe_cancel(struct tn_space *space); /* there may be none */
 

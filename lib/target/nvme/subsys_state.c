@@ -38,7 +38,8 @@ struct record {
 	uint32_t gen;
 	uint16_t count;
 	uint8_t type, is_pooled, is_private, is_persistent;
-	uint8_t rsvd[6];
+	uint8_t pi, pi_first, interleaved, rsvd;
+	uint16_t md_bytes;
 	uint8_t holder[16];
 };
 static_assert(sizeof(struct record) == 72, "a record of the state file");
@@ -104,6 +105,10 @@ static bool put_space(struct tn_saved *out, const struct tn_space *space)
 	out->record.pool_first = space->pool_first;
 	out->record.bytes = info->blocks * info->block_size;
 	out->record.block_size = info->block_size;
+	out->record.md_bytes = info->format.md_bytes;
+	out->record.pi = info->format.pi;
+	out->record.pi_first = info->format.pi_first;
+	out->record.interleaved = info->format.interleaved;
 	out->record.is_private = space->is_private;
 	put_resv(out, space->resv);
 	return out->record.is_pooled || out->record.is_persistent;
@@ -259,7 +264,12 @@ static void remake(struct bh_target_subsys *subsys)
 						      .bytes = saved->record.bytes,
 						      .block_size = saved->record.block_size,
 						      .has_offset = true,
-						      .offset = saved->record.pool_first };
+						      .offset = saved->record.pool_first,
+						      .md_bytes = saved->record.md_bytes,
+						      .pi = saved->record.pi,
+						      .pi_first = saved->record.pi_first != 0,
+						      .interleaved =
+							      saved->record.interleaved != 0 };
 		int rc, result = 0;
 
 		if (!saved->record.is_pooled)
@@ -295,6 +305,20 @@ static int load(struct bh_target_subsys *subsys)
 	return rc;
 }
 
+static struct tn_saved **find_saved(struct bh_target_subsys *subsys, const uint8_t uuid[16])
+{
+	struct tn_saved **at = &subsys->saved;
+
+	while (*at && memcmp((*at)->record.uuid, uuid, 16) != 0)
+		at = &(*at)->next;
+	return at;
+}
+
+static bool is_kept(struct bh_target_subsys *subsys, const uint8_t uuid[16])
+{
+	return *find_saved(subsys, uuid) != NULL;
+}
+
 int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -305,10 +329,13 @@ int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path)
 		return -errno;
 	if (fcntl(subsys->state_fd, F_OFD_SETLK, &lock) != 0)
 		return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
-	rc = load(subsys);
+	subsys->state_path = strdup(path);
+	rc = subsys->state_path ? load(subsys) : -ENOMEM;
 	subsys->is_loading = true;
-	if (rc == 0)
+	if (rc == 0) {
+		tn_pool_sweep(subsys, is_kept);
 		remake(subsys);
+	}
 	subsys->is_loading = false;
 	return rc;
 }
@@ -324,18 +351,11 @@ void tn_subsys_state_close(struct bh_target_subsys *subsys)
 	if (subsys->state_fd >= 0)
 		close(subsys->state_fd);
 	subsys->state_fd = -1;
+	free(subsys->state_path);
+	subsys->state_path = NULL;
 }
 
 /* ---- namespaces that come back ---- */
-
-static struct tn_saved **find_saved(struct bh_target_subsys *subsys, const uint8_t uuid[16])
-{
-	struct tn_saved **at = &subsys->saved;
-
-	while (*at && memcmp((*at)->record.uuid, uuid, 16) != 0)
-		at = &(*at)->next;
-	return at;
-}
 
 void tn_space_restore(struct tn_space *space)
 {

@@ -26,7 +26,8 @@ static struct bh_blk *cut(struct bh_blk *below, uint64_t first, uint64_t bytes, 
 {
 	struct bh_blk *slice = NULL;
 
-	CU_ASSERT_EQUAL_FATAL(bh_blk_slice_create(below, first, bytes, block_size, "s", &slice), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		bh_blk_slice_create(below, first, bytes, block_size, "s", NULL, &slice), 0);
 	bh_blk_put(below);
 	return slice;
 }
@@ -71,26 +72,27 @@ static void what_can_be_cut(void)
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		CU_ASSERT_EQUAL(bh_blk_slice_create(below, rows[i].first, rows[i].bytes,
-						    rows[i].block_size, "s", &slice),
+						    rows[i].block_size, "s", NULL, &slice),
 				rows[i].rc);
 		bh_blk_put(slice);
 	}
 	bh_blk_put(below);
 	below = make(&bh_blk_ram_type, "1M", 512);
 	below->info.format.md_bytes = 8;
-	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EINVAL);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", NULL, &slice), -EINVAL);
 	below->info.format.md_bytes = 0;
 	below->info.zoned.bytes = 4096;
-	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EINVAL);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", NULL, &slice), -EINVAL);
 	below->info.zoned.bytes = 0;
 	bh_blk_put(below);
 	large = make(&bh_blk_null_type, "16T", 4096);
-	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 4096, 512, "s", &slice), -EINVAL);
-	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 16ull << 40, 4096, "s", &slice), 0);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 4096, 512, "s", NULL, &slice), -EINVAL);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 16ull << 40, 4096, "s", NULL, &slice), 0);
 	bh_blk_put(slice);
 	bh_blk_put(large);
 	large = make(&bh_blk_null_type, "16T", 512);
-	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 16ull << 40, 4096, "s", &slice), -EFBIG);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(large, 0, 16ull << 40, 4096, "s", NULL, &slice),
+			-EFBIG);
 	bh_blk_put(large);
 }
 
@@ -222,14 +224,14 @@ static void the_store_below_keeps_its_format(void)
 	bool is_mine = false;
 
 	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), 0);
-	CU_ASSERT_EQUAL_FATAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), 0);
+	CU_ASSERT_EQUAL_FATAL(bh_blk_slice_create(below, 0, 4096, 512, "s", NULL, &slice), 0);
 	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), -EOPNOTSUPP);
 	CU_ASSERT_EQUAL(bh_blk_format_check(below, &same), 0);
 	bh_blk_put(slice);
 	CU_ASSERT_EQUAL(bh_blk_format_check(below, &large), 0);
 	CU_ASSERT_EQUAL(bh_blk_claim(below, claimed, &is_mine), 0);
 	CU_ASSERT_TRUE(is_mine);
-	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", &slice), -EBUSY);
+	CU_ASSERT_EQUAL(bh_blk_slice_create(below, 0, 4096, 512, "s", NULL, &slice), -EBUSY);
 	CU_ASSERT_PTR_NULL(slice);
 	bh_blk_release(below, NULL, NULL);
 	bh_blk_put(below);

@@ -129,9 +129,9 @@ static void what_is_said(void)
 	CU_ASSERT_EQUAL(ctrl->unvmcap[0], 6 * MIB);
 	CU_ASSERT_STRING_EQUAL(second->serial, rig.ctrl->serial);
 	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, BH_NVME_NSID_ALL, 0), 0);
-	CU_ASSERT_EQUAL(ns->nlbaf, 1);
+	CU_ASSERT_EQUAL(ns->nlbaf, 7);
 	CU_ASSERT_EQUAL(ns->lbaf[0].lbads, 9);
-	CU_ASSERT_EQUAL(ns->lbaf[1].lbads, 12);
+	CU_ASSERT_EQUAL(ns->lbaf[4].lbads, 12);
 	CU_ASSERT_EQUAL(ns->nsze, 0);
 }
 
@@ -145,7 +145,7 @@ static void hosts_create_and_delete(void)
 
 	CU_ASSERT_EQUAL(create(MIB / 512, 0, BH_NVME_NMIC_SHARED, &nsid), 0);
 	CU_ASSERT_EQUAL(nsid, 1);
-	CU_ASSERT_EQUAL(create(MIB / 4096, 1, 0, &nsid), 0);
+	CU_ASSERT_EQUAL(create(MIB / 4096, 4, 0, &nsid), 0);
 	CU_ASSERT_EQUAL(nsid, 2);
 	/* Allocated, and nowhere active. */
 	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS_LIST, 0, 0), 0);
@@ -155,7 +155,7 @@ static void hosts_create_and_delete(void)
 	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ACTIVE_NS_LIST, 0, 0), 0);
 	CU_ASSERT_EQUAL(list->nsid[0], 0);
 	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS, 2, 0), 0);
-	CU_ASSERT_TRUE(ns->nsze == MIB / 4096 && ns->flbas == 1 && !ns->nmic);
+	CU_ASSERT_TRUE(ns->nsze == MIB / 4096 && ns->flbas == 4 && !ns->nmic);
 	CU_ASSERT_EQUAL(ns->nvmcap[0], MIB);
 	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, 2, 0), 0);
 	CU_ASSERT_EQUAL(ns->nsze, 0);
@@ -189,7 +189,7 @@ static void what_is_refused(void)
 {
 	uint32_t nsid = 0;
 
-	CU_ASSERT_EQUAL(create(MIB / 512, 2, 0, NULL), BH_NVME_SC_INVALID_FORMAT);
+	CU_ASSERT_EQUAL(create(MIB / 512, 8, 0, NULL), BH_NVME_SC_INVALID_FORMAT);
 	CU_ASSERT_EQUAL(create(0, 0, 0, NULL), BH_NVME_SC_INVALID_FIELD);
 	CU_ASSERT_EQUAL(create(1, 0, 2, NULL), BH_NVME_SC_INVALID_FIELD);
 	CU_ASSERT_EQUAL(create(7 * MIB / 512, 0, 0, NULL), BH_NVME_SC_NS_INSUFFICIENT_CAPACITY);
@@ -219,6 +219,48 @@ static void what_is_refused(void)
 	CU_ASSERT_EQUAL(attach(1, 0, IDS(2)), BH_NVME_SC_NS_ALREADY_ATTACHED);
 	CU_ASSERT_EQUAL(attach(1, 0, IDS(1)), BH_NVME_SC_NS_PRIVATE);
 	CU_ASSERT_PTR_NULL(rig.ctrl->ns[1]);
+}
+
+/* As the formats that are told of have it, protection information at either end, by turns or apart. */
+static void hosts_create_with_metadata(void)
+{
+	static const uint16_t md[] = { 0, 8, 16, 64 };
+	struct bh_nvme_id_ns *id = rig_data();
+	const struct bh_blk_info *info;
+	unsigned int i;
+
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_NS, BH_NVME_NSID_ALL, 0), 0);
+	CU_ASSERT_EQUAL(id->nlbaf, 7);
+	for (i = 0; i < 8; i++) {
+		CU_ASSERT_EQUAL(id->lbaf[i].lbads, i < 4 ? 9 : 12);
+		CU_ASSERT_EQUAL(id->lbaf[i].ms, md[i % 4]);
+	}
+	CU_ASSERT_EQUAL(id->mc, BH_NVME_MC_EXTENDED | BH_NVME_MC_SEPARATE);
+	CU_ASSERT_EQUAL(id->flbas, 0);
+	CU_ASSERT_EQUAL(create(8, BH_NVME_FLBAS_EXTENDED, 0, NULL), BH_NVME_SC_INVALID_FORMAT);
+	id->flbas = 0; /* no metadata */
+	id->dps = 1;
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 0, 0, NULL),
+			BH_NVME_SC_INVALID_FORMAT);
+	id->flbas = 1;
+	id->dps = 4; /* no such type */
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 0, 0, NULL),
+			BH_NVME_SC_INVALID_FORMAT);
+	id->flbas = 6 | BH_NVME_FLBAS_EXTENDED;
+	id->dps = 2 | BH_NVME_DPS_FIRST;
+	CU_ASSERT_EQUAL(rig_admin(BH_NVME_ADMIN_NS_MANAGEMENT, 0, 0, 0, NULL), 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(tn_space_get(subsys, 1));
+	info = bh_blk_info(tn_space_get(subsys, 1)->blk);
+	CU_ASSERT_EQUAL(info->block_size, 4096);
+	CU_ASSERT_EQUAL(info->format.md_bytes, 16);
+	CU_ASSERT_EQUAL(info->format.pi, 2);
+	CU_ASSERT_TRUE(info->format.pi_first && info->format.interleaved);
+	CU_ASSERT_PTR_NOT_NULL(tn_space_get(subsys, 1)->blk->md);
+	CU_ASSERT_EQUAL(identify(BH_NVME_CNS_ALLOCATED_NS, 1, 0), 0);
+	CU_ASSERT_EQUAL(id->flbas, 6 | BH_NVME_FLBAS_EXTENDED);
+	CU_ASSERT_EQUAL(id->dps, 2 | BH_NVME_DPS_FIRST);
+	CU_ASSERT_EQUAL(id->nsze, 8);
+	CU_ASSERT_EQUAL(delete (1), 0);
 }
 
 /* A namespace of a store is the operator's: it comes and goes on controllers, no more. */
@@ -519,6 +561,7 @@ static void who_is_asked_answers_on_its_way_out(void)
 BH_SUITE_FIXTURE("target_nvme_subsys", setup, teardown, { "what_is_said", what_is_said },
 		 { "hosts_create_and_delete", hosts_create_and_delete },
 		 { "what_is_refused", what_is_refused },
+		 { "hosts_create_with_metadata", hosts_create_with_metadata },
 		 { "the_operators_stay", the_operators_stay }, { "room_is_zeroed", room_is_zeroed },
 		 { "full_subsystem_takes_no_more", full_subsystem_takes_no_more },
 		 { "reservations_across_controllers", reservations_across_controllers },

@@ -218,6 +218,12 @@ deleted() {
 		! nvme list-ns -a $S1 | grep ':0x1'
 }
 t subsystem.namespace_is_deleted deleted
+with_metadata() {
+	nvme create-ns $S1 -s 8192 -c 8192 -f 1 -d 1 -m 1 && nvme attach-ns $S1 -n 1 -c 1,2 &&
+		until_true 20 has_shared && says '^dps *: (0x)?1$' nvme id-ns $S1 -n 1 &&
+		verify 1M $(shared_disk) && nvme delete-ns $S1 -n 1 && until_true 20 no_shared
+}
+t subsystem.namespace_has_metadata with_metadata
 
 # ---- doorbells, counted by the target ----
 
