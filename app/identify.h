@@ -30,6 +30,7 @@ extern const struct identify_flag identify_lpa[];
 extern const struct identify_flag identify_oaes[];
 extern const struct identify_flag identify_nsfeat[];
 extern const struct identify_flag identify_dpc_flags[];
+extern const struct identify_flag identify_rescap[];
 
 #define IDENTIFY_TEXT 257 /* bytes: the longest field of text, SUBNQN, and its terminator */
 #define IDENTIFY_UUID 37

@@ -29,6 +29,12 @@ static json_t *flags(uint32_t value, const struct identify_flag *flag)
 	return object;
 }
 
+/* JSON integers are signed here: what a controller claims beyond that is cut to fit. */
+static json_t *big(uint64_t value)
+{
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
+}
+
 static json_t *text_or_null(const char *text)
 {
 	return text ? json_string(text) : json_null();
@@ -74,6 +80,8 @@ static json_t *json_registers(const struct bh_nvme *nvme)
 			    json_integer(4096ll << BH_NVME_GET(cap, CAP_MPSMAX)));
 	json_object_set_new(regs, "command_sets",
 			    json_integer((json_int_t)BH_NVME_GET(cap, CAP_CSS)));
+	json_object_set_new(regs, "weighted_round_robin",
+			    json_boolean(BH_NVME_GET(cap, CAP_AMS) & BH_NVME_CAP_AMS_WRR));
 	json_object_set_new(regs, "subsystem_reset", json_boolean(BH_NVME_GET(cap, CAP_NSSRS)));
 	return regs;
 }
@@ -122,6 +130,18 @@ static json_t *json_use(const struct app_nvme *n)
 	return use;
 }
 
+/* What the text says under "subsystem", "controller" and "capacity". */
+static json_t *json_subsystem(const struct bh_nvme_id_ctrl *id)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "several_controllers",
+			    json_boolean(id->cmic & BH_NVME_CMIC_MULTI_CTRL));
+	json_object_set_new(o, "capacity", big(id->tnvmcap[0]));
+	json_object_set_new(o, "unallocated", big(id->unvmcap[0]));
+	return o;
+}
+
 static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(nvme);
@@ -135,6 +155,8 @@ static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 	json_object_set_new(c, "async_events", json_integer(id->aerl + 1));
 	json_object_set_new(c, "aborts", json_integer(id->acl + 1));
 	json_object_set_new(c, "keep_alive_ms", json_integer(id->kas * 100));
+	json_object_set_new(c, "keep_alive_by_any_command",
+			    json_boolean(id->ctratt & BH_NVME_CTRATT_TBKAS));
 	json_object_set_new(c, "volatile_write_cache", json_boolean(id->vwc & BH_NVME_VWC_PRESENT));
 	json_object_set_new(c, "fused_compare_write",
 			    json_boolean(id->fuses & BH_NVME_FUSES_COMPARE_WRITE));
@@ -159,6 +181,7 @@ static json_t *json_controller(const struct app_nvme *n)
 	json_object_set_new(c, "version",
 			    json_string(identify_version(bh_nvme_reg_vs(n->nvme), text)));
 	json_object_set_new(c, "registers", json_registers(n->nvme));
+	json_object_set_new(c, "subsystem", json_subsystem(id));
 	add_capabilities(c, n->nvme);
 	json_object_set_new(c, "in_use", json_use(n));
 	return c;
@@ -184,12 +207,6 @@ static json_t *json_formats(const struct bh_nvme_id_ns *id)
 		json_array_append_new(formats, format);
 	}
 	return formats;
-}
-
-/* JSON integers are signed here: what a controller claims beyond that is cut to fit. */
-static json_t *big(uint64_t value)
-{
-	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
 static uint32_t data_bytes(const struct bh_nvme_ns *ns)
@@ -262,6 +279,7 @@ static json_t *json_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 	json_object_set_new(o, "utilization", big(id->nuse));
 	json_object_set_new(o, "features", flags(id->nsfeat, identify_nsfeat));
 	json_object_set_new(o, "shared", json_boolean(id->nmic & BH_NVME_NMIC_SHARED));
+	json_object_set_new(o, "reservations", flags(id->rescap, identify_rescap));
 	json_object_set_new(o, "deallocated_zeroes",
 			    json_boolean((id->dlfeat & BH_NVME_DLFEAT_READ_MASK) ==
 					 BH_NVME_DLFEAT_READ_ZEROES));

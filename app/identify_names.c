@@ -57,6 +57,17 @@ const struct identify_flag identify_lpa[] = {
 	{ 0, NULL },
 };
 
+const struct identify_flag identify_rescap[] = {
+	{ BH_NVME_RESCAP_PTPL, "persist-through-power-loss" },
+	{ BH_NVME_RESCAP_WRITE_EXCLUSIVE, "write-exclusive" },
+	{ BH_NVME_RESCAP_EXCLUSIVE_ACCESS, "exclusive-access" },
+	{ BH_NVME_RESCAP_WRITE_EXCLUSIVE_RO, "write-exclusive-registrants-only" },
+	{ BH_NVME_RESCAP_EXCLUSIVE_ACCESS_RO, "exclusive-access-registrants-only" },
+	{ BH_NVME_RESCAP_WRITE_EXCLUSIVE_AR, "write-exclusive-all-registrants" },
+	{ BH_NVME_RESCAP_EXCLUSIVE_ACCESS_AR, "exclusive-access-all-registrants" },
+	{ 0, NULL },
+};
+
 const struct identify_flag identify_oaes[] = {
 	{ BH_NVME_OAES_NS_ATTR, "namespace-attribute" },
 	{ BH_NVME_OAES_FW_ACTIVATION, "firmware-activation" },
