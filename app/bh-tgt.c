@@ -336,17 +336,10 @@ static int open_state(const struct app *app, struct options *o)
 	return error ? cannot_keep(app, o, error) : 0;
 }
 
-/* What was kept, else the SPECs; and the target runs. */
-static int build(struct app *app, struct options *o, struct bh_tgt *tgt, char **words)
+static int restore(struct app *app, struct options *o, struct bh_tgt *tgt, char **words)
 {
-	bool is_kept = o->rpc.state && !bh_rpc_state_is_new(o->rpc.state);
 	char why[BH_TGT_WHY];
-	int code = is_kept ? 0 : apply_specs(app, tgt, words), error;
 
-	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
-		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
-	if (code != 0 || !is_kept)
-		return code;
 	if (*words)
 		bh_log(o->rpc.log, BH_LOG_WARN, "rpc",
 		       "%s/config.json has the configuration: the SPECs are not looked at",
@@ -354,6 +347,21 @@ static int build(struct app *app, struct options *o, struct bh_tgt *tgt, char **
 	if (bh_rpc_state_restore(o->rpc.state, tgt, o->rpc.log, why) != 0)
 		return app_fail_unsaid(app, 1, "%s", why);
 	return 0;
+}
+
+/* What was kept, else the SPECs; and the target runs. */
+static int build(struct app *app, struct options *o, struct bh_tgt *tgt, char **words)
+{
+	bool is_kept = o->rpc.state && !bh_rpc_state_is_new(o->rpc.state);
+	int code = is_kept ? 0 : apply_specs(app, tgt, words), error;
+
+	if (code == 0 && (error = bh_tgt_start(tgt)) != 0)
+		return app_fail_unsaid(app, 1, "cannot start: %s", strerror(-error));
+	if (code == 0 && is_kept)
+		code = restore(app, o, tgt, words);
+	if (code == 0)
+		bh_tgt_restored(tgt);
+	return code;
 }
 
 /* All that needs rights has been done. */

@@ -43,8 +43,9 @@ struct bh_target_subsys_opts {
 	struct bh_blk *pool;
 	uint64_t capacity; /* bytes of it that may be used; 0: all */
 	/*
-	 * The file that keeps what is to outlive the process: namespaces of the pool, reservations
-	 * that persist through power loss (which are not supported without). Made if it is not there.
+	 * The file that keeps what is to outlive the process: namespaces of the pool, attachments that
+	 * hosts have changed, reservations that persist through power loss (which are not supported
+	 * without). Made if it is not there. Then see bh_target_subsys_restored().
 	 */
 	const char *state;
 	const struct bh_log *log;
@@ -63,6 +64,13 @@ int bh_target_subsys_create(const struct bh_target_subsys_opts *opts,
  * NULL is accepted.
  */
 int bh_target_subsys_destroy(struct bh_target_subsys *subsys);
+
+/*
+ * With a state: controllers and namespaces are there again as the operator had them. Those that hosts
+ * have attached since then are attached now; those they have detached were not by the calls before.
+ * From here on the operator's word counts. Control thread; once, however little was brought back.
+ */
+void bh_target_subsys_restored(struct bh_target_subsys *subsys);
 
 /* Bytes of the pool: all, and those that no namespace has. */
 void bh_target_subsys_capacity(const struct bh_target_subsys *subsys, uint64_t *total,

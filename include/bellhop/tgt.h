@@ -45,8 +45,9 @@ struct bh_tgt_opts {
 	const uid_t *socket_uids;
 	unsigned int num_socket_uids;
 	/*
-	 * A directory for what is to outlive the process: a file per subsystem, with its namespaces
-	 * and reservations that persist through power loss. Kept until bh_tgt_destroy. NULL: none.
+	 * A directory for what is to outlive the process: a file per subsystem, with its namespaces,
+	 * attachments that hosts have changed, and reservations that persist through power loss. Kept
+	 * until bh_tgt_destroy. NULL: none.
 	 */
 	const char *state_dir;
 	const struct bh_log *log;
@@ -57,6 +58,11 @@ void bh_tgt_opts_init(struct bh_tgt_opts *opts);
 /* -EINVAL: a CPU the process may not use (logged). -ENOMEM, -EMFILE. */
 int bh_tgt_create(const struct bh_tgt_opts *opts, struct bh_tgt **out);
 int bh_tgt_start(struct bh_tgt *tgt); /* runs the reactors */
+/*
+ * Once what is to be there at first is: attachments that hosts had changed are as they were then
+ * (state_dir). What comes later is new.
+ */
+void bh_tgt_restored(struct bh_tgt *tgt);
 /* Disconnects clients, removes sockets, stops the reactors, frees everything. NULL is accepted. */
 void bh_tgt_destroy(struct bh_tgt *tgt);
 /* From here on this process can open no files and no sockets: what would need that is refused. */

@@ -54,6 +54,20 @@ static void unmake_on_control(void *arg)
 	make->error = bh_target_subsys_destroy(make->subsys->handle);
 }
 
+static void restored_on_control(void *arg)
+{
+	struct subsys *s = arg;
+
+	bh_target_subsys_restored(s->handle);
+}
+
+void bh_tgt_restored(struct bh_tgt *tgt)
+{
+	for (struct subsys *s = tgt->subsystems; s && !tgt->is_restored; s = s->next)
+		bh_reactor_call(tgt->control, restored_on_control, s);
+	tgt->is_restored = true;
+}
+
 static int subsys_free(struct bh_tgt *tgt, struct subsys *s)
 {
 	struct make make = { .subsys = s };
@@ -181,6 +195,8 @@ int bh_tgt_subsys_create(struct bh_tgt *tgt, const struct bh_tgt_spec *spec, cha
 		subsys_free(tgt, s);
 		return error;
 	}
+	if (tgt->is_restored)
+		bh_reactor_call(tgt->control, restored_on_control, s);
 	while (*link)
 		link = &(*link)->next;
 	*link = s;

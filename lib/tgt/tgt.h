@@ -91,6 +91,7 @@ struct bh_tgt {
 	unsigned int num_threads;
 	bool is_running;
 	bool is_confined;
+	bool is_restored;
 	const char *state_dir; /* NULL: none */
 	const char *failed_key;
 	struct store *stores;

@@ -244,7 +244,6 @@ static void reservations_survive_the_power(void)
 	/* It is there, and reserved for a host that has not said yet who it is. */
 	FT_EQUAL(SC(bh_nvme_ns_delete(p.host[0].nvme, 1)), BH_NVME_SC_RESERVATION_CONFLICT);
 	FT_EQUAL(bh_nvme_set_host_id(p.host[0].nvme, "host-a..", 8), 0);
-	FT_EQUAL(bh_nvme_ns_attach_to(p.host[0].nvme, 1, both, 2), 0);
 	for (i = 0; i < 2; i++)
 		ns[i] = await(&p, i, 1, true);
 	FT_EQUAL(put(&p, 1, ns[1], 0x22), BH_NVME_SC_RESERVATION_CONFLICT);
@@ -256,7 +255,38 @@ static void reservations_survive_the_power(void)
 	FT_EQUAL(rmdir(state), 0);
 }
 
+static void attachments_by_hosts_survive_the_power(void)
+{
+	static const uint16_t second = 2;
+	struct bh_nvme_ns *ns[2];
+	char state[200];
+	struct pair p;
+	int round;
+
+	snprintf(state, sizeof(state), "%s", ft_path("state"));
+	FT_EQUAL(mkdir(state, 0700), 0);
+	start(&p, state);
+	create(&p, ns);
+	/* The second gets the first's own, and gives its own back. */
+	FT_EQUAL(bh_nvme_ns_attach_to(p.host[0].nvme, 9, &second, 1), 0);
+	FT_EQUAL(bh_nvme_ns_detach_from(p.host[0].nvme, 10, &second, 1), 0);
+	for (round = 0; round < 2; round++) {
+		await(&p, 1, 9, true);
+		await(&p, 1, 10, false);
+		await(&p, 0, 9, true);
+		FT_EQUAL(put(&p, 1, await(&p, 1, 1, true), 0x33), 0);
+		FT_EQUAL(get(&p, 0, await(&p, 0, 1, true)), 0);
+		FT_EQUAL(p.buf[0][0], 0x33);
+		stop(&p);
+		start(&p, state);
+	}
+	stop(&p);
+	FT_EQUAL(unlink(ft_path("state/subsys-s")), 0);
+	FT_EQUAL(rmdir(state), 0);
+}
+
 FT_MAIN({ "hosts_share_what_one_creates", hosts_share_what_one_creates, 0 },
 	{ "hosts_fence_each_other", hosts_fence_each_other, 0 },
+	{ "attachments_by_hosts_survive_the_power", attachments_by_hosts_survive_the_power, 0 },
 	{ "preempted_under_load", preempted_under_load, 0 },
 	{ "reservations_survive_the_power", reservations_survive_the_power, 0 })

@@ -253,6 +253,14 @@ void bh_tgt_dont_wait(struct bh_tgt *tgt, void (*wake)(void *ctx), void *ctx)
 	(void)ctx;
 }
 
+const struct bh_cpuset *bh_tgt_control_cpus(const struct bh_tgt *tgt)
+{
+	static const struct bh_cpuset any;
+
+	(void)tgt;
+	return &any;
+}
+
 uint64_t bh_tgt_ticket(const struct bh_tgt *tgt)
 {
 	(void)tgt;

@@ -322,6 +322,10 @@ uint64_t tn_power_on_hours(const struct bh_target_nvme *ctrl); /* log.c */
 
 /* The namespace if it is active (attached, its channels open), else NULL. Any nsid. */
 struct tn_ns *tn_ns_get(const struct bh_target_nvme *ctrl, uint32_t nsid);
+/* As bh_target_nvme_ns_add() of a namespace there is, and bh_target_nvme_ns_detach(), for a host. */
+int tn_ns_add(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg, int error),
+	      void *arg);
+int tn_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg), void *arg);
 void tn_ns_changed(struct bh_target_nvme *ctrl, uint32_t nsid);
 /* Begins to detach whatever is attached; tn_ctrl_ns_gone() follows for each. */
 void tn_ns_detach_all(struct bh_target_nvme *ctrl);

@@ -397,18 +397,12 @@ static int ns_open(struct bh_target_nvme *ctrl, struct ns *ns)
 	return rc;
 }
 
-int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
-			  void (*done)(void *arg, int error), void *arg)
+static int add(struct bh_target_nvme *ctrl, struct tn_space *space,
+	       void (*done)(void *arg, int error), void *arg)
 {
-	struct tn_space *space;
 	struct ns *ns;
 	int rc;
 
-	if (ctrl->is_destroying)
-		return -ENOSPC;
-	rc = tn_space_find(ctrl, blk, nsid, &space);
-	if (rc)
-		return rc;
 	tn_space_hold(space);
 	rc = ns_alloc(ctrl, space, &ns);
 	if (rc) {
@@ -418,6 +412,36 @@ int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint3
 	ns->added = done;
 	ns->added_arg = arg;
 	return ns_open(ctrl, ns);
+}
+
+int tn_ns_add(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg, int error),
+	      void *arg)
+{
+	struct tn_space *space;
+	int rc = ctrl->is_destroying ? -ENOSPC : tn_space_find(ctrl, NULL, nsid, &space);
+
+	return rc ? rc : add(ctrl, space, done, arg);
+}
+
+int bh_target_nvme_ns_add(struct bh_target_nvme *ctrl, struct bh_blk *blk, uint32_t nsid,
+			  void (*done)(void *arg, int error), void *arg)
+{
+	struct tn_space *space;
+	int rc;
+
+	if (ctrl->is_destroying)
+		return -ENOSPC;
+	rc = tn_space_find(ctrl, blk, nsid, &space);
+	if (rc)
+		return rc;
+	if (tn_was_detached(space, ctrl)) {
+		space->is_passing = false;
+		if (done)
+			done(arg, 0);
+		return (int)space->nsid;
+	}
+	tn_changed_by_operator(space, ctrl);
+	return add(ctrl, space, done, arg);
 }
 
 int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
@@ -437,8 +461,7 @@ int bh_target_nvme_ns_info(const struct bh_target_nvme *ctrl, uint32_t nsid,
 
 /* ---- detach ---- */
 
-int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg),
-			     void *arg)
+int tn_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg), void *arg)
 {
 	struct ns *ns = ns_of(ctrl, nsid);
 
@@ -453,10 +476,20 @@ int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*
 	return 0;
 }
 
+int bh_target_nvme_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *arg),
+			     void *arg)
+{
+	const struct ns *ns = ns_of(ctrl, nsid);
+
+	if (ns)
+		tn_changed_by_operator(ns->ns.space, ctrl);
+	return tn_ns_detach(ctrl, nsid, done, arg);
+}
+
 void tn_ns_detach_all(struct bh_target_nvme *ctrl)
 {
 	uint32_t nsid;
 
 	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++)
-		bh_target_nvme_ns_detach(ctrl, nsid, NULL, NULL);
+		tn_ns_detach(ctrl, nsid, NULL, NULL);
 }

@@ -22,6 +22,10 @@ struct tn_ns_op {
 	struct tn_admin_cmd *cmd; /* NULL: its controller has gone */
 	unsigned int left;	  /* answers to come, and one while they are asked for */
 	uint32_t nsid;		  /* made */
+	/* of an attachment or detachment */
+	uint32_t attached_nsid;
+	bool is_attach;
+	uint64_t ctrls; /* a bit per controller id from 1 */
 	uint16_t status;
 };
 
@@ -39,6 +43,23 @@ static struct tn_ns_op *op_new(struct tn_admin_cmd *cmd)
 	return op;
 }
 
+/* Those that have come about outlive the process. */
+static void keep_attachments(const struct tn_ns_op *op)
+{
+	struct tn_space *space = tn_space_get(op->subsys, op->attached_nsid);
+	unsigned int id;
+
+	for (id = 1; space && id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++) {
+		const struct bh_target_nvme *ctrl = op->subsys->ctrl[id];
+
+		if (ctrl && op->ctrls & 1ull << (id - 1) &&
+		    !!tn_ns_get(ctrl, op->attached_nsid) == op->is_attach)
+			tn_changed_by_host(space, ctrl, op->is_attach);
+	}
+	if (space && op->ctrls)
+		tn_subsys_changed(op->subsys);
+}
+
 static void op_answer(struct tn_ns_op *op)
 {
 	struct tn_admin_cmd *cmd = op->cmd;
@@ -50,6 +71,7 @@ static void op_answer(struct tn_ns_op *op)
 	while (*at != op)
 		at = &(*at)->next;
 	*at = op->next;
+	keep_attachments(op);
 	if (cmd)
 		cmd->cdw0 = op->nsid;
 	free(op);
@@ -281,8 +303,9 @@ static void change_one(struct tn_ns_op *op, struct bh_target_nvme *ctrl, uint32_
 	int rc;
 
 	op->left++;
-	rc = is_attach ? bh_target_nvme_ns_add(ctrl, NULL, nsid, op_done_error, op)
-		       : bh_target_nvme_ns_detach(ctrl, nsid, op_done, op);
+	op->ctrls |= 1ull << (ctrl->cntlid - 1);
+	rc = is_attach ? tn_ns_add(ctrl, nsid, op_done_error, op)
+		       : tn_ns_detach(ctrl, nsid, op_done, op);
 	if (rc < 0)
 		op_done_error(op, is_attach ? rc : 0);
 }
@@ -309,6 +332,8 @@ static void attach(struct tn_admin_cmd *cmd)
 			      space ? TN_AT_PRP1 : TN_AT_NSID);
 		return;
 	}
+	op->attached_nsid = space->nsid;
+	op->is_attach = is_attach;
 	for (i = 0; i < list->count; i++)
 		change_one(op, ctrl_of(op->subsys, list->cntlid[i]), space->nsid, is_attach);
 	op_answer(op);

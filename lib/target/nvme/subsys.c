@@ -199,6 +199,7 @@ int tn_subsys_join(struct bh_target_nvme *ctrl, struct bh_target_subsys *subsys)
 	snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "%s", subsys->nqn);
 	snprintf(ctrl->serial, sizeof(ctrl->serial), "%s", subsys->serial);
 	snprintf(ctrl->model, sizeof(ctrl->model), "%s", subsys->model);
+	tn_path_begins(ctrl);
 	return 0;
 }
 
@@ -382,7 +383,7 @@ int bh_target_subsys_ns_delete(struct bh_target_subsys *subsys, uint32_t nsid,
 	tn_space_hold(space); /* until all have been told */
 	for (id = 1; id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++) {
 		if (subsys->ctrl[id])
-			bh_target_nvme_ns_detach(subsys->ctrl[id], nsid, NULL, NULL);
+			tn_ns_detach(subsys->ctrl[id], nsid, NULL, NULL);
 	}
 	tn_space_release(space);
 	return 0;

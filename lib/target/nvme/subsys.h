@@ -9,6 +9,13 @@
 #include "target/nvme/resv.h"
 
 #define TN_POOL_UNIT 4096u /* bytes; a block of either size */
+#define TN_PATHS 64u	   /* controllers that a subsystem's state can name */
+#define TN_PATH_MAX 108u
+
+/* What hosts have changed of a namespace's attachments: a bit per path (subsys_state.c). */
+struct tn_by_hosts {
+	uint64_t attached, detached;
+};
 
 struct tn_saved;
 struct tn_wipe;
@@ -29,6 +36,7 @@ struct tn_space {
 	bool is_making; /* zeroed first, nobody sees it */
 	struct tn_wipe *wipe;
 	struct tn_resv *resv; /* NULL: nobody was ever registered */
+	struct tn_by_hosts by_hosts;
 	unsigned int
 		users; /* attachments, those that come or go included; and whoever deletes it */
 	void (*deleted)(void *arg);
@@ -49,8 +57,10 @@ struct bh_target_subsys {
 	int state_fd;	      /* -1: nothing outlives the process; subsys_state.c */
 	uint64_t state_number;
 	bool is_loading;
+	bool is_coming_back; /* the operator's configuration is that of before */
 	struct tn_saved *saved;
-	struct tn_resv_cmd *resv_cmds; /* those that wait, in order; resv_cmd.c */
+	char path[TN_PATHS][TN_PATH_MAX]; /* of controllers; "": none */
+	struct tn_resv_cmd *resv_cmds;	  /* those that wait, in order; resv_cmd.c */
 	bool is_resv_busy;
 	unsigned int num_ctrls;
 	struct bh_target_nvme *ctrl[BH_TARGET_SUBSYS_MAX_CTRLS + 1]; /* by controller id */
@@ -108,6 +118,15 @@ static inline bool tn_subsys_is_persistent(const struct bh_target_subsys *subsys
 }
 void tn_space_restore(struct tn_space *space); /* one that may have been there before */
 void tn_space_forget(struct tn_space *space);  /* one that is deleted */
+
+/* A host has attached it to ctrl, or detached it. Not kept before tn_subsys_changed(). */
+void tn_changed_by_host(struct tn_space *space, const struct bh_target_nvme *ctrl,
+			bool is_attached);
+/* The operator has: whatever a host has said before is void. */
+void tn_changed_by_operator(struct tn_space *space, const struct bh_target_nvme *ctrl);
+/* The operator attaches it as before, which a host has undone since. */
+bool tn_was_detached(const struct tn_space *space, const struct bh_target_nvme *ctrl);
+void tn_path_begins(struct bh_target_nvme *ctrl); /* it has joined */
 
 /* ---- resv_cmd.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What of a subsystem outlives the process: namespaces that were cut out of its pool, and
- * reservations that are to persist through power loss.
+ * What of a subsystem outlives the process: namespaces that were cut out of its pool, attachments
+ * that hosts have changed, and reservations that are to persist through power loss.
  *
  * A file with two slots. Each change writes the slot that is not the newest, whole, then syncs:
  * whatever happens meanwhile, one slot has a number, a length and a checksum that agree. The file is
@@ -9,6 +9,13 @@
  *
  * Namespaces of stores come back when the operator brings them, so what was known of them waits
  * (subsys->saved) under their UUID.
+ *
+ * Attachments come back with the operator's configuration, too. What hosts have changed since counts
+ * on top of that: for each namespace a bit per controller that a host has attached it to or detached
+ * it from, until the operator says otherwise about the two. Ids of controllers are given out anew by
+ * each process, so controllers are known by the paths of their sockets, and a bit is a path's place
+ * in a table. While the configuration comes back the operator's words are those of before: they take
+ * back nothing, and what a host had detached is not attached.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +28,8 @@
 #include "target/nvme/subsys.h"
 
 #define SLOT (1u << 20)
-#define MAGIC 0x31737973626862ull
+#define MAGIC 0x32737973626862ull
+#define MAGIC_1 0x31737973626862ull /* without paths, and records without attachments */
 
 struct head {
 	uint64_t magic;
@@ -41,15 +49,18 @@ struct record {
 	uint8_t pi, pi_first, interleaved, rsvd;
 	uint16_t md_bytes;
 	uint8_t holder[16];
+	struct tn_by_hosts by_hosts;
 };
-static_assert(sizeof(struct record) == 72, "a record of the state file");
+#define RECORD_1 72u /* bytes of a record then */
+static_assert(sizeof(struct record) == RECORD_1 + 16, "a record of the state file");
 
 struct entry {
 	uint8_t host[16];
 	uint64_t key;
 };
-static_assert(BH_TARGET_NVME_MAX_NS *
-			      (sizeof(struct record) + TN_RESV_REGISTRANTS * sizeof(struct entry)) <
+static_assert(TN_PATHS * TN_PATH_MAX +
+			      BH_TARGET_NVME_MAX_NS * (sizeof(struct record) +
+						       TN_RESV_REGISTRANTS * sizeof(struct entry)) <
 		      SLOT - sizeof(struct head),
 	      "as much as there can be fits into a slot");
 
@@ -110,8 +121,10 @@ static bool put_space(struct tn_saved *out, const struct tn_space *space)
 	out->record.pi_first = info->format.pi_first;
 	out->record.interleaved = info->format.interleaved;
 	out->record.is_private = space->is_private;
+	out->record.by_hosts = space->by_hosts;
 	put_resv(out, space->resv);
-	return out->record.is_pooled || out->record.is_persistent;
+	return out->record.is_pooled || out->record.is_persistent || space->by_hosts.attached ||
+	       space->by_hosts.detached;
 }
 
 static size_t put_record(uint8_t *at, const struct tn_saved *saved)
@@ -137,10 +150,11 @@ static struct tn_space *with_uuid(const struct bh_target_subsys *subsys, const u
 static size_t put_all(const struct bh_target_subsys *subsys, uint8_t *data, struct tn_saved *one)
 {
 	const struct tn_saved *saved;
+	size_t len = sizeof(subsys->path);
 	unsigned int count = 0;
 	uint32_t nsid;
-	size_t len = 0;
 
+	memcpy(data, subsys->path, len);
 	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
 		const struct tn_space *space = subsys->space[nsid];
 
@@ -204,38 +218,46 @@ static uint64_t read_slot(int fd, off_t at, uint8_t *slot)
 	if (n < (ssize_t)sizeof(head))
 		return 0;
 	memcpy(&head, slot, sizeof(head));
-	if (head.magic != MAGIC || head.len > (uint64_t)n - sizeof(head) ||
+	if ((head.magic != MAGIC && head.magic != MAGIC_1) ||
+	    head.len > (uint64_t)n - sizeof(head) ||
 	    head.sum != sum_of(slot + sizeof(head), head.len, head.number))
 		return 0;
 	return head.number;
 }
 
-/* The next record; 0: there is none that makes sense. */
-static size_t take_record(const uint8_t *at, size_t left, struct tn_saved *out)
+/* The next record, of so many bytes; 0: there is none that makes sense. */
+static size_t take_record(const uint8_t *at, size_t left, size_t size, struct tn_saved *out)
 {
 	size_t entries;
 
-	if (left < sizeof(out->record))
+	if (left < size)
 		return 0;
-	memcpy(&out->record, at, sizeof(out->record));
+	memcpy(&out->record, at, size);
 	entries = out->record.count * sizeof(struct entry);
-	if (out->record.count > TN_RESV_REGISTRANTS || left - sizeof(out->record) < entries ||
+	if (out->record.count > TN_RESV_REGISTRANTS || left - size < entries ||
 	    out->record.type > BH_NVME_RESV_EXCLUSIVE_ACCESS_AR)
 		return 0;
-	memcpy(out->entry, at + sizeof(out->record), entries);
-	return sizeof(out->record) + entries;
+	memcpy(out->entry, at + size, entries);
+	return size + entries;
 }
 
-static int take_all(struct bh_target_subsys *subsys, const uint8_t *data, size_t len)
+static int take_all(struct bh_target_subsys *subsys, const uint8_t *data, size_t len, bool is_old)
 {
-	size_t at = 0, n = 1;
+	size_t at = is_old ? 0 : sizeof(subsys->path), n = 1;
+	size_t size = is_old ? RECORD_1 : sizeof(struct record);
+	unsigned int i;
 
+	if (len < at)
+		return -EINVAL;
+	memcpy(subsys->path, data, at);
+	for (i = 0; i < TN_PATHS; i++)
+		subsys->path[i][TN_PATH_MAX - 1] = '\0';
 	while (at < len && n) {
 		struct tn_saved *saved = calloc(1, sizeof(*saved));
 
 		if (!saved)
 			return -ENOMEM;
-		n = take_record(data + at, len - at, saved);
+		n = take_record(data + at, len - at, size, saved);
 		at += n;
 		saved->next = subsys->saved;
 		if (n)
@@ -296,9 +318,9 @@ static int load(struct bh_target_subsys *subsys)
 		newest = number[1] > number[0] ? slot[1] : slot[0];
 		subsys->state_number = number[1] > number[0] ? number[1] : number[0];
 		memcpy(&head, newest, sizeof(head));
-		rc = subsys->state_number
-			     ? take_all(subsys, newest + sizeof(head), (size_t)head.len)
-			     : 0;
+		rc = subsys->state_number ? take_all(subsys, newest + sizeof(head),
+						     (size_t)head.len, head.magic == MAGIC_1)
+					  : 0;
 	}
 	free(slot[0]);
 	free(slot[1]);
@@ -331,6 +353,7 @@ int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path)
 		return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
 	subsys->state_path = strdup(path);
 	rc = subsys->state_path ? load(subsys) : -ENOMEM;
+	subsys->is_coming_back = true;
 	subsys->is_loading = true;
 	if (rc == 0) {
 		tn_pool_sweep(subsys, is_kept);
@@ -359,10 +382,14 @@ void tn_subsys_state_close(struct bh_target_subsys *subsys)
 
 void tn_space_restore(struct tn_space *space)
 {
-	const struct tn_saved *saved = *find_saved(space->subsys, space->uuid);
+	struct tn_saved *saved = *find_saved(space->subsys, space->uuid);
 	struct tn_resv *resv;
 	uint32_t i;
 
+	if (saved) {
+		space->by_hosts = saved->record.by_hosts;
+		memset(&saved->record.by_hosts, 0, sizeof(saved->record.by_hosts));
+	}
 	if (!saved || !saved->record.is_persistent || !(resv = tn_space_resv(space)))
 		return;
 	resv->is_persistent = true;
@@ -383,4 +410,145 @@ void tn_space_forget(struct tn_space *space)
 	if (saved)
 		*at = saved->next;
 	free(saved);
+}
+
+/* ---- attachments that hosts have changed ---- */
+
+static uint64_t bits_of(const struct tn_by_hosts *by_hosts)
+{
+	return by_hosts->attached | by_hosts->detached;
+}
+
+/* Takes bits back, of all namespaces; returns those that were there. */
+static uint64_t take_back(struct bh_target_subsys *subsys, uint64_t bits)
+{
+	struct tn_saved *saved;
+	uint64_t were = 0;
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		struct tn_space *space = subsys->space[nsid];
+
+		if (!space)
+			continue;
+		were |= bits_of(&space->by_hosts);
+		space->by_hosts.attached &= ~bits;
+		space->by_hosts.detached &= ~bits;
+	}
+	for (saved = subsys->saved; saved; saved = saved->next) {
+		were |= bits_of(&saved->record.by_hosts);
+		saved->record.by_hosts.attached &= ~bits;
+		saved->record.by_hosts.detached &= ~bits;
+	}
+	return were;
+}
+
+/* 0: it has no place. */
+static uint64_t bit_of(const struct bh_target_subsys *subsys, const char *path)
+{
+	unsigned int i;
+
+	for (i = 0; i < TN_PATHS; i++) {
+		if (!strcmp(subsys->path[i], path))
+			return 1ull << i;
+	}
+	return 0;
+}
+
+/* Bits of namespaces' attachments; if they are all, those of controllers that are no more are not. */
+static uint64_t used_bits(struct bh_target_subsys *subsys)
+{
+	uint64_t used = take_back(subsys, 0), there = 0;
+	unsigned int id;
+
+	for (id = 1; id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++) {
+		if (subsys->ctrl[id])
+			there |= bit_of(subsys, subsys->ctrl[id]->path);
+	}
+	if (used != UINT64_MAX || subsys->is_coming_back)
+		return used;
+	return take_back(subsys, ~there) & there;
+}
+
+/* 0: there is no place for one more. */
+static uint64_t new_bit(struct bh_target_subsys *subsys, const char *path)
+{
+	uint64_t used = used_bits(subsys);
+	unsigned int i;
+
+	for (i = 0; i < TN_PATHS && used & 1ull << i; i++)
+		continue;
+	if (i == TN_PATHS || strlen(path) >= TN_PATH_MAX)
+		return 0;
+	memset(subsys->path[i], 0, TN_PATH_MAX);
+	memcpy(subsys->path[i], path, strlen(path));
+	return 1ull << i;
+}
+
+void tn_changed_by_host(struct tn_space *space, const struct bh_target_nvme *ctrl, bool is_attached)
+{
+	struct bh_target_subsys *subsys = space->subsys;
+	uint64_t bit;
+
+	if (!tn_subsys_is_persistent(subsys))
+		return;
+	bit = bit_of(subsys, ctrl->path);
+	if (!bit)
+		bit = new_bit(subsys, ctrl->path);
+	space->by_hosts.attached &= ~bit;
+	space->by_hosts.detached &= ~bit;
+	*(is_attached ? &space->by_hosts.attached : &space->by_hosts.detached) |= bit;
+}
+
+void tn_changed_by_operator(struct tn_space *space, const struct bh_target_nvme *ctrl)
+{
+	uint64_t bit = bit_of(space->subsys, ctrl->path);
+
+	if (space->subsys->is_coming_back || !(bits_of(&space->by_hosts) & bit))
+		return;
+	space->by_hosts.attached &= ~bit;
+	space->by_hosts.detached &= ~bit;
+	tn_subsys_changed(space->subsys);
+}
+
+bool tn_was_detached(const struct tn_space *space, const struct bh_target_nvme *ctrl)
+{
+	return space->subsys->is_coming_back &&
+	       space->by_hosts.detached & bit_of(space->subsys, ctrl->path);
+}
+
+void tn_path_begins(struct bh_target_nvme *ctrl)
+{
+	struct bh_target_subsys *subsys = ctrl->subsys;
+	uint64_t bit = bit_of(subsys, ctrl->path);
+
+	if (!subsys->is_coming_back && take_back(subsys, bit) & bit)
+		tn_subsys_changed(subsys);
+}
+
+static void attach_again(struct tn_space *space, struct bh_target_nvme *ctrl)
+{
+	int rc;
+
+	if (!ctrl || ctrl->is_destroying || ctrl->ns[space->nsid] ||
+	    !(space->by_hosts.attached & bit_of(space->subsys, ctrl->path)))
+		return;
+	rc = tn_ns_add(ctrl, space->nsid, NULL, NULL);
+	bh_log(space->subsys->log, rc < 0 ? BH_LOG_WARN : BH_LOG_INFO, TN_LOG,
+	       "%s: namespace %u, which a host had attached: %s", ctrl->path, space->nsid,
+	       rc < 0 ? strerror(-rc) : "attached again");
+}
+
+void bh_target_subsys_restored(struct bh_target_subsys *subsys)
+{
+	unsigned int id;
+	uint32_t nsid;
+
+	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
+		struct tn_space *space = tn_space_get(subsys, nsid);
+
+		for (id = 1; space && id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++)
+			attach_again(space, subsys->ctrl[id]);
+	}
+	subsys->is_coming_back = false;
 }

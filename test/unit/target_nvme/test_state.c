@@ -174,6 +174,114 @@ static void a_torn_write_is_undone(void)
 	power_off();
 }
 
+/* The operator's part: a store as namespace 7, two controllers, in this order. */
+static struct bh_target_nvme *ctrls[2];
+
+static void begin(struct bh_blk *blk, const char *first, const char *second)
+{
+	struct bh_target_subsys_ns_opts o = { .size = sizeof(o), .blk = blk, .nsid = 7 };
+	const char *paths[2] = { first, second };
+	struct bh_target_nvme_opts opts = rig_opts();
+	unsigned int i;
+
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_create(subsys, &o), 7);
+	opts.subsys = subsys;
+	for (i = 0; i < 2; i++) {
+		opts.path = paths[i];
+		CU_ASSERT_EQUAL_FATAL(bh_target_nvme_create(&opts, &ctrls[i]), 0);
+	}
+}
+
+static void end(void)
+{
+	bh_target_nvme_free(ctrls[0]);
+	bh_target_nvme_free(ctrls[1]);
+	power_off();
+}
+
+static bool has(unsigned int i)
+{
+	return tn_ns_get(ctrls[i], 7) != NULL;
+}
+
+/* What a host has changed is so again, whatever ids the controllers have, until the operator speaks. */
+static void attachments_of_hosts_come_back(void)
+{
+	struct bh_target_nvme_opts opts = rig_opts();
+	struct bh_blk *blk = rig_store(MIB, 512);
+	struct tn_space *space;
+
+	begin(blk, "/a", "/b");
+	bh_target_subsys_restored(subsys);
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(ctrls[0], NULL, 7, NULL, NULL), 7);
+	space = tn_space_get(subsys, 7);
+	CU_ASSERT_EQUAL(tn_ns_add(ctrls[1], 7, NULL, NULL), 7);
+	CU_ASSERT_EQUAL(tn_ns_detach(ctrls[0], 7, NULL, NULL), 0);
+	tn_changed_by_host(space, ctrls[1], true);
+	tn_changed_by_host(space, ctrls[0], false);
+	tn_subsys_changed(subsys);
+	end();
+
+	begin(blk, "/b", "/a");
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(ctrls[1], NULL, 7, NULL, NULL), 7);
+	CU_ASSERT_TRUE(!has(0) && !has(1));
+	bh_target_subsys_restored(subsys);
+	CU_ASSERT_TRUE(has(0) && !has(1));
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(ctrls[1], NULL, 7, NULL, NULL), 7);
+	CU_ASSERT_TRUE(has(1));
+	end();
+
+	begin(blk, "/a", "/b");
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_add(ctrls[0], NULL, 7, NULL, NULL), 7);
+	bh_target_subsys_restored(subsys);
+	CU_ASSERT_TRUE(has(0) && has(1));
+	/* Another controller at the same place is the operator's new one. */
+	bh_target_nvme_free(ctrls[1]);
+	opts.subsys = subsys;
+	opts.path = "/b";
+	CU_ASSERT_EQUAL_FATAL(bh_target_nvme_create(&opts, &ctrls[1]), 0);
+	end();
+
+	begin(blk, "/a", "/b");
+	bh_target_subsys_restored(subsys);
+	CU_ASSERT_TRUE(!has(0) && !has(1));
+	end();
+	bh_blk_put(blk);
+}
+
+/* What was written before attachments were kept: records of 72 bytes, and no paths. */
+static void an_older_file_is_read(void)
+{
+	static uint8_t data[32 + 72];
+	const uint64_t magic = 0x31737973626862ull, number = 7, len = 72;
+	uint64_t sum = 0xcbf29ce484222325ull ^ number, bytes = MIB;
+	uint32_t nsid = 5, block_size = 512;
+	int fd = open(path, O_RDWR | O_TRUNC);
+	size_t i;
+
+	data[32] = 0xee;	      /* the UUID */
+	memcpy(data + 56, &bytes, 8); /* behind where it lies */
+	memcpy(data + 64, &nsid, 4);
+	memcpy(data + 68, &block_size, 4);
+	data[32 + 47] = 1; /* of the pool */
+	for (i = 32; i < sizeof(data); i++)
+		sum = (sum ^ data[i]) * 0x100000001b3ull;
+	memcpy(data, &magic, 8);
+	memcpy(data + 8, &number, 8);
+	memcpy(data + 16, &len, 8);
+	memcpy(data + 24, &sum, 8);
+	CU_ASSERT_EQUAL(pwrite(fd, data, sizeof(data), 0), (ssize_t)sizeof(data));
+	close(fd);
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_PTR_NOT_NULL(tn_space_get(subsys, 5));
+	CU_ASSERT_EQUAL(make(MIB, 512), 1);
+	power_off();
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	CU_ASSERT_TRUE(tn_space_get(subsys, 5) && tn_space_get(subsys, 1));
+	power_off();
+}
+
 static void no_such_place(void)
 {
 	struct bh_target_subsys_opts so;
@@ -189,4 +297,6 @@ static void no_such_place(void)
 BH_SUITE_FIXTURE("target_nvme_state", setup, teardown,
 		 { "namespaces_and_reservations_come_back", namespaces_and_reservations_come_back },
 		 { "a_torn_write_is_undone", a_torn_write_is_undone },
+		 { "attachments_of_hosts_come_back", attachments_of_hosts_come_back },
+		 { "an_older_file_is_read", an_older_file_is_read },
 		 { "no_such_place", no_such_place }, )
