@@ -197,6 +197,12 @@ struct bh_blk {
 	struct bh_blk_bad *bad;
 	uint32_t num_bad; /* __atomic: blocks */
 	uint32_t slices;  /* __atomic: stores that are runs of this one's blocks, as they are */
+	/* Spans, see lib/blk/spans.c. */
+	struct bh_blk_span *alone, *shared;
+	uint32_t is_watched;  /* __atomic */
+	uint32_t watch_left;  /* answers that are to come */
+	uint32_t watch_quiet; /* spans since one was wanted alone */
+	bool is_told;
 	bool is_claimed;
 	uint32_t claim_left; /* listeners that have not yielded yet */
 	void (*claimed)(void *arg);
@@ -270,6 +276,13 @@ struct bh_blk_listener {
 	 */
 	void (*yield)(struct bh_blk_listener *listener);
 	void (*resume)(struct bh_blk_listener *listener);
+	/*
+	 * From now on whoever listens takes spans. *left is raised by the number of calls of
+	 * bh_blk_watched() that will say so, each when one of his threads does, and has taken them for
+	 * what it has begun. On a thread of somebody who wants blocks alone, under the store's lock.
+	 * 0; -EAGAIN: not now; -ENOMEM. NULL: who listens submits nothing.
+	 */
+	int (*watch)(struct bh_blk_listener *listener, uint32_t *left);
 	struct bh_blk_listener *next;
 };
 /* -EBUSY: the store is claimed, and the listener would have to yield it. */
@@ -292,6 +305,33 @@ bool bh_blk_is_bad(struct bh_blk *blk, uint64_t lba, uint64_t blocks); /* any of
 static inline bool bh_blk_has_bad(const struct bh_blk *blk)
 {
 	return __atomic_load_n(&blk->num_bad, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Spans: some blocks for oneself, for as long as several requests take, against all others whose
+ * listeners have watch(). Any thread; a span is begun and ended by one at a time. It holds a
+ * reference of its store. In the beginning all zeros; ended twice, or never begun, does no harm.
+ *
+ * alone: 0: they are; -EAGAIN: ask again with the same span, which is in line; -ENOMEM: likewise, or
+ * end it.
+ * share: for one request or more, where bh_blk_is_watched(). false: somebody wants them alone, try
+ * later. No blocks: nothing to share. begun: as share, for what is under way already, which is never
+ * refused.
+ */
+struct bh_blk_span {
+	struct bh_blk *blk; /* NULL: not begun */
+	uint64_t lba, blocks;
+	struct bh_blk_span *next, **at;
+	bool is_alone;
+};
+int bh_blk_span_alone(struct bh_blk *blk, struct bh_blk_span *span, uint64_t lba, uint64_t blocks);
+bool bh_blk_span_share(struct bh_blk *blk, struct bh_blk_span *span, uint64_t lba, uint64_t blocks);
+void bh_blk_span_begun(struct bh_blk *blk, struct bh_blk_span *span, uint64_t lba, uint64_t blocks);
+void bh_blk_span_end(struct bh_blk_span *span);
+void bh_blk_watched(struct bh_blk *blk); /* an answer to watch() */
+static inline bool bh_blk_is_watched(const struct bh_blk *blk)
+{
+	return __atomic_load_n(&blk->is_watched, __ATOMIC_SEQ_CST);
 }
 
 /*

@@ -37,6 +37,9 @@ int bh_blk_init(struct bh_blk *blk, const struct bh_blk_ops *ops, const char *na
 	blk->listeners = NULL;
 	blk->bad = NULL;
 	blk->num_bad = 0;
+	blk->alone = blk->shared = NULL;
+	blk->is_watched = blk->watch_left = blk->watch_quiet = 0;
+	blk->is_told = false;
 	snprintf(blk->name, sizeof(blk->name), "%s", name);
 	blk->info.name = blk->name;
 	blk->info.block_size = block_size;

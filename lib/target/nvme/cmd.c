@@ -422,7 +422,8 @@ static void report_dirty(struct tn_thread *t)
 }
 
 /* A synchronous store, data by pointer or none. */
-static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
+static inline __attribute__((always_inline)) uint16_t run_sync(struct tn_thread *t,
+							       const struct tn_job *job)
 {
 	const struct bh_blk_io io = {
 		.op = job->op,
@@ -440,6 +441,56 @@ static uint16_t run_sync(struct tn_thread *t, const struct tn_job *job)
 	return tn_cmd_errno(rc, job->op);
 }
 
+/* What is in order. */
+static inline __attribute__((always_inline)) uint16_t
+run(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd, const struct tn_job *job)
+{
+	uint16_t status;
+
+	if (__builtin_expect(job->line->kind >= TN_NS_ASYNC || job->is_request, 0)) {
+		if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
+			return TN_RETRY;
+		if (job->inside == TN_ZONE_SEND && job->action != BH_NVME_ZONE_ACTION_RESET)
+			return tn_zns_manage(t, job);
+		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
+	}
+	if (__builtin_expect(job->bytes, 1)) {
+		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);
+		if (status == TN_UNMAPPED || (!status && t->scratch.n > UINT16_MAX))
+			return tn_req_start(t, sq, cmd, job);
+		if (status)
+			return status;
+	}
+	return run_sync(t, job);
+}
+
+/* As run, of a store that is watched; a request waits for its turn with its data. */
+static __attribute__((noinline)) uint16_t run_in_turn(struct tn_thread *t, struct tn_sq *sq,
+						      const struct bh_nvme_cmd *cmd,
+						      const struct tn_job *job)
+{
+	struct bh_blk_span span = { .blk = NULL };
+	uint16_t status;
+
+	if ((job->line->kind < TN_NS_ASYNC && !job->is_request) || job->inside == TN_UNCOR)
+		if (!tn_turn_share(job, &span))
+			return TN_RETRY;
+	status = run(t, sq, cmd, job);
+	bh_blk_span_end(&span);
+	return status;
+}
+
+/* Of a command that has failed, its status; or what comes of it as half of a fused operation. */
+static __attribute__((noinline)) uint16_t failed(struct tn_thread *t, struct tn_sq *sq,
+						 const struct bh_nvme_cmd *cmd, uint16_t status,
+						 const struct tn_job *job)
+{
+	if (tn_is_fused(cmd)) /* which was all that tn_cmd_decode found */
+		return tn_fused_start(t, sq, cmd);
+	tn_cmd_failed(t, sq, cmd, status, job->param);
+	return status;
+}
+
 static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		      struct tn_job *job)
 {
@@ -451,22 +502,10 @@ static uint16_t start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 		status = tn_uncor_look(job);
 		if (status)
 			return status;
+		if (job->line->chan && bh_blk_is_watched(job->line->chan->blk))
+			return run_in_turn(t, sq, cmd, job);
 	}
-	if (job->line->kind == TN_NS_ASYNC && tn_has_orphans(t, job->line))
-		return TN_RETRY;
-	if (job->line->kind >= TN_NS_ASYNC || job->is_request) {
-		if (job->inside == TN_ZONE_SEND && job->action != BH_NVME_ZONE_ACTION_RESET)
-			return tn_zns_manage(t, job);
-		return job->inside == TN_UNCOR ? tn_uncor_set(job) : tn_req_start(t, sq, cmd, job);
-	}
-	if (job->bytes) {
-		status = tn_cmd_map(t, sq, cmd, job->bytes, job->to_client);
-		if (status == TN_UNMAPPED || (!status && t->scratch.n > UINT16_MAX))
-			return tn_req_start(t, sq, cmd, job);
-		if (status)
-			return status;
-	}
-	return run_sync(t, job);
+	return run(t, sq, cmd, job);
 }
 
 uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd)
@@ -478,12 +517,10 @@ uint16_t tn_cmd_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvm
 		return status;
 	if (bh_cmem_faults(t->cmem) != t->faults)
 		status = tn_cmd_recheck(t, sq, cmd, status);
-	if (status) {
-		tn_cmd_failed(t, sq, cmd, status, job.param);
-	} else {
-		if (job.has_bad)
-			tn_uncor_written(&job, NULL);
-		tn_cmd_count(t, sq, &job);
-	}
-	return status;
+	if (status)
+		return failed(t, sq, cmd, status, &job);
+	if (job.has_bad)
+		tn_uncor_written(&job, NULL);
+	tn_cmd_count(t, sq, &job);
+	return 0;
 }

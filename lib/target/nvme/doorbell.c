@@ -208,7 +208,7 @@ static bool sq_has_work(const struct tn_sq *sq)
 
 	if (sq->is_stopped || sq->cq->is_stopped || (sq->mirror && sq->mirror->is_busy))
 		return false;
-	if (v == sq->head)
+	if (v == sq->head || (sq->is_half && v == sq->half_tail))
 		return false;
 	return v >= sq->entries || cq_may_have_room(sq->cq);
 }

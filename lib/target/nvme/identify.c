@@ -102,6 +102,8 @@ static void put_limits(const struct bh_target_nvme *ctrl, struct bh_nvme_id_ctrl
 	id->cqes = BH_NVME_CQE_SHIFT << 4 | BH_NVME_CQE_SHIFT;
 	id->nn = BH_TARGET_NVME_MAX_NS;
 	id->mnan = BH_TARGET_NVME_MAX_NS;
+	/* Who compares and writes has the blocks alone, as many as a command may have: of 4 KiB. */
+	id->acwu = (uint16_t)((ctrl->mdts < 65536u * 4096 ? ctrl->mdts / 4096 : 65536u) - 1);
 	id->rtd3r = TN_TIMEOUT_500MS * 500000u;
 	id->rtd3e = TN_TIMEOUT_500MS * 500000u;
 	id->kas = TN_KEEP_ALIVE_UNIT_MS / 100; /* units of 100 ms */
@@ -137,6 +139,7 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
 	id->oncs = oncs(ctrl);
+	id->fuses = BH_NVME_FUSES_COMPARE_WRITE;
 	id->vwc = BH_NVME_VWC_FLUSH_ALL_YES | (tn_has_write_cache(ctrl) ? BH_NVME_VWC_PRESENT : 0);
 	id->sgls = TN_SGLS;
 	id->cdfs = 1u << 0; /* source ranges of format 0 */

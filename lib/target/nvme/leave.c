@@ -111,7 +111,13 @@ static void leave(struct tn_thread *t, struct tn_req *req)
 		tn_line_release(t, line);
 		tn_req_free(t, req);
 		return;
+	case TN_REQ_FUSED:
+		tn_line_release(t, line);
+		tn_req_free(t, req);
+		return;
 	case TN_REQ_STORE:
+		if (!req->span.blk && bh_blk_is_watched(line->chan->blk))
+			tn_turn_begun(req); /* who comes next waits for it */
 		/* Direct: its memory is let go of before this returns. Otherwise it hurries. */
 		bh_blk_cancel(line->chan, req);
 		orphan(t, req);
@@ -180,6 +186,8 @@ static bool abort_one(struct tn_thread *t, struct tn_req *req, uint16_t status)
 	struct tn_sq *sq = req->sq;
 
 	if ((req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN) || req->job.is_resv)
+		return false;
+	if (req->mate) /* what is left of the two would have to be told: it ends soon enough */
 		return false;
 	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
 	    req->job.op != BH_BLK_COMPARE) {

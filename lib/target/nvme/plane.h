@@ -26,6 +26,8 @@
 #define TN_PENDING 0x8000u  /* it will complete by itself */
 #define TN_RETRY 0x8001u    /* no room now: leave the entry where it is */
 #define TN_UNMAPPED 0x8002u /* some of it cannot be reached by pointer */
+#define TN_HALF 0x8003u	    /* as TN_RETRY, until the next entry is there */
+#define TN_PAIR 0x8004u	    /* as TN_PENDING, and so will the next entry's, which is consumed */
 
 #define TN_SF(sc) ((uint16_t)((sc) | BH_NVME_STATUS_DNR))
 
@@ -199,6 +201,8 @@ struct tn_sq {
 	uint8_t class; /* QPRIO */
 	bool is_weighted;
 	bool is_stopped;
+	bool is_half;	    /* the next entry is half of a fused operation: nothing to do until */
+	uint32_t half_tail; /* the tail is another than this */
 	struct tn_mirror *mirror;
 	struct tn_bell bell;
 	struct tn_reqs *reqs; /* NULL until one is needed */
@@ -262,6 +266,7 @@ enum tn_req_state {
 	TN_REQ_AGAIN, /* the store had no room */
 	TN_REQ_OUT,   /* data on its way to the client */
 	TN_REQ_CTRL,  /* with the control thread */
+	TN_REQ_FUSED, /* its data are here; waits for the other half, and what that waits for */
 	TN_REQ_WAIT,  /* complete; waits for room in the completion queue */
 };
 
@@ -285,6 +290,12 @@ struct tn_req {
 	uint32_t step;		    /* ranges, namespaces done */
 	uint32_t at;		    /* blocks of this range done */
 	struct tn_orphans *orphans; /* it is one of them */
+	struct tn_req *mate;	 /* the other half of a fused operation, while neither has ended */
+	struct bh_blk_span span; /* of its store; see turn.c */
+	bool is_fused;
+	bool is_second;	  /* of its mate */
+	bool awaits_turn; /* AGAIN: nothing has begun yet */
+	uint16_t fate;	  /* what it will end with when its data are here, whatever they are */
 	uint8_t *buf;
 	size_t buf_len;
 	size_t charge;	      /* bytes counted in the budget */
@@ -586,6 +597,12 @@ unsigned int tn_reqs_reap(struct tn_thread *t);
 unsigned int tn_reqs_again(struct tn_thread *t);	     /* those that got on */
 void tn_req_unwait(struct tn_thread *t, struct tn_req *req); /* its completion was posted */
 void tn_reqs_put(struct tn_reqs *reqs);
+/* In steps: a slot (NULL: none is free, or no memory); what it needs, and its data if they can be had */
+struct tn_req *tn_req_new(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd);
+uint16_t tn_req_prepare(struct tn_thread *t, struct tn_req *req); /* 0, a status field, TN_RETRY */
+void tn_req_begin(struct tn_thread *t, struct tn_req *req); /* it is its line's from here on */
+void tn_req_run(struct tn_thread *t, struct tn_req *req);   /* data are here, and it is its turn */
+void tn_req_finish(struct tn_thread *t, struct tn_req *req, uint16_t status);
 void tn_req_free(struct tn_thread *t, struct tn_req *req); /* its slot as well */
 void tn_req_free_memory(struct tn_req *req);
 /* Its turn comes again in a later pass. */
@@ -640,6 +657,25 @@ int64_t tn_irq_wait_ns(const struct tn_thread *t);
 size_t tn_copy_buffer(const struct tn_job *job);
 uint16_t tn_copy_check(struct tn_req *req); /* what came is in order */
 bool tn_copy_next(struct tn_req *req);
+
+/* fused.c: commands that are halves of a fused operation */
+static inline bool tn_is_fused(const struct bh_nvme_cmd *cmd)
+{
+	uint8_t fuse = cmd->flags & BH_NVME_FUSE_MASK;
+
+	return (fuse == BH_NVME_FUSE_FIRST && cmd->opc == BH_NVME_CMD_COMPARE) ||
+	       (fuse == BH_NVME_FUSE_SECOND && cmd->opc == BH_NVME_CMD_WRITE);
+}
+/* TN_PAIR, TN_HALF, TN_RETRY, or the status of the one, which is by itself. */
+uint16_t tn_fused_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd);
+void tn_fused_came(struct tn_thread *t, struct tn_req *req); /* its data are here */
+void tn_fused_turn(struct tn_thread *t, struct tn_req *req); /* the second: is it its turn now? */
+void tn_fused_ended(struct tn_thread *t, struct tn_req *mate, uint16_t status);
+
+/* turn.c: of stores in which somebody wants blocks alone. share: false: later. */
+bool tn_turn_share(const struct tn_job *job, struct bh_blk_span *span);
+void tn_turn_begun(struct tn_req *req);
+int tn_turn_watch(struct bh_blk_listener *listener, uint32_t *left);
 
 /* uncor.c */
 /* For a line with fast_blocks = 0: may the command? */

@@ -291,9 +291,10 @@ static __attribute__((noinline)) bool cmd_slow(struct tn_thread *t, struct tn_sq
 	}
 	if (trails_late(sq)) /* not sooner: see doorbell.c */
 		tn_bell_trail_late(t, sq, limit);
-	if (status == TN_RETRY) {
-		t->is_starved = true;
-		sq->head = head;
+	if (unlikely(status > TN_PENDING)) {
+		t->is_starved |= status == TN_RETRY;
+		if (status != TN_PAIR) /* which may have ended beyond what this visit is to do */
+			sq->head = head;
 		return false;
 	}
 	if (status == TN_PENDING)
@@ -372,6 +373,12 @@ unsigned int tn_queue_run(struct tn_thread *t, struct tn_sq *sq, uint32_t limit)
 	return left;
 }
 
+/* Half of a fused operation is nothing to come back for. */
+static inline bool is_half(const struct tn_sq *sq, uint32_t v)
+{
+	return unlikely(sq->is_half) && sq->half_tail == v;
+}
+
 static inline unsigned int visit(struct tn_thread *t, struct tn_scan *scan, uint32_t most)
 {
 	struct tn_sq *sq = scan->sq;
@@ -393,7 +400,7 @@ static inline unsigned int visit(struct tn_thread *t, struct tn_scan *scan, uint
 		n = tn_queue_run(t, sq, advance(sq->head, most, sq->entries));
 	else
 		n = tn_queue_run(t, sq, v);
-	scan->seen = sq->head == v ? v : TN_SEEN_NONE;
+	scan->seen = sq->head == v || (!n && is_half(sq, v)) ? v : TN_SEEN_NONE;
 	return n;
 }
 

@@ -34,7 +34,7 @@ void tn_reqs_put(struct tn_reqs *reqs)
 	free(reqs);
 }
 
-static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
+struct tn_req *tn_req_new(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd)
 {
 	struct tn_reqs *reqs = sq->reqs;
 	struct tn_req *req;
@@ -57,11 +57,15 @@ static struct tn_req *req_new(struct tn_thread *t, struct tn_sq *sq)
 	else
 		return NULL;
 	*req = (struct tn_req){ .sq = sq, .thread = t, .pool = reqs, .state = TN_REQ_IN };
+	req->xfer.cmd = *cmd;
+	req->faults = t->faults;
+	req->begun = bh_ticks();
 	return req;
 }
 
 void tn_req_free_memory(struct tn_req *req)
 {
+	bh_blk_span_end(&req->span);
 	tn_pieces_free(&req->pieces);
 	tn_meta_free(req->meta);
 	req->meta = NULL;
@@ -129,9 +133,10 @@ static void req_failed(struct tn_thread *t, const struct tn_req *req, uint16_t s
 	tn_cmd_failed(t, req->sq, &cmd, status, req->job.param);
 }
 
-static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
+void tn_req_finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 {
 	uint32_t i, faults = bh_cmem_faults(t->cmem);
+	struct tn_req *mate = req->mate;
 
 	if (faults != t->faults)
 		tn_queues_fault(t);
@@ -152,11 +157,14 @@ static void finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		tn_cmd_count(t, req->sq, &req->job);
 	}
 	tn_stats_took(t, req->sq, req->job.line, bh_ticks() - req->begun, 1);
+	bh_blk_span_end(&req->span);
 	tn_line_release(t, req->job.line);
 	if (req->sq->cq->is_stopped)
 		tn_req_free(t, req); /* nobody can be told */
 	else
 		post(t, req);
+	if (mate)
+		tn_fused_ended(t, mate, status);
 }
 
 /* ---- data ---- */
@@ -170,7 +178,7 @@ static void xfer_done(void *arg, uint16_t status)
 		return;
 	}
 	if (status || req->state == TN_REQ_OUT)
-		finish(req->thread, req, status);
+		tn_req_finish(req->thread, req, status);
 	else
 		req_submit(req->thread, req);
 }
@@ -303,7 +311,7 @@ static uint16_t get_buffer(struct tn_thread *t, struct tn_req *req)
 }
 
 /* Buffers and data as far as they can be had at once: 0, a status field, or TN_RETRY. */
-static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
+uint16_t tn_req_prepare(struct tn_thread *t, struct tn_req *req)
 {
 	const struct tn_job *job = &req->job;
 	uint16_t status;
@@ -323,7 +331,7 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	req->is_mapped = !status;
 	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
 			 !job->has_md && !job->is_ranges && !job->is_emulated && !job->is_resv &&
-			 !job->inside && t->scratch.n <= UINT16_MAX;
+			 !job->inside && !req->is_fused && t->scratch.n <= UINT16_MAX;
 	if (!reserve(t, req) || (job->has_md && !(req->meta = tn_meta_new(job))))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
@@ -341,30 +349,32 @@ static uint16_t prepare(struct tn_thread *t, struct tn_req *req)
 	return 0;
 }
 
+void tn_req_begin(struct tn_thread *t, struct tn_req *req)
+{
+	req->job.line->inflight++;
+	if (req->state == TN_REQ_IN)
+		xfer_start(t, req, false);
+	else
+		req_submit(t, req);
+}
+
 uint16_t tn_req_start(struct tn_thread *t, struct tn_sq *sq, const struct bh_nvme_cmd *cmd,
 		      const struct tn_job *job)
 {
-	struct tn_req *req = req_new(t, sq);
+	struct tn_req *req = tn_req_new(t, sq, cmd);
 	uint16_t status;
 
 	if (!req)
 		return TN_RETRY;
 	req->job = *job;
-	req->xfer.cmd = *cmd;
-	req->faults = t->faults;
-	req->begun = bh_ticks();
-	status = prepare(t, req);
+	status = tn_req_prepare(t, req);
 	if (!status && job->life->zones && job->inside != TN_COPY)
 		status = tn_zns_take(req);
 	if (status) {
 		tn_req_free(t, req);
 		return status;
 	}
-	job->line->inflight++;
-	if (req->state == TN_REQ_IN)
-		xfer_start(t, req, false);
-	else
-		req_submit(t, req);
+	tn_req_begin(t, req);
 	return TN_PENDING;
 }
 
@@ -535,7 +545,7 @@ static void run_steps(struct tn_thread *t, struct tn_req *req)
 	req_stored(t, req, req->status);
 }
 
-static void req_go(struct tn_thread *t, struct tn_req *req)
+void tn_req_run(struct tn_thread *t, struct tn_req *req)
 {
 	uint16_t status = req->job.is_ranges	       ? check_ranges(req)
 			  : req->job.inside == TN_COPY ? tn_copy_check(req)
@@ -549,9 +559,27 @@ static void req_go(struct tn_thread *t, struct tn_req *req)
 			return;
 	}
 	if (status)
-		finish(t, req, status);
+		tn_req_finish(t, req, status);
 	else
 		run_steps(t, req);
+}
+
+/* All of it that the client has to give is here. */
+static void req_go(struct tn_thread *t, struct tn_req *req)
+{
+	const struct tn_line *line = req->job.line;
+
+	if (req->fate) {
+		tn_req_finish(t, req, req->fate);
+	} else if (req->mate) {
+		tn_fused_came(t, req);
+	} else if (line->chan && bh_blk_is_watched(line->chan->blk) &&
+		   !tn_turn_share(&req->job, &req->span)) {
+		req->awaits_turn = true;
+		tn_req_put_off(t, req);
+	} else {
+		tn_req_run(t, req);
+	}
 }
 
 /* Metadata that come by themselves are here. */
@@ -562,7 +590,7 @@ static void md_fetched(void *arg, uint16_t status)
 	if (!req->sq)
 		tn_req_return(req);
 	else if (status)
-		finish(req->thread, req, status);
+		tn_req_finish(req->thread, req, status);
 	else
 		req_go(req->thread, req);
 }
@@ -594,12 +622,13 @@ static void req_out(struct tn_thread *t, struct tn_req *req, uint16_t status)
 
 	if (!status && job->to_client && !req->is_direct) {
 		if (!req->is_mapped) {
+			bh_blk_span_end(&req->span); /* the client may take its time */
 			xfer_start(t, req, true);
 			return;
 		}
 		status = copy_back(t, req);
 	}
-	finish(t, req, status);
+	tn_req_finish(t, req, status);
 }
 
 static void md_sent(void *arg, uint16_t status)
@@ -623,6 +652,8 @@ static void req_stored(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		status = job->life->md ? tn_meta_stored(req) : 0;
 		if (!status && sync_beside(t, req))
 			return;
+		if (!status && req->meta && job->to_client)
+			bh_blk_span_end(&req->span); /* as above */
 		if (!status && req->meta && tn_meta_send(req, md_sent))
 			return;
 	}
@@ -688,8 +719,15 @@ static bool go_on(struct tn_thread *t, struct tn_req *req)
 		req_stored(t, req, BH_NVME_SC_DATA_TRANSFER_ERROR);
 		return true;
 	}
-	if (submit_one(t, req))
+	if (req->awaits_turn) {
+		req->awaits_turn = false;
+		if (req->mate)
+			tn_fused_turn(t, req);
+		else
+			req_go(t, req);
+	} else if (submit_one(t, req)) {
 		run_steps(t, req);
+	}
 	return req->state != TN_REQ_AGAIN || t->work != before;
 }
 

@@ -132,12 +132,17 @@ unsigned int tn_slow_sq(struct tn_thread *t, struct tn_scan *scan, uint32_t v)
 	scan->seen = TN_SEEN_NONE;
 	if (mirror->is_busy || !fetched(t, sq))
 		return 0;
-	/* Entries are overwritten only when all that are here were consumed. */
-	if (sq->head == mirror->at && mirror->at != v && (!fetch(t, sq, v) || !fetched(t, sq)))
+	/*
+	 * Entries are overwritten only when all that are here were consumed, but for half of a fused
+	 * operation whose other half is not here: what a host that overfills its ring does to it is
+	 * its own affair.
+	 */
+	if ((sq->head == mirror->at || (sq->is_half && sq->half_tail == mirror->at)) &&
+	    mirror->at != v && (!fetch(t, sq, v) || !fetched(t, sq)))
 		return 0;
 	if (sq->head != mirror->at)
 		n = tn_queue_run(t, sq, mirror->at);
-	if (sq->head == v)
+	if (sq->head == v || (!n && sq->is_half && sq->half_tail == v))
 		scan->seen = v;
 	return n;
 }

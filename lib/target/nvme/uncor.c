@@ -12,6 +12,8 @@
  *	store num_bad		store fast_blocks
  *	fence			fence
  *	store 0 in all lines	load num_bad; if there are any, store 0
+ *
+ * A store that is watched (turn.c) is off the fast path, too.
  */
 #include <errno.h>
 
@@ -69,7 +71,7 @@ void tn_uncor_written(const struct tn_job *job, const void *ranges)
 void tn_line_fast(struct tn_line *line)
 {
 	__atomic_store_n(&line->fast_blocks, bh_load_u64(&line->blocks), __ATOMIC_SEQ_CST);
-	if (bh_blk_has_bad(line->chan->blk))
+	if (bh_blk_has_bad(line->chan->blk) || bh_blk_is_watched(line->chan->blk))
 		__atomic_store_n(&line->fast_blocks, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -102,6 +104,7 @@ void tn_uncor_join(struct tn_io *io, struct tn_ns *ns)
 {
 	ns->io = io;
 	ns->bad.has_bad = has_bad;
+	ns->bad.watch = tn_turn_watch;
 	bh_blk_listen(ns->blk, &ns->bad);
 }
 

@@ -92,6 +92,8 @@ static void controller(void)
 	CU_ASSERT_EQUAL(id->oaes, BH_NVME_OAES_NS_ATTR);
 	CU_ASSERT_EQUAL(id->kas, 1);
 	CU_ASSERT_EQUAL(id->cmic, 0);
+	CU_ASSERT_EQUAL(id->fuses, BH_NVME_FUSES_COMPARE_WRITE);
+	CU_ASSERT_EQUAL(id->acwu, 255); /* as many blocks of 4 KiB as MDTS has */
 	CU_ASSERT_EQUAL(id->vwc & BH_NVME_VWC_PRESENT, 0);
 	CU_ASSERT_TRUE(id->wctemp < id->cctemp);
 	CU_ASSERT_TRUE(is_zero(id->vs, sizeof(id->vs)));

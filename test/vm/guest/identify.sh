@@ -47,6 +47,7 @@ controller_fields() {
 		fuses 522 2 bits
 		fna 524 1 bits
 		vwc 525 1 bits
+		acwu 532 2 value
 		cdfs 534 2 bits
 		sgls 536 4 bits
 		mnan 540 4 value
@@ -125,8 +126,9 @@ advertised() {
 # show it. SGLS bit 16: bit buckets (test_walk.c, sgl_segments_chain); bits 17 and 19: metadata beside
 # SGLs (test_meta.c, metadata_by_an_sgl, and ft_format). VWC bits 1 and 2: Flush of all
 # namespaces at once, since the kernel passes on no command for other namespaces than the disk's
-# (test_late_io.c, test_queue.c). CTRATT bit 6: any command keeps a host alive (test_alive.c).
-elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2 ctratt_6'
+# (test_late_io.c, test_queue.c). CTRATT bit 6: any command keeps a host alive (test_alive.c). FUSES
+# bit 0 and ACWU: the kernel passes on no fused commands (test_fused.c).
+elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2 ctratt_6 fuses_0 acwu'
 
 no_check() {
 	echo "$1 is advertised, and there is no check for it"
