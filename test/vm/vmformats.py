@@ -30,7 +30,7 @@ PROGRAMS = r"""
 says() { text=$1; shift; "$@" >/tmp/said && grep -qE -- "$text" /tmp/said || { cat /tmp/said; false; }; }
 pi_hello() { for n in 2 3 4 6 8 9; do bh-hello "$PI?ns=$n" || return 1; done; }
 t pi.bh_hello pi_hello
-t pi.bh_hello_says_what_it_lacks refused "needs a buffer for metadata" bh-hello "$PI?ns=5"
+t pi.bh_hello_says_what_it_lacks refused "metadata apart from its data" bh-hello "$PI?ns=5"
 t pi.bh_identify says "16 bytes, interleaved; protection information type 2, last, 16-bit" bh-identify "$PI?ns=4"
 t pi.bh_identify_foreign says "64-bit guard; not served" bh-identify "$PI?ns=11"
 t pi.bh_identify_json says '"protection_type":3,"protection_first":true' bh-identify --json "$PI?ns=5"
