@@ -28,6 +28,7 @@ extern const struct identify_flag identify_oncs[];
 extern const struct identify_flag identify_sgls[];
 extern const struct identify_flag identify_lpa[];
 extern const struct identify_flag identify_oaes[];
+extern const struct identify_flag identify_sanicap[];
 extern const struct identify_flag identify_nsfeat[];
 extern const struct identify_flag identify_dpc_flags[];
 extern const struct identify_flag identify_rescap[];
@@ -59,6 +60,11 @@ const char *identify_metadata(const struct bh_nvme_ns *ns, char out[IDENTIFY_TEX
 /* The namespaces the address means: all active ones, or the one of ?ns=. NULL ends them. */
 struct bh_nvme_ns *identify_ns_first(const struct app_nvme *n);
 struct bh_nvme_ns *identify_ns_next(const struct app_nvme *n, struct bh_nvme_ns *ns);
+
+/* The Sanitize Status log. False: the controller has no Sanitize, or did not tell. */
+bool identify_sanitize(const struct app_nvme *n, struct bh_nvme_sanitize_log *out);
+/* What became of the last one: "never", "completed" and so on, as in JSON. */
+const char *identify_sanitize_outcome(const struct bh_nvme_sanitize_log *log);
 
 #define IDENTIFY_ZONE_STATES 7
 

@@ -163,6 +163,25 @@ static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 	json_object_set_new(c, "max_namespaces", json_integer(id->nn));
 }
 
+static json_t *json_sanitize(const struct app_nvme *n)
+{
+	struct bh_nvme_sanitize_log log;
+	json_t *object;
+
+	if (!identify_sanitize(n, &log))
+		return json_null();
+	object = json_object();
+	json_object_set_new(object, "kinds",
+			    flags(bh_nvme_ctrl_data(n->nvme)->sanicap, identify_sanicap));
+	json_object_set_new(object, "last", json_string(identify_sanitize_outcome(&log)));
+	json_object_set_new(object, "progress",
+			    log.sprog == 0xffff ? json_null() : json_real(log.sprog / 65536.0));
+	json_object_set_new(object, "passes", json_integer(BH_NVME_GET(log.sstat, SSTAT_PASSES)));
+	json_object_set_new(object, "global_data_erased",
+			    json_boolean(log.sstat & BH_NVME_SSTAT_GLOBAL_DATA_ERASED));
+	return object;
+}
+
 static json_t *json_controller(const struct app_nvme *n)
 {
 	const struct bh_nvme_id_ctrl *id = bh_nvme_ctrl_data(n->nvme);
@@ -183,6 +202,7 @@ static json_t *json_controller(const struct app_nvme *n)
 	json_object_set_new(c, "registers", json_registers(n->nvme));
 	json_object_set_new(c, "subsystem", json_subsystem(id));
 	add_capabilities(c, n->nvme);
+	json_object_set_new(c, "sanitize", json_sanitize(n));
 	json_object_set_new(c, "in_use", json_use(n));
 	return c;
 }

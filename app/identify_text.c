@@ -117,6 +117,21 @@ static void print_capabilities(const struct app_nvme *n)
 	line("namespaces", "%" PRIu32 " at most", id->nn);
 }
 
+static void print_sanitize(const struct app_nvme *n)
+{
+	struct bh_nvme_sanitize_log log;
+
+	flags_line("sanitize", bh_nvme_ctrl_data(n->nvme)->sanicap, identify_sanicap);
+	if (!identify_sanitize(n, &log))
+		return;
+	if (log.sprog != 0xffff)
+		line("  last", "%s, %u%%", identify_sanitize_outcome(&log),
+		     log.sprog * 100u / 65536);
+	else
+		line("  last", "%s%s", identify_sanitize_outcome(&log),
+		     log.sstat & BH_NVME_SSTAT_GLOBAL_DATA_ERASED ? ", nothing written since" : "");
+}
+
 static void print_cmb(const struct app_nvme *n)
 {
 	struct bh_nvme_cmb_info cmb;
@@ -252,6 +267,7 @@ void identify_print_text(const struct app_nvme *n)
 	print_identity(n);
 	print_registers(n);
 	print_capabilities(n);
+	print_sanitize(n);
 	print_use(n);
 	for (struct bh_nvme_ns *ns = identify_ns_first(n); ns; ns = identify_ns_next(n, ns))
 		print_namespace(n, ns);

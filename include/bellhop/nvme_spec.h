@@ -614,6 +614,19 @@ static inline uint16_t bh_nvme_cpl_status(const struct bh_nvme_cpl *cpl)
 #define BH_NVME_FORMAT_LBAFU_SHIFT 12
 #define BH_NVME_FORMAT_LBAFU_MASK 0x3u
 
+/* Sanitize: CDW10; the pattern is CDW11 (base 5.24). */
+#define BH_NVME_SANITIZE_ACT_SHIFT 0
+#define BH_NVME_SANITIZE_ACT_MASK 0x7u
+#define BH_NVME_SANITIZE_EXIT_FAILURE 1u
+#define BH_NVME_SANITIZE_BLOCK_ERASE 2u
+#define BH_NVME_SANITIZE_OVERWRITE 3u
+#define BH_NVME_SANITIZE_CRYPTO_ERASE 4u
+#define BH_NVME_SANITIZE_AUSE (1u << 3)
+#define BH_NVME_SANITIZE_PASSES_SHIFT 4 /* 0: 16 */
+#define BH_NVME_SANITIZE_PASSES_MASK 0xfu
+#define BH_NVME_SANITIZE_INVERT (1u << 8)
+#define BH_NVME_SANITIZE_NO_DEALLOC (1u << 9)
+
 /* Reads, writes and their kin: CDW12 (NVM 3.2). NLB is 0's based. */
 #define BH_NVME_IO_NLB_SHIFT 0
 #define BH_NVME_IO_NLB_MASK 0xffffu
@@ -856,6 +869,13 @@ static_assert(offsetof(struct bh_nvme_id_ctrl, subnqn) == 768, "SUBNQN");
 static_assert(offsetof(struct bh_nvme_id_ctrl, ioccsz) == 1792, "IOCCSZ");
 static_assert(offsetof(struct bh_nvme_id_ctrl, psd) == 2048, "PSD0");
 static_assert(offsetof(struct bh_nvme_id_ctrl, vs) == 3072, "VS");
+
+#define BH_NVME_SANICAP_CRYPTO_ERASE (1u << 0)
+#define BH_NVME_SANICAP_BLOCK_ERASE (1u << 1)
+#define BH_NVME_SANICAP_OVERWRITE (1u << 2)
+#define BH_NVME_SANICAP_NO_DEALLOC_INHIBITED (1u << 29)
+#define BH_NVME_SANICAP_MODIFIES_SHIFT 30 /* after it without deallocation: 1 no, 2 yes */
+#define BH_NVME_SANICAP_MODIFIES_MASK 0x3u
 
 #define BH_NVME_CMIC_MULTI_PORT (1u << 0)
 #define BH_NVME_CMIC_MULTI_CTRL (1u << 1)
@@ -1499,6 +1519,31 @@ static_assert(sizeof(struct bh_nvme_self_test_log) == 564, "device self-test log
 #define BH_NVME_SELF_TEST_VALID_FLBA (1u << 1)
 #define BH_NVME_SELF_TEST_VALID_SCT (1u << 2)
 #define BH_NVME_SELF_TEST_VALID_SC (1u << 3)
+
+struct bh_nvme_sanitize_log {
+	uint16_t sprog; /* of 65536; FFFFh: none is in progress */
+	uint16_t sstat;
+	uint32_t scdw10; /* of the command */
+	/* Seconds that each would take; FFFFFFFFh: not told. */
+	uint32_t overwrite; /* of 16 passes */
+	uint32_t block_erase;
+	uint32_t crypto_erase;
+	uint32_t overwrite_no_dealloc;
+	uint32_t block_erase_no_dealloc;
+	uint32_t crypto_erase_no_dealloc;
+	uint8_t rsvd32[480];
+};
+static_assert(sizeof(struct bh_nvme_sanitize_log) == 512, "sanitize status log");
+
+#define BH_NVME_SSTAT_OUTCOME_MASK 0x7u
+#define BH_NVME_SSTAT_NEVER 0u
+#define BH_NVME_SSTAT_COMPLETED 1u
+#define BH_NVME_SSTAT_IN_PROGRESS 2u
+#define BH_NVME_SSTAT_FAILED 3u
+#define BH_NVME_SSTAT_UNEXPECTED_DEALLOC 4u
+#define BH_NVME_SSTAT_PASSES_SHIFT 3 /* completed, of an overwrite */
+#define BH_NVME_SSTAT_PASSES_MASK 0x1fu
+#define BH_NVME_SSTAT_GLOBAL_DATA_ERASED (1u << 8)
 
 struct bh_nvme_resv_log {
 	uint64_t count; /* 0: empty */

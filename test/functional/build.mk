@@ -47,6 +47,9 @@ ft_wire_DPDK := 1
 FUNCTIONAL += ft_subsys
 ft_subsys_SRCS := ft_subsys.c
 
+FUNCTIONAL += ft_sanitize
+ft_sanitize_SRCS := ft_sanitize.c
+
 # One client and another one's controller.
 FUNCTIONAL += ft_neighbours
 ft_neighbours_SRCS := ft_neighbours.c foreign.c

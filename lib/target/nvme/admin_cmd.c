@@ -192,6 +192,7 @@ static const tn_admin_fn handlers[256] = {
 	[BH_NVME_ADMIN_DEVICE_SELF_TEST] = tn_selftest_cmd,
 	[BH_NVME_ADMIN_KEEP_ALIVE] = tn_alive_cmd,
 	[BH_NVME_ADMIN_FORMAT_NVM] = tn_cmd_format,
+	[BH_NVME_ADMIN_SANITIZE] = tn_cmd_sanitize,
 	[BH_NVME_ADMIN_DOORBELL_BUFFER_CONFIG] = cmd_doorbell_buffer_config,
 };
 
@@ -201,12 +202,15 @@ bool tn_admin_supports(const struct bh_target_nvme *ctrl, uint8_t opc)
 		return false;
 	if (opc == BH_NVME_ADMIN_NS_MANAGEMENT || opc == BH_NVME_ADMIN_NS_ATTACHMENT)
 		return !ctrl->subsys->is_implied;
+	if (opc == BH_NVME_ADMIN_SANITIZE)
+		return tn_sanicap(ctrl);
 	return handlers[opc] != NULL;
 }
 
 void tn_admin_execute(struct tn_admin_cmd *cmd)
 {
 	uint8_t opc = cmd->sqe.opc;
+	uint16_t denied = tn_sanitize_denies(cmd->ctrl, opc);
 
 	tn_ctl(cmd->ctrl)->admin_commands++;
 	if (!tn_admin_supports(cmd->ctrl, opc))
@@ -214,6 +218,8 @@ void tn_admin_execute(struct tn_admin_cmd *cmd)
 	else if (cmd->sqe.flags & (BH_NVME_FUSE_MASK |
 				   BH_NVME_PSDT_MASK)) /* SGLs: not for admin commands over PCIe */
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_FLAGS);
+	else if (denied)
+		tn_admin_complete(cmd, denied);
 	else
 		handlers[opc](cmd);
 }

@@ -206,6 +206,15 @@ static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const stru
 	return 0;
 }
 
+/* It may be tried again. */
+static uint16_t refused(const struct tn_thread *t, struct tn_job *job)
+{
+	uint16_t sf = tn_refusal(t->ctrl);
+
+	job->param = PARAM(nsid);
+	return sf ? sf : BH_NVME_SC_FORMAT_IN_PROGRESS;
+}
+
 /* 0, or the status it fails with. job->is_nop with nothing to fetch: it is done. */
 uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struct tn_job *job)
 {
@@ -240,10 +249,8 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 		return invalid(job, BH_NVME_SC_INVALID_NS, PARAM(nsid));
 	if (!all && t->line[cmd->nsid].kind == TN_NS_NONE)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
-	if (!all && t->line[cmd->nsid].kind == TN_NS_PAUSED) {
-		job->param = PARAM(nsid); /* it may be tried again */
-		return BH_NVME_SC_FORMAT_IN_PROGRESS;
-	}
+	if (all ? tn_refusal(t->ctrl) : t->line[cmd->nsid].kind >= TN_NS_PAUSED)
+		return refused(t, job);
 	if (!all)
 		job->line = &t->line[cmd->nsid];
 	if (job->line->has_beside) {

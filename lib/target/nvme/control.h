@@ -272,6 +272,32 @@ uint16_t tn_feat_set_resv_mask(struct tn_admin_cmd *cmd, struct tn_features *f, 
 size_t tn_feat_get_resv_ptpl(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf);
 uint16_t tn_feat_set_resv_ptpl(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11);
 
+/* ---- erase.c ---- */
+
+struct tn_erase;
+
+struct tn_erase_opts {
+	struct bh_reactor *control;
+	struct bh_blk *blk; /* claimed; it stays */
+	uint64_t bytes;	    /* of it, from the first on */
+	const uint32_t *pattern; /* to write everywhere; NULL: blocks are freed */
+	/* So many bytes more have been done; false: enough. */
+	bool (*progress)(void *arg, uint64_t bytes);
+	void (*done)(void *arg, int error); /* not inside tn_erase_start(); it is gone */
+	void *arg;
+};
+
+int tn_erase_start(const struct tn_erase_opts *opts, struct tn_erase **out);
+void tn_erase_stop(struct tn_erase *erase); /* one that is not done; NULL is accepted */
+
+/* ---- sanitize.c ---- */
+
+void tn_cmd_sanitize(struct tn_admin_cmd *cmd);
+uint32_t tn_sanicap(const struct bh_target_nvme *ctrl); /* 0: there is no such command */
+void tn_sanitize_log(const struct bh_target_nvme *ctrl, struct bh_nvme_sanitize_log *log);
+/* 0, or what the admin command is refused with while a sanitize operation is under way or failed. */
+uint16_t tn_sanitize_denies(const struct bh_target_nvme *ctrl, uint8_t opc);
+
 /* format.c */
 void tn_cmd_format(struct tn_admin_cmd *cmd);
 /* The fields of Identify Namespace about formats. */

@@ -141,6 +141,7 @@ struct bh_target_nvme {
 	struct bh_nvme_error_log errors[TN_ERROR_LOG_ENTRIES];
 	uint64_t error_count;
 
+	uint16_t refusal; /* __atomic: what commands are answered that a sanitize operation forbids */
 	bool is_destroying;
 	void *ctl; /* ctrl.c's own state: gate queue, reset in progress, destroy callbacks */
 };
@@ -167,6 +168,12 @@ void tn_event_raise(struct bh_target_nvme *ctrl, uint8_t type, uint8_t info, uin
  * that found the reason. `why` is static text for the log.
  */
 void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why);
+
+/* 0: everything is allowed. Any thread. */
+static inline uint16_t tn_refusal(const struct bh_target_nvme *ctrl)
+{
+	return __atomic_load_n(&ctrl->refusal, __ATOMIC_ACQUIRE);
+}
 
 static inline bool tn_is_shut_down(const struct bh_target_nvme *ctrl)
 {

@@ -4,11 +4,10 @@
  *
  * A store has one format, whoever it is attached to. So a format is a job of its own: it claims the
  * store, whereupon every namespace made of it stands still (ns.c), on all controllers; makes what
- * the new format needs; erases the blocks through a channel of the control thread's, in steps; and
- * lets go, which has hosts told that the namespace has changed. The command completes when all of
+ * the new format needs; erases the blocks (erase.c); and lets go, which has hosts told that the namespace has changed. The command completes when all of
  * them have gone on, on all of their threads: what its host submits next is carried out. If its
- * controller is reset meanwhile, the job goes on, and nobody is told; the controller does not go
- * before the job has come to its end.
+ * controller is reset meanwhile, the job goes on, and nobody is told; if it is to go, the job is
+ * given up first, and the store keeps the format it had.
  *
  * What erasing means depends on what was asked for. Without a secure erase blocks become zeros in
  * the cheapest way there is (holes in a file). User data erase overwrites each of them, which is as
@@ -18,34 +17,25 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/subsys.h"
 
-#define STEP_SYNC (4u << 20)	 /* of a store that has done it when the call returns */
-#define STEP_ZEROES (256u << 20) /* of any other */
-#define STEP_WRITE (1u << 20)
 #define SES_NONE 0u
 #define SES_USER_DATA 1u
-#define AGAIN_NS 1000000ull
 
 struct job {
 	struct bh_target_nvme *ctrl;
 	struct tn_admin_cmd *cmd;
+	struct tn_space *space;
 	struct bh_blk *blk;
 	struct bh_blk_format format;
 	struct blk_media *media; /* NULL: the format stays as it is */
-	struct bh_blk_chan *chan;
-	struct bh_fd_source *source;
-	struct bh_timer *timer;
 	struct bh_msg msg;
-	struct iovec iov;
-	uint8_t *zeros; /* secure erase */
-	uint64_t at;	/* blocks erased */
-	uint32_t step;	/* of them, under way */
-	uint16_t sf;	/* what came of it */
-	bool is_new;	/* the format, or metadata that must go */
-	bool is_flushing;
+	uint64_t at; /* bytes erased */
+	uint16_t sf; /* what came of it */
+	bool is_new; /* the format, or metadata that must go */
+	bool is_secure;
 };
 
 /* ---- formats on offer ---- */
@@ -122,6 +112,7 @@ static void complete(void *ctx)
 	struct bh_target_nvme *ctrl = job->ctrl;
 
 	bh_blk_put(job->blk);
+	tn_space_release(job->space);
 	tn_admin_complete(job->cmd, job->sf);
 	free(job);
 	tn_ctl(ctrl)->pending_ns--;
@@ -141,9 +132,6 @@ static void finish(struct job *job, uint16_t sf)
 {
 	struct bh_blk *blk = job->blk;
 
-	bh_fd_source_remove(job->source);
-	bh_blk_chan_close(job->chan);
-	bh_timer_destroy(job->timer);
 	if (!sf)
 		bh_blk_bad_clear(blk, 0, bh_blk_info(blk)->blocks);
 	if (!sf && job->media && bh_blk_format_commit(blk, job->media))
@@ -151,7 +139,6 @@ static void finish(struct job *job, uint16_t sf)
 	else if (sf)
 		bh_blk_format_drop(job->media);
 	__atomic_store_n(&blk->format_left, 0, __ATOMIC_RELAXED);
-	free(job->zeros);
 	job->sf = sf;
 	bh_blk_release(blk, released, job);
 }
@@ -172,107 +159,38 @@ static uint16_t status_of(int error)
 	}
 }
 
-/* Sets the next request up; false: there is none left. */
-static bool next(struct job *job, struct bh_blk_io *io)
+static bool progress(void *arg, uint64_t bytes)
 {
-	const struct bh_blk_info *info = bh_blk_info(job->blk);
-	uint32_t bytes = job->zeros			? STEP_WRITE
-			 : info->caps & BH_BLK_CAP_SYNC ? STEP_SYNC
-							: STEP_ZEROES;
-	uint64_t left = info->blocks - job->at;
+	struct job *job = arg;
 
-	job->step = bytes / info->block_size;
-	if (job->step > left)
-		job->step = (uint32_t)left;
-	*io = (struct bh_blk_io){ .op = BH_BLK_WRITE_ZEROES,
-				  .flags = BH_BLK_FLAG_DEALLOCATE,
-				  .blocks = job->step,
-				  .lba = job->at,
-				  .cookie = job };
-	if (job->zeros) {
-		job->iov = (struct iovec){ job->zeros, (size_t)job->step * info->block_size };
-		io->op = BH_BLK_WRITE;
-		io->flags = 0;
-		io->iov = &job->iov;
-		io->iovcnt = 1;
-	}
-	if (job->step)
-		return true;
-	*io = (struct bh_blk_io){ .op = BH_BLK_FLUSH, .cookie = job };
-	if (job->is_flushing || !(info->caps & BH_BLK_CAP_FLUSH))
-		return false;
-	return job->is_flushing = true;
-}
-
-static void stepped(struct job *job, int error)
-{
-	const struct bh_blk_info *info = bh_blk_info(job->blk);
-
-	if (error) {
-		finish(job, status_of(error));
-		return;
-	}
-	job->at += job->step;
+	job->at += bytes;
 	__atomic_store_n(&job->blk->format_left,
-			 (uint8_t)(100 - job->at / (info->blocks / 100 + 1)), __ATOMIC_RELAXED);
-	bh_timer_set(job->timer, 0);
+			 (uint8_t)(100 - job->at / (job->blk->bytes / 100 + 1)), __ATOMIC_RELAXED);
+	return !job->ctrl->is_destroying;
 }
 
-static void reap(void *ctx, uint32_t events)
+static void erased(void *arg, int error)
 {
-	struct job *job = ctx;
-	struct bh_blk_done done;
-
-	(void)events;
-	if (bh_blk_reap(job->chan, &done, 1))
-		stepped(job, done.status);
-	else if (bh_blk_chan_arm(job->chan) == -EAGAIN)
-		bh_timer_set(job->timer, 0);
-}
-
-static void erase(struct job *job)
-{
-	struct bh_blk_io io;
-	int rc;
-
-	if (!next(job, &io)) {
-		finish(job, 0);
-		return;
-	}
-	rc = bh_blk_submit(job->chan, &io);
-	if (rc == BH_BLK_QUEUED)
-		reap(job, 0);
-	else if (rc == -EAGAIN)
-		bh_timer_set(job->timer, AGAIN_NS);
-	else
-		stepped(job, rc);
-}
-
-static void go_on(void *ctx)
-{
-	struct job *job = ctx;
-
-	if (bh_blk_outstanding(job->chan))
-		reap(job, 0);
-	else
-		erase(job);
+	finish(arg, error ? status_of(error) : 0);
 }
 
 static int begin(struct job *job)
 {
-	struct bh_reactor *control = job->ctrl->control;
-	int fd, rc = 0;
+	static const uint32_t zeros;
+	const struct bh_blk_info *info = bh_blk_info(job->blk);
+	const struct tn_erase_opts opts = { .control = job->ctrl->control,
+					    .blk = job->blk,
+					    .bytes = info->blocks * info->block_size,
+					    .pattern = job->is_secure ? &zeros : NULL,
+					    .progress = progress,
+					    .done = erased,
+					    .arg = job };
+	struct tn_erase *erase;
+	int rc = 0;
 
 	if (job->is_new)
 		rc = bh_blk_format_prepare(job->blk, &job->format, &job->media);
-	if (!rc)
-		rc = bh_timer_create(control, go_on, job, &job->timer);
-	if (!rc)
-		rc = bh_blk_chan_open(job->blk, &job->chan);
-	fd = rc ? -1 : bh_blk_chan_fd(job->chan);
-	if (fd >= 0)
-		rc = bh_fd_source_add(control, fd, EPOLLIN, reap, job, &job->source);
-	return rc;
+	return rc ? rc : tn_erase_start(&opts, &erase);
 }
 
 /* Everybody has yielded. */
@@ -285,8 +203,6 @@ static void run(void *ctx)
 		bh_log(job->ctrl->log, BH_LOG_WARN, TN_LOG, "%s: %s cannot be formatted: %s",
 		       job->ctrl->path, bh_blk_info(job->blk)->name, strerror(-rc));
 		finish(job, status_of(rc));
-	} else {
-		erase(job);
 	}
 }
 
@@ -324,32 +240,32 @@ static uint16_t decode(const struct bh_blk *blk, uint32_t cdw10, struct bh_blk_f
 	return 0;
 }
 
-static void start(struct tn_admin_cmd *cmd, struct bh_blk *blk, const struct bh_blk_format *format)
+static void start(struct tn_admin_cmd *cmd, const struct tn_ns *ns,
+		  const struct bh_blk_format *format)
 {
-	bool is_secure = BH_NVME_GET(cmd->sqe.cdw10, FORMAT_SES) == SES_USER_DATA;
+	struct bh_blk *blk = ns->blk;
 	struct job *job = calloc(1, sizeof(*job));
 
-	if (job && is_secure)
-		job->zeros = aligned_alloc(TN_PAGE_SIZE, STEP_WRITE);
-	if (!job || (is_secure && !job->zeros)) {
-		free(job);
+	if (!job) {
 		tn_admin_complete(cmd, BH_NVME_SC_INTERNAL_ERROR);
 		return;
 	}
-	if (is_secure)
-		memset(job->zeros, 0, STEP_WRITE);
 	job->ctrl = cmd->ctrl;
 	job->cmd = cmd;
 	job->format = *format;
+	job->is_secure = BH_NVME_GET(cmd->sqe.cdw10, FORMAT_SES) == SES_USER_DATA;
 	job->is_new = blk->md || blk->zones || !is_same(format, &bh_blk_info(blk)->format);
 	job->blk = bh_blk_get(blk);
+	job->space = ns->space;
 	job->msg = (struct bh_msg){ .fn = run, .ctx = job };
+	/* Nobody else gets its room before it has been erased. */
+	tn_space_hold(job->space);
 	tn_ctl(job->ctrl)->pending_ns++;
 	if (!bh_blk_claim(blk, claimed, job))
 		return;
 	tn_ctl(job->ctrl)->pending_ns--;
+	tn_space_release(job->space);
 	bh_blk_put(blk);
-	free(job->zeros);
 	free(job);
 	tn_admin_complete(cmd, BH_NVME_SC_FORMAT_IN_PROGRESS);
 }
@@ -375,6 +291,6 @@ void tn_cmd_format(struct tn_admin_cmd *cmd)
 		if (sf)
 			tn_admin_fail(cmd, sf, TN_AT_CDW10);
 		else
-			start(cmd, ns->blk, &format);
+			start(cmd, ns, &format);
 	}
 }

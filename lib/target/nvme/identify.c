@@ -136,6 +136,7 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 		id->oacs |= BH_NVME_OACS_NS_MANAGEMENT;
 	bh_target_subsys_capacity(ctrl->subsys, &id->tnvmcap[0], &id->unvmcap[0]);
 	id->edstt = tn_selftest_minutes(ctrl);
+	id->sanicap = tn_sanicap(ctrl);
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
 	id->oncs = oncs(ctrl);

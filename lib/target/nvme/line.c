@@ -48,7 +48,7 @@ void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns)
 	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
 	life->md = ns->blk->md;
 	life->format = ns->blk->info.format;
-	line->kind = (uint8_t)kind_of(ns->blk);
+	line->kind = (uint8_t)(tn_refusal(t->ctrl) ? TN_NS_REFUSED : kind_of(ns->blk));
 	life->zones = ns->blk->zones;
 	line->has_beside = life->md || life->zones;
 	tn_line_set_inline(line);

@@ -118,6 +118,8 @@ static uint32_t admin_effects(uint8_t opc)
 {
 	if (opc == BH_NVME_ADMIN_FORMAT_NVM) /* nothing else to the namespace meanwhile */
 		return BH_NVME_EFFECT_LBCC | BH_NVME_EFFECT_NCC | BH_NVME_EFFECT_CSE_ONE_PER_NS;
+	if (opc == BH_NVME_ADMIN_SANITIZE)
+		return BH_NVME_EFFECT_LBCC | BH_NVME_EFFECT_CSE_ONE_PER_CTRL;
 	return opc == BH_NVME_ADMIN_NS_MANAGEMENT || opc == BH_NVME_ADMIN_NS_ATTACHMENT
 		       ? BH_NVME_EFFECT_NIC
 		       : 0;
@@ -178,6 +180,11 @@ static void resv_log_read(struct bh_target_nvme *ctrl)
 			       BH_NVME_LOG_RESERVATION);
 }
 
+static void sanitize_log(struct tn_admin_cmd *cmd)
+{
+	tn_sanitize_log(cmd->ctrl, (struct bh_nvme_sanitize_log *)cmd->data);
+}
+
 static const struct page pages[] = {
 	[BH_NVME_LOG_SUPPORTED] = { sizeof(struct bh_nvme_supported_logs), supported_log },
 	[BH_NVME_LOG_ERROR] = { TN_ERROR_LOG_ENTRIES * sizeof(struct bh_nvme_error_log),
@@ -188,11 +195,14 @@ static const struct page pages[] = {
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
 	[BH_NVME_LOG_SELF_TEST] = { sizeof(struct bh_nvme_self_test_log), selftest_log },
 	[BH_NVME_LOG_RESERVATION] = { sizeof(struct bh_nvme_resv_log), resv_log },
+	[BH_NVME_LOG_SANITIZE] = { sizeof(struct bh_nvme_sanitize_log), sanitize_log },
 };
 
 static const struct page *page_of(const struct bh_target_nvme *ctrl, uint8_t lid)
 {
 	if (lid == BH_NVME_LOG_RESERVATION && !tn_has_reservations(ctrl))
+		return NULL;
+	if (lid == BH_NVME_LOG_SANITIZE && !tn_sanicap(ctrl))
 		return NULL;
 	return lid < sizeof(pages) / sizeof(pages[0]) && pages[lid].build ? &pages[lid] : NULL;
 }

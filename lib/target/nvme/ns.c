@@ -6,8 +6,8 @@
  * closing, gone. The host sees it while it is active. A detach that comes while it is opening
  * waits for that.
  *
- * While somebody claims the store, for another format, the namespace stands still: the host sees
- * it, and is told that it is being formatted if it wants more. Going waits for that too. Who claims
+ * While somebody claims the store, for another format or to sanitize it, the namespace stands still:
+ * the host sees it, and is told why if it wants more. It may go meanwhile. Who claims
  * waits in turn: until it yields, and afterwards until it has gone on, on all threads. What has been
  * asked for is answered even by a namespace on its way out, whose last message it waits for.
  *
@@ -148,6 +148,8 @@ static void paused(void *arg)
 	}
 	ns->state = PAUSED;
 	bh_blk_yielded(ns->ns.blk);
+	if (ns->is_unwanted)
+		begin_close(ns);
 }
 
 static void begin_pause(struct ns *ns)
@@ -279,6 +281,8 @@ static void begin_close(struct ns *ns)
 {
 	struct bh_target_nvme *ctrl = ns->ns.ctrl;
 
+	if (ns->state == PAUSED)
+		tn_ctl(ctrl)->pending_ns--;
 	ns->state = CLOSING;
 	ns->ns.detaching = true;
 	tn_ctl(ctrl)->pending_ns++;
@@ -404,7 +408,7 @@ static int add(struct bh_target_nvme *ctrl, struct tn_space *space,
 	int rc;
 
 	tn_space_hold(space);
-	rc = ns_alloc(ctrl, space, &ns);
+	rc = tn_sanitize_is_running(ctrl->subsys) ? -EBUSY : ns_alloc(ctrl, space, &ns);
 	if (rc) {
 		tn_space_release(space);
 		return rc;
@@ -469,7 +473,7 @@ int tn_ns_detach(struct bh_target_nvme *ctrl, uint32_t nsid, void (*done)(void *
 		return -ENOENT;
 	ns->gone = done;
 	ns->gone_arg = arg;
-	if (ns->state == ACTIVE)
+	if (ns->state == ACTIVE || ns->state == PAUSED)
 		begin_close(ns);
 	else
 		ns->is_unwanted = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Namespaces that stand still while their store is given another format.
+ * Namespaces that stand still while their store is given another format, or is sanitized.
  *
  * Channels stay open, and lines as they are but for their kind, which fails what comes; so going on
  * cannot fail. What it takes is made with the namespace.

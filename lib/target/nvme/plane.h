@@ -96,7 +96,8 @@ enum tn_kind {
 	TN_NS_MEMORY, /* inline */
 	TN_NS_SYNC,   /* by a call, done when it returns */
 	TN_NS_ASYNC,
-	TN_NS_PAUSED, /* being formatted, see pause.c */
+	TN_NS_PAUSED,  /* being formatted or sanitized, see pause.c */
+	TN_NS_REFUSED, /* by a subsystem whose sanitize operation failed */
 	TN_NS_NONE,
 };
 

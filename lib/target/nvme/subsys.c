@@ -142,6 +142,7 @@ int bh_target_subsys_destroy(struct bh_target_subsys *subsys)
 		if (subsys->space[nsid])
 			space_free(subsys->space[nsid]);
 	}
+	tn_sanitize_stop(subsys);
 	tn_subsys_state_close(subsys);
 	bh_blk_put(subsys->pool);
 	free(subsys);
@@ -196,6 +197,7 @@ int tn_subsys_join(struct bh_target_nvme *ctrl, struct bh_target_subsys *subsys)
 	subsys->num_ctrls++;
 	ctrl->subsys = subsys;
 	ctrl->cntlid = id;
+	ctrl->refusal = subsys->refusal;
 	snprintf(ctrl->subnqn, sizeof(ctrl->subnqn), "%s", subsys->nqn);
 	snprintf(ctrl->serial, sizeof(ctrl->serial), "%s", subsys->serial);
 	snprintf(ctrl->model, sizeof(ctrl->model), "%s", subsys->model);
@@ -211,6 +213,7 @@ void tn_subsys_leave(struct bh_target_nvme *ctrl)
 		return;
 	tn_ns_ops_leave(ctrl);
 	tn_resv_leave(ctrl);
+	tn_sanitize_leave(ctrl);
 	ctrl->subsys = NULL;
 	subsys->ctrl[ctrl->cntlid] = NULL;
 	subsys->num_ctrls--;
@@ -293,6 +296,8 @@ int tn_space_new(struct bh_target_subsys *subsys, const struct bh_target_subsys_
 		return -ENOSPC;
 	if (subsys->space[nsid])
 		return -EEXIST;
+	if (tn_sanitize_is_running(subsys))
+		return -EBUSY;
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return -ENOMEM;

@@ -18,6 +18,7 @@ struct tn_by_hosts {
 };
 
 struct tn_saved;
+struct tn_sanitize;
 struct tn_wipe;
 struct tn_ns_op;
 
@@ -43,6 +44,14 @@ struct tn_space {
 	void *deleted_arg;
 };
 
+/* What is known of the last sanitize operation. */
+struct tn_sanitized {
+	uint32_t cdw10;	 /* of its command */
+	uint8_t outcome; /* BH_NVME_SSTAT_*; in progress from when it began */
+	uint8_t passes;	 /* completed */
+	bool is_failure_mode;
+};
+
 struct bh_target_subsys {
 	const struct bh_log *log;
 	struct bh_reactor *control;
@@ -60,6 +69,9 @@ struct bh_target_subsys {
 	bool is_coming_back; /* the operator's configuration is that of before */
 	struct tn_saved *saved;
 	char path[TN_PATHS][TN_PATH_MAX]; /* of controllers; "": none */
+	struct tn_sanitized sanitized;
+	struct tn_sanitize *sanitize; /* NULL: none is under way */
+	uint16_t refusal;	      /* every controller's */
 	struct tn_resv_cmd *resv_cmds;	  /* those that wait, in order; resv_cmd.c */
 	bool is_resv_busy;
 	unsigned int num_ctrls;
@@ -147,6 +159,17 @@ bool tn_resv_admin_denied(const struct bh_target_nvme *ctrl, uint32_t nsid); /* 
 void tn_resv_leave(struct bh_target_nvme *ctrl);
 
 void tn_wipe_cancel(struct tn_space *space); /* there may be none */
+
+/* ---- sanitize.c ---- */
+
+/* From the command to the last namespace that goes on: the subsystem stays as it is. */
+static inline bool tn_sanitize_is_running(const struct bh_target_subsys *subsys)
+{
+	return subsys->sanitize != NULL;
+}
+void tn_sanitize_interrupted(struct bh_target_subsys *subsys); /* it was, by the end of the process */
+void tn_sanitize_leave(struct bh_target_nvme *ctrl);	       /* its controller goes */
+void tn_sanitize_stop(struct bh_target_subsys *subsys);	       /* the subsystem does */
 
 /* ---- ns_mgmt.c ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What of a subsystem outlives the process: namespaces that were cut out of its pool, attachments
- * that hosts have changed, and reservations that are to persist through power loss.
+ * that hosts have changed, reservations that are to persist through power loss, and what became of
+ * the last sanitize operation.
  *
  * A file with two slots. Each change writes the slot that is not the newest, whole, then syncs:
  * whatever happens meanwhile, one slot has a number, a length and a checksum that agree. The file is
@@ -54,6 +55,22 @@ struct record {
 #define RECORD_1 72u /* bytes of a record then */
 static_assert(sizeof(struct record) == RECORD_1 + 16, "a record of the state file");
 
+/* In place of one, nsid 0: the last sanitize operation, once there was one. */
+struct sanitize_record {
+	uint8_t uuid[16]; /* zeros */
+	uint64_t rsvd16[2];
+	uint32_t nsid, cdw10;
+	uint32_t rsvd40;
+	uint16_t count; /* 0 */
+	uint8_t rsvd46[10];
+	uint8_t outcome, passes, is_failure_mode;
+	uint8_t rsvd59[29];
+};
+static_assert(sizeof(struct sanitize_record) == sizeof(struct record) &&
+		      offsetof(struct sanitize_record, nsid) == offsetof(struct record, nsid) &&
+		      offsetof(struct sanitize_record, count) == offsetof(struct record, count),
+	      "told apart, and read as one of nothing by who does not know it");
+
 struct entry {
 	uint8_t host[16];
 	uint64_t key;
@@ -61,7 +78,7 @@ struct entry {
 static_assert(TN_PATHS * TN_PATH_MAX +
 			      BH_TARGET_NVME_MAX_NS * (sizeof(struct record) +
 						       TN_RESV_REGISTRANTS * sizeof(struct entry)) <
-		      SLOT - sizeof(struct head),
+		      SLOT - sizeof(struct head) - sizeof(struct sanitize_record),
 	      "as much as there can be fits into a slot");
 
 struct tn_saved {
@@ -136,6 +153,19 @@ static size_t put_record(uint8_t *at, const struct tn_saved *saved)
 	return sizeof(saved->record) + entries;
 }
 
+static size_t put_sanitized(uint8_t *at, const struct tn_sanitized *last)
+{
+	const struct sanitize_record record = { .cdw10 = last->cdw10,
+						.outcome = last->outcome,
+						.passes = last->passes,
+						.is_failure_mode = last->is_failure_mode };
+
+	if (last->outcome == BH_NVME_SSTAT_NEVER)
+		return 0;
+	memcpy(at, &record, sizeof(record));
+	return sizeof(record);
+}
+
 static struct tn_space *with_uuid(const struct bh_target_subsys *subsys, const uint8_t uuid[16])
 {
 	uint32_t nsid;
@@ -155,6 +185,7 @@ static size_t put_all(const struct bh_target_subsys *subsys, uint8_t *data, stru
 	uint32_t nsid;
 
 	memcpy(data, subsys->path, len);
+	len += put_sanitized(data + len, &subsys->sanitized);
 	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
 		const struct tn_space *space = subsys->space[nsid];
 
@@ -241,6 +272,21 @@ static size_t take_record(const uint8_t *at, size_t left, size_t size, struct tn
 	return size + entries;
 }
 
+/* False: it is a namespace's. */
+static bool take_sanitized(const struct record *record, struct tn_sanitized *out)
+{
+	struct sanitize_record s;
+
+	if (record->nsid)
+		return false;
+	memcpy(&s, record, sizeof(s));
+	*out = (struct tn_sanitized){ .cdw10 = s.cdw10,
+				      .outcome = s.outcome & BH_NVME_SSTAT_OUTCOME_MASK,
+				      .passes = s.passes & BH_NVME_SSTAT_PASSES_MASK,
+				      .is_failure_mode = s.is_failure_mode };
+	return true;
+}
+
 static int take_all(struct bh_target_subsys *subsys, const uint8_t *data, size_t len, bool is_old)
 {
 	size_t at = is_old ? 0 : sizeof(subsys->path), n = 1;
@@ -260,7 +306,7 @@ static int take_all(struct bh_target_subsys *subsys, const uint8_t *data, size_t
 		n = take_record(data + at, len - at, size, saved);
 		at += n;
 		saved->next = subsys->saved;
-		if (n)
+		if (n && !take_sanitized(&saved->record, &subsys->sanitized))
 			subsys->saved = saved;
 		else
 			free(saved);
@@ -360,6 +406,7 @@ int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path)
 		remake(subsys);
 	}
 	subsys->is_loading = false;
+	tn_sanitize_interrupted(subsys);
 	return rc;
 }
 

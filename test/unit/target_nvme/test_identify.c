@@ -119,6 +119,7 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_VERIFY), effects->iocs[0x0c] & 1);
 	CU_ASSERT_EQUAL(!!(id.oncs & BH_NVME_ONCS_WRITE_UNCORRECTABLE), effects->iocs[0x04] & 1);
 	CU_ASSERT_EQUAL(!!(id.oacs & BH_NVME_OACS_SELF_TEST), effects->acs[0x14] & 1);
+	CU_ASSERT_EQUAL(!!id.sanicap, effects->acs[0x84] & 1);
 	CU_ASSERT_EQUAL(effects->iocs[0x01], BH_NVME_EFFECT_CSUPP | BH_NVME_EFFECT_LBCC);
 	CU_ASSERT_EQUAL(effects->iocs[0x02], BH_NVME_EFFECT_CSUPP);
 	CU_ASSERT_EQUAL(effects->acs[0x19], 0);
@@ -126,7 +127,7 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SUPPORTED, 0, 1024, 0), 0);
 	for (i = 0; i < 256; i++)
 		lids += logs->lid[i] & BH_NVME_LOG_LSUPP;
-	CU_ASSERT_EQUAL(lids, 7);
+	CU_ASSERT_EQUAL(lids, 8);
 }
 
 static void namespaces(void)

@@ -235,6 +235,33 @@ check_fna_3() {
 	refused 'Invalid Field' nvme admin-passthru $CTRL --opcode=0x80 --namespace-id=0xffffffff
 }
 
+# first_block FORMAT: its first four bytes, as od shows them.
+first_block() {
+	nvme read $NS -s 0 -c 0 -z $((1 << BLOCK_SHIFT)) -d /tmp/block0 >/dev/null &&
+		od -An -N4 $1 /tmp/block0 | tr -d ' '
+}
+sanitize_status() {
+	is "$(nvme sanitize-log $CTRL -b | od -An -tx2 -j2 -N2 | tr -d ' ')" $1
+}
+# sanitize STATUS OPTION...: all of the subsystem, over when the log says STATUS
+sanitize() {
+	status=$1
+	shift
+	nvme sanitize $CTRL "$@" && until_true 20 sanitize_status $status && until_true 5 first_block -tx4
+}
+check_sanicap_1() {
+	head -c $((1 << BLOCK_SHIFT)) /dev/urandom >/tmp/user &&
+		nvme write $NS -s 0 -c 0 -z $((1 << BLOCK_SHIFT)) -d /tmp/user &&
+		sanitize 0001 --sanact=2 && is "$(first_block -tx4)" 00000000
+}
+# Two passes, of which the second has the complement.
+check_sanicap_2() {
+	sanitize 0011 --sanact=3 --owpass=2 --oipbp --no-dealloc --ovrpat=0x5a5aa5a5 &&
+		is "$(first_block -tx4)" a5a55a5a
+}
+# Bits 31:30 are one number, 01b: what is not deallocated is as the command left it.
+check_sanicap_30() { [ $(($(nvme id-ctrl $CTRL | sed -n 's/^sanicap *: *//p') >> 30)) = 1 ]; }
+
 # Aborts of what is not there end with bit 0 of their result set.
 check_acl() {
 	[ $1 -ge 3 ] && says 'result: *0x0*1$' nvme admin-passthru $CTRL --opcode=8 --cdw10=0x10001
@@ -393,7 +420,7 @@ check_nguid() {
 
 # ---- the effects log: a command for which no test is named has none ----
 
-ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 24 124 128'
+ADMIN_TESTED='0 1 2 4 5 6 8 9 10 12 20 24 124 128 132'
 IO_TESTED='0 1 2 4 5 8 9 12 25'
 only_tested() {
 	nvme get-log $CTRL --log-id=5 --log-len=4096 -b | od -An -v -tu4 -w4 |
