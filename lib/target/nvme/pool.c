@@ -228,7 +228,8 @@ static int cut(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns
 		return rc;
 	if (!o->has_offset && !find_room(subsys, bytes, &first))
 		return -ENOSPC;
-	if (!o->has_uuid) /* never one of a namespace that was */
+	/* Never one of a namespace that was, nor of one that is, whose metadata would be lost. */
+	if (!o->has_uuid || tn_uuid_is_taken(subsys, o->uuid))
 		uuid_generate_random(made.uuid);
 	made.has_uuid = true;
 	rc = tn_pool_slice(subsys, first, &made, &slice);
@@ -236,6 +237,8 @@ static int cut(struct bh_target_subsys *subsys, const struct bh_target_subsys_ns
 		return rc;
 	made.blk = slice;
 	rc = tn_space_new(subsys, &made, out);
+	if (rc && !o->has_offset)
+		tn_pool_forget(slice);
 	bh_blk_put(slice);
 	if (rc)
 		return rc;

@@ -74,7 +74,7 @@ static int dress(const struct bh_target_subsys *subsys, struct bh_blk *slice,
 
 	if (has_file && !o->has_offset)
 		unlink(slice->media_path);
-	if (has_file && access(slice->media_path, F_OK) == 0) {
+	if (has_file && (access(slice->media_path, F_OK) == 0 || errno != ENOENT)) {
 		rc = bh_blk_media_open(slice, &spec, why);
 		if (rc)
 			bh_log(subsys->log, BH_LOG_ERROR, TN_LOG, "%s: %s", subsys->nqn, why);
@@ -102,10 +102,10 @@ int tn_pool_slice(const struct bh_target_subsys *subsys, uint64_t first,
 	return rc;
 }
 
-void tn_pool_forget(const struct tn_space *space)
+void tn_pool_forget(const struct bh_blk *slice)
 {
-	if (space->pool_bytes && space->blk->beside == BH_BLK_BESIDE_FILE)
-		unlink(space->blk->media_path);
+	if (slice->beside == BH_BLK_BESIDE_FILE)
+		unlink(slice->media_path);
 }
 
 /* BASE.UUID.bhmd, or what a format left of it that was being made. */

@@ -115,7 +115,8 @@ static void space_free(struct tn_space *space)
 	if (space->is_deleting) {
 		tn_space_forget(space);
 		tn_subsys_changed(space->subsys);
-		tn_pool_forget(space);
+		if (space->pool_bytes)
+			tn_pool_forget(space->blk);
 	}
 	bh_blk_put(space->blk);
 	free(space->resv);
@@ -232,7 +233,7 @@ static void derive_uuid(const struct bh_target_subsys *subsys, const char *name,
 	uuid_generate_sha1(out, space, name, strlen(name));
 }
 
-static bool is_uuid_taken(const struct bh_target_subsys *subsys, const uint8_t uuid[16])
+bool tn_uuid_is_taken(const struct bh_target_subsys *subsys, const uint8_t uuid[16])
 {
 	uint32_t nsid;
 
@@ -258,7 +259,7 @@ static void choose_uuid(struct tn_space *space, const struct bh_target_subsys_ns
 		derive_uuid(space->subsys, info->name, space->uuid);
 	else
 		memcpy(space->uuid, info->uuid, sizeof(space->uuid));
-	if (is_uuid_taken(space->subsys, space->uuid)) {
+	if (tn_uuid_is_taken(space->subsys, space->uuid)) {
 		snprintf(name, sizeof(name), "%s#%u", info->name, space->nsid);
 		derive_uuid(space->subsys, name, space->uuid);
 	}

@@ -100,6 +100,9 @@ int tn_space_new(struct bh_target_subsys *subsys, const struct bh_target_subsys_
 void tn_space_hold(struct tn_space *space);
 void tn_space_release(struct tn_space *space);
 
+/* Of a namespace that is, or is on its way in or out. */
+bool tn_uuid_is_taken(const struct bh_target_subsys *subsys, const uint8_t uuid[16]);
+
 /* ---- pool.c ---- */
 
 uint64_t tn_pool_used(const struct bh_target_subsys *subsys); /* bytes */
@@ -112,7 +115,7 @@ int tn_pool_slice(const struct bh_target_subsys *subsys, uint64_t first,
 /* A store as namespaces of the pool would be, for what asks which formats it can have. */
 void tn_pool_like(const struct bh_target_subsys *subsys, struct bh_blk *like);
 /* A namespace is deleted: what was kept of it in a file of its own goes. */
-void tn_pool_forget(const struct tn_space *space);
+void tn_pool_forget(const struct bh_blk *slice);
 /* So do files of namespaces that the state does not know. */
 void tn_pool_sweep(struct bh_target_subsys *subsys,
 		   bool (*is_kept)(struct bh_target_subsys *subsys, const uint8_t uuid[16]));

@@ -282,6 +282,51 @@ static void an_older_file_is_read(void)
 	power_off();
 }
 
+/* One that is told the UUID of another gets its own; so the other keeps its metadata. */
+static void metadata_stay_with_their_namespace(void)
+{
+	char file[80];
+	struct bh_blk_spec spec = { .bytes = 8 * MIB, .block_size = 512, .arg = file };
+	struct bh_target_subsys_ns_opts o = {
+		.size = sizeof(o), .bytes = MIB, .block_size = 512, .md_bytes = 8, .has_uuid = true
+	};
+	struct bh_target_subsys_ns_info info;
+	struct bh_blk *null_pool = pool;
+	char why[256];
+	int i, result = 0;
+
+	snprintf(file, sizeof(file), "%s.pool", path);
+	CU_ASSERT_EQUAL_FATAL(bh_blk_file_type.create(&spec, "file:pool", NULL, why, &pool), 0);
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	o.uuid[0] = 0xee;
+	for (i = 0; i < 3; i++) {
+		o.nsid = i == 2 ? 1 : 0; /* taken */
+		CU_ASSERT_EQUAL(bh_target_subsys_ns_make(subsys, &o, made, &result),
+				i == 2 ? -EEXIST : 0);
+		while (i < 2 && result <= i)
+			bh_reactor_run_once(rig.control);
+	}
+	CU_ASSERT_EQUAL(access(tn_space_get(subsys, 1)->blk->media_path, F_OK), 0);
+	CU_ASSERT_EQUAL(access(tn_space_get(subsys, 2)->blk->media_path, F_OK), 0);
+	CU_ASSERT_EQUAL(tn_space_get(subsys, 1)->uuid[0], 0xee);
+	CU_ASSERT_NOT_EQUAL(
+		memcmp(tn_space_get(subsys, 1)->uuid, tn_space_get(subsys, 2)->uuid, 16), 0);
+	memset(tn_space_get(subsys, 1)->blk->md, 0x5a, 8);
+	power_off();
+	CU_ASSERT_EQUAL_FATAL(power_on(), 0);
+	for (i = 1; i <= 2; i++) {
+		CU_ASSERT_EQUAL(bh_target_subsys_ns_info(subsys, i, &info), 0);
+		CU_ASSERT_EQUAL(info.md_bytes, 8);
+		CU_ASSERT_EQUAL(tn_space_get(subsys, i)->blk->md[0], i == 1 ? 0x5a : 0);
+	}
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_delete(subsys, 1, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(bh_target_subsys_ns_delete(subsys, 2, NULL, NULL), 0);
+	power_off();
+	bh_blk_put(pool);
+	pool = null_pool;
+	unlink(file);
+}
+
 static void no_such_place(void)
 {
 	struct bh_target_subsys_opts so;
@@ -299,4 +344,5 @@ BH_SUITE_FIXTURE("target_nvme_state", setup, teardown,
 		 { "a_torn_write_is_undone", a_torn_write_is_undone },
 		 { "attachments_of_hosts_come_back", attachments_of_hosts_come_back },
 		 { "an_older_file_is_read", an_older_file_is_read },
+		 { "metadata_stay_with_their_namespace", metadata_stay_with_their_namespace },
 		 { "no_such_place", no_such_place }, )
