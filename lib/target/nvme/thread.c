@@ -60,10 +60,11 @@ static int thread_poll(void *ctx)
 	t->work = 0;
 	t->is_starved = false;
 	tn_count(&t->stats.polls, 1);
-	if (t->watches_admin)
-		tn_admin_look(t);
+	/* Behind a gate the doorbell page may be replaced, and nobody would take what is rung. */
 	if (t->is_gated)
 		return 0;
+	if (t->watches_admin)
+		tn_admin_look(t);
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
 		return pass_stores(t) > 0;
 	if (bh_cmem_faults(t->cmem) != t->faults)
