@@ -242,6 +242,8 @@ class Guest:
         if verb == "kill-target":
             self.target.kill()
             return "killed"
+        if verb == "visit":
+            return self.target.visit(*words) or "done"
         if verb == "target-cpu-ms":
             return "%d" % (self.target.cpu_seconds() * 1000)
         if verb == "counter":
@@ -264,7 +266,7 @@ class Guest:
         if word in ("PASS", "FAIL", "SKIP"):
             self.results.append((word, rest))
         elif word == "QMP":
-            reply = self.qmp.send(json.loads(rest))
+            reply = self.qmp.send(json.loads(vmhost.socket_paths(self.base, rest)))
             if "error" in reply:
                 self.results.append(("FAIL", "qmp: %s: %s" % (rest, reply["error"]["desc"])))
         elif word == "HOST":

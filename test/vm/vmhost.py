@@ -115,6 +115,29 @@ class Target:
             return None, done.stderr.strip()
         return (json.loads(done.stdout) if done.stdout else True), ""
 
+    def visit(self, store):
+        """A controller that is made, used by a host of its own and deleted under it. None, or why
+        that did not happen."""
+        path = socket_paths(self.base, "%visit%")
+        made, why = self.ctl("controller.create", "type=nvme", "socket=" + path, "serial=visit",
+                             "ns=@" + store)
+        if not made:
+            return why
+        perf = subprocess.Popen([os.path.join(os.path.dirname(self.ctl_program), "bh-perf"),
+                                 "-t", "60", "-q", "8", "-w", "randread", path],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 30
+        while self.counter("visit", "reads") < 100 and time.monotonic() < end:
+            time.sleep(0.01)
+        done, why = self.ctl("controller.delete", "name=" + path)
+        said = perf.communicate(timeout=60)[1]
+        if not done:
+            return why
+        if time.monotonic() >= end or perf.returncode != 1 or "server closed" not in said:
+            return "its host: %s" % said.strip()
+        return "its socket is left" if os.path.exists(path) else None
+
     def counter(self, serial, name):
         """A number out of `stats`, of the controller with that serial number."""
         names = {c.get("serial"): c["name"] for c in self.ctl("controller.list")[0]}

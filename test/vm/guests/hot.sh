@@ -92,16 +92,42 @@ cycle() {
 	until_true 20 busy $D $((before + 20)) && ctl namespace.detach controller=%c0% nsid=2 &&
 		until_true 20 gone hot 2 || return 1
 	wait $loads && { echo "I/O went on without a namespace"; return 1; }
+	[ $((round % VISIT_EVERY)) != 0 ] || visit || return 1
 	ctl namespace.attach controller=%c0% store=a nsid=2 && until_true 20 has_disk hot 2 &&
 		dd if=$(disk hot 2) bs=64k count=16 iflag=direct | cmp - /tmp/pattern
 }
+
+# ---- controllers come and go: one is plugged in and deleted under the guest, many have other hosts ----
+
+PLUG='{"driver":"vfio-user-pci","id":"plug","bus":"rp1","socket":{"type":"unix","path":"%plug%"}}'
+plugged() {
+	ctl store.create name=p store=ram:32M &&
+		ctl controller.create type=nvme name=plug socket=%plug% serial=plug ns=@p || return 1
+	qmp "{\"execute\":\"device_add\",\"arguments\":$PLUG}"
+	until_true 40 has_disk plug && dd if=/tmp/pattern of=$(disk plug) bs=64k oflag=direct &&
+		dd if=$(disk plug) bs=64k count=16 iflag=direct | cmp - /tmp/pattern
+}
+unplugged() {
+	P=$(disk plug)
+	before=$(writes $P)
+	dd if=/dev/zero of=$P bs=4k count=4096 oflag=direct conv=notrunc &
+	load=$!
+	until_true 20 busy $P $((before + 20)) && ctl controller.delete name=plug || return 1
+	wait $load && { echo "I/O went on without a controller"; return 1; }
+	dd if=$(disk hot 2) bs=64k count=16 iflag=direct | cmp - /tmp/pattern && has_disk bells
+}
+visit() {
+	said=$(host visit a)
+	echo "$said"
+	[ "$said" = "done" ] && echo $round >>/tmp/visits
+}
+
 others() {
 	bsrange=4k-32k
 	fio_options='rate_iops=100'
 	while [ -f /tmp/go ]; do verify 2M $H $(disk bells) || return 1; done
 }
 cycles() {
-	head -c 1048576 /dev/urandom >/tmp/pattern
 	dd if=/tmp/pattern of=$(disk hot 2) bs=64k oflag=direct && touch /tmp/go || return 1
 	others &
 	others=$!
@@ -114,7 +140,12 @@ cycles() {
 	wait $others || { echo "other namespaces suffered"; return 1; }
 	return $status
 }
+head -c 1048576 /dev/urandom >/tmp/pattern
 t detached.under_load cycles
+visited() { [ $(wc -l </tmp/visits) = $(((ROUNDS + VISIT_EVERY - 1) / VISIT_EVERY)) ]; }
+t controllers.come_and_go_under_load visited
+t controllers.are_plugged_in plugged
+t controllers.are_deleted_under_the_guest unplugged
 # ---- a network block device whose server is killed ----
 
 served() {
@@ -247,5 +278,5 @@ none() {
 }
 t doorbells.mapped_never_exit none
 
-expected='deprecated NVME_IOCTL_IO_CMD|resetting controller|error, dev nvme|I/O Cmd|Buffer I/O error on dev|callbacks suppressed'
+expected='deprecated NVME_IOCTL_IO_CMD|resetting controller|error, dev nvme|I/O Cmd|Buffer I/O error on dev|callbacks suppressed|controller is down; will reset|power saving mode|nvme_core.default_ps|D3cold to D0|after reset failure'
 t dmesg_is_clean clean_dmesg
