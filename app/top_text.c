@@ -13,6 +13,8 @@
 
 #define NAME_WIDTH 22
 #define TEXT 16
+/* Of a controller, whatever it does: its name, and thirteen columns. */
+#define ROW "%-*s%8s%8s%9s%9s%8s%8s%8s%7s%9s%8s%10s%7s%7s"
 
 struct page {
 	FILE *file;
@@ -163,11 +165,10 @@ static void nvme_line(struct page *page, const char *name, const json_t *one)
 	bool has_irqs = json_object_get(one, "interrupts_s");
 	char t[12][TEXT];
 
-	line(page, false, "%-*s%8s%8s%9s%9s%8s%8s%8s%7s%9s%8s%10s%7s%7s", NAME_WIDTH, name,
-	     rate(one, "reads_s", t[0]), rate(one, "writes_s", t[1]),
-	     mib(one, "read_bytes_s", t[2]), mib(one, "write_bytes_s", t[3]),
-	     latency(one, "p50", t[4]), latency(one, "p99", t[5]), latency(one, "max", t[6]),
-	     rate(one, "errors_s", t[7]), rate(one, "others_s", t[8]),
+	line(page, false, ROW, NAME_WIDTH, name, rate(one, "reads_s", t[0]),
+	     rate(one, "writes_s", t[1]), mib(one, "read_bytes_s", t[2]),
+	     mib(one, "write_bytes_s", t[3]), latency(one, "p50", t[4]), latency(one, "p99", t[5]),
+	     latency(one, "max", t[6]), rate(one, "errors_s", t[7]), rate(one, "others_s", t[8]),
 	     has_irqs ? rate(one, "interrupts_s", t[9]) : "",
 	     has_irqs ? rate(one, "interrupts_suppressed_s", t[10]) : "",
 	     has_queue ? rate(one, "batch", t[11]) : "",
@@ -206,9 +207,8 @@ static void nvmes(struct page *page, const json_t *rates, enum top_detail detail
 	if (json_array_size(controllers) == 0)
 		return;
 	line(page, false, "%s", "");
-	line(page, true, "%-*s%8s%8s%9s%9s%8s%8s%8s%7s%9s%8s%10s%7s%7s", NAME_WIDTH, "NVME",
-	     "READ/s", "WRITE/s", "RD MiB/s", "WR MiB/s", "p50", "p99", "MAX", "ERR/s", "OTHER/s",
-	     "INTR/s", "SPARED/s", "BATCH", "FOUND");
+	line(page, true, ROW, NAME_WIDTH, "NVME", "READ/s", "WRITE/s", "RD MiB/s", "WR MiB/s",
+	     "p50", "p99", "MAX", "ERR/s", "OTHER/s", "INTR/s", "SPARED/s", "BATCH", "FOUND");
 	json_array_foreach(controllers, i, one)
 	{
 		name_of(one, name);
@@ -222,12 +222,12 @@ static void net_line(struct page *page, const char *name, const json_t *one)
 	bool has_queue = json_object_get(one, "batch");
 	char t[11][TEXT];
 
-	line(page, false, "%-*s%8s%8s%9s%9s%8s%8s%8s%7s%9s%8s%10s%7s%7s", NAME_WIDTH, name,
-	     rate(one, "tx_packets_s", t[0]), rate(one, "rx_packets_s", t[1]),
-	     mib(one, "tx_bytes_s", t[2]), mib(one, "rx_bytes_s", t[3]), latency(one, "p50", t[4]),
-	     latency(one, "p99", t[5]), latency(one, "max", t[6]),
-	     sum(one, "tx_drops_s", "rx_drops_s", t[7]), "", rate(one, "interrupts_s", t[8]),
-	     rate(one, "interrupts_suppressed_s", t[9]), has_queue ? rate(one, "batch", t[10]) : "",
+	line(page, false, ROW, NAME_WIDTH, name, rate(one, "tx_packets_s", t[0]),
+	     rate(one, "rx_packets_s", t[1]), mib(one, "tx_bytes_s", t[2]),
+	     mib(one, "rx_bytes_s", t[3]), latency(one, "p50", t[4]), latency(one, "p99", t[5]),
+	     latency(one, "max", t[6]), sum(one, "tx_drops_s", "rx_drops_s", t[7]), "",
+	     rate(one, "interrupts_s", t[8]), rate(one, "interrupts_suppressed_s", t[9]),
+	     has_queue ? rate(one, "batch", t[10]) : "",
 	     has_queue ? "" : percent(one, "found", t[10]));
 }
 
@@ -240,9 +240,8 @@ static void nets(struct page *page, const json_t *rates, enum top_detail detail)
 	if (json_array_size(list) == 0)
 		return;
 	line(page, false, "%s", "");
-	line(page, true, "%-*s%8s%8s%9s%9s%8s%8s%8s%7s%9s%8s%10s%7s%7s", NAME_WIDTH, "NET",
-	     "SENT/s", "RCVD/s", "TX MiB/s", "RX MiB/s", "p50", "p99", "MAX", "DROP/s", "",
-	     "INTR/s", "SPARED/s", "BATCH", "FOUND");
+	line(page, true, ROW, NAME_WIDTH, "NET", "SENT/s", "RCVD/s", "TX MiB/s", "RX MiB/s", "p50",
+	     "p99", "MAX", "DROP/s", "", "INTR/s", "SPARED/s", "BATCH", "FOUND");
 	json_array_foreach(list, i, one)
 	{
 		name_of(one, name);

@@ -116,14 +116,19 @@ void bh_target_net_free(struct bh_target_net *net); /* reactors stopped */
 
 const char *bh_target_net_path(const struct bh_target_net *net);
 
+struct bh_target_net_counts {
+	uint64_t tx_packets, tx_bytes; /* sent by the client */
+	uint64_t rx_packets, rx_bytes; /* received by it */
+	uint64_t tx_drops;	       /* nonsense in a header, or nobody at the other end */
+	uint64_t rx_drops;	       /* filtered, or larger than the client's buffers */
+	/* Suppressed: there was something to tell, and the driver did not want to be told. */
+	uint64_t interrupts, suppressed;
+};
+
 struct bh_target_net_stats {
-	uint64_t tx_packets, tx_bytes;	 /* sent by the client */
-	uint64_t rx_packets, rx_bytes;	 /* received by it */
-	uint64_t tx_drops;		 /* nonsense in a header, or nobody at the other end */
-	uint64_t rx_drops;		 /* filtered, or larger than the client's buffers */
-	uint64_t notify_messages;	 /* trapped notifications */
-	uint64_t interrupts, suppressed; /* see struct bh_target_net_queue_stats */
-	uint64_t polls, empty_polls;	 /* passes of its threads; those that found nothing */
+	struct bh_target_net_counts counts;
+	uint64_t notify_messages;    /* trapped notifications */
+	uint64_t polls, empty_polls; /* passes of its threads; those that found nothing */
 };
 void bh_target_net_stats(const struct bh_target_net *net,
 			 struct bh_target_net_stats *stats); /* any thread; approximate */
@@ -135,11 +140,9 @@ struct bh_target_net_queue_stats {
 	unsigned int index;
 	bool is_here; /* the driver uses it now */
 	int cpu;      /* of the thread that owns it; -1: that is not pinned */
-	uint64_t tx_packets, tx_bytes, rx_packets, rx_bytes, tx_drops, rx_drops;
+	struct bh_target_net_counts counts;
 	/* Passes that moved 2^i to 2^(i+1) - 1 packets, both ways together; the last: or more. */
 	uint64_t batches[BH_TARGET_NET_BATCHES];
-	/* Suppressed: there was something to tell, and the driver did not want to be told. */
-	uint64_t interrupts, suppressed;
 	/*
 	 * Nanoseconds in the target: from the beginning of the pass that found a packet until its
 	 * burst was made known. Every 16th pass that finds something is timed, and taken for the

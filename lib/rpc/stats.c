@@ -159,6 +159,17 @@ static void add_controller(void *ctx, const struct bh_tgt_controller_info *info)
 
 /* ---- networks ---- */
 
+static void put_packets(json_t *one, const struct bh_target_net_counts *counts)
+{
+	rpc_put_u64(one, "tx_packets", counts->tx_packets);
+	rpc_put_u64(one, "tx_bytes", counts->tx_bytes);
+	rpc_put_u64(one, "tx_drops", counts->tx_drops);
+	rpc_put_u64(one, "rx_packets", counts->rx_packets);
+	rpc_put_u64(one, "rx_bytes", counts->rx_bytes);
+	rpc_put_u64(one, "rx_drops", counts->rx_drops);
+	put_interrupts(one, counts->interrupts, counts->suppressed);
+}
+
 static void add_pair(void *ctx, const struct bh_target_net_queue_stats *stats)
 {
 	struct gathering *g = ctx;
@@ -170,14 +181,8 @@ static void add_pair(void *ctx, const struct bh_target_net_queue_stats *stats)
 	one = json_object();
 	rpc_put_u64(one, "index", stats->index);
 	json_object_set_new(one, "cpu", json_integer(stats->cpu));
-	rpc_put_u64(one, "tx_packets", stats->tx_packets);
-	rpc_put_u64(one, "tx_bytes", stats->tx_bytes);
-	rpc_put_u64(one, "tx_drops", stats->tx_drops);
-	rpc_put_u64(one, "rx_packets", stats->rx_packets);
-	rpc_put_u64(one, "rx_bytes", stats->rx_bytes);
-	rpc_put_u64(one, "rx_drops", stats->rx_drops);
+	put_packets(one, &stats->counts);
 	put_batches(one, stats->batches, BH_TARGET_NET_BATCHES);
-	put_interrupts(one, stats->interrupts, stats->suppressed);
 	put_latency(one, stats->latency);
 	json_array_append_new(g->queues, one);
 }
@@ -193,14 +198,8 @@ static void add_net(void *ctx, const struct bh_tgt_net_info *info)
 	one = json_object();
 	bh_target_net_stats(info->net, &s);
 	rpc_put_text(one, "name", info->name);
-	rpc_put_u64(one, "tx_packets", s.tx_packets);
-	rpc_put_u64(one, "tx_bytes", s.tx_bytes);
-	rpc_put_u64(one, "tx_drops", s.tx_drops);
-	rpc_put_u64(one, "rx_packets", s.rx_packets);
-	rpc_put_u64(one, "rx_bytes", s.rx_bytes);
-	rpc_put_u64(one, "rx_drops", s.rx_drops);
+	put_packets(one, &s.counts);
 	rpc_put_u64(one, "notify_messages", s.notify_messages);
-	put_interrupts(one, s.interrupts, s.suppressed);
 	put_polls(one, s.polls, s.empty_polls);
 	g->queues = json_array();
 	bh_histogram_init(g->all);

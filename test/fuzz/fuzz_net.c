@@ -9,16 +9,9 @@
  * behaves must be able to start them and have a packet go through: a controller that cannot has
  * failed as much as one that crashed.
  */
-#include <stdio.h>
+#include "check.h"
 
-#define RIG_CHECK(condition)                                                          \
-	do {                                                                          \
-		if (!(condition)) {                                                   \
-			fprintf(stderr, "fuzz: line %d: %s\n", __LINE__, #condition); \
-			abort();                                                      \
-		}                                                                     \
-	} while (0)
-
+#define RIG_CHECK FZ_CHECK
 #include "../unit/target_net/net_rig.h"
 
 #define STEPS 400u

@@ -15,18 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "rpc/rpc.h"
 
 #define TEXTS 64u
 #define BYTES (64u << 10)
-
-#define CHECK(condition)                                                              \
-	do {                                                                          \
-		if (!(condition)) {                                                   \
-			fprintf(stderr, "fuzz: line %d: %s\n", __LINE__, #condition); \
-			abort();                                                      \
-		}                                                                     \
-	} while (0)
 
 /* ---- frames ---- */
 
@@ -45,7 +38,7 @@ static void cut(const char *buf, size_t len, size_t step, struct texts *texts)
 	texts->count = 0;
 	while (texts->count < TEXTS) {
 		texts->rc = rpc_frame_next(&frame, buf, have);
-		CHECK(frame.at <= have && frame.begin <= frame.at);
+		FZ_CHECK(frame.at <= have && frame.begin <= frame.at);
 		if (texts->rc < 0 || (texts->rc == 0 && have == len))
 			return;
 		if (texts->rc == 0) {
@@ -59,9 +52,9 @@ static void cut(const char *buf, size_t len, size_t step, struct texts *texts)
 
 static void check_same(const struct texts *a, const struct texts *b)
 {
-	CHECK(a->count == b->count && a->rc == b->rc);
+	FZ_CHECK(a->count == b->count && a->rc == b->rc);
 	for (unsigned int i = 0; i < a->count; i++)
-		CHECK(a->begin[i] == b->begin[i] && a->end[i] == b->end[i]);
+		FZ_CHECK(a->begin[i] == b->begin[i] && a->end[i] == b->end[i]);
 }
 
 /* ---- answers ---- */
@@ -71,16 +64,16 @@ static void check_reply(const json_t *reply)
 	const json_t *error = json_object_get(reply, "error"), *id = json_object_get(reply, "id");
 	const json_t *data = json_object_get(error, "data"), *key = json_object_get(data, "key");
 
-	CHECK(json_is_object(reply) && json_object_size(reply) == 3);
-	CHECK(json_string_value(json_object_get(reply, "jsonrpc")));
-	CHECK(json_is_null(id) || json_is_string(id) || json_is_number(id));
-	CHECK(!error == !!json_object_get(reply, "result"));
+	FZ_CHECK(json_is_object(reply) && json_object_size(reply) == 3);
+	FZ_CHECK(json_string_value(json_object_get(reply, "jsonrpc")));
+	FZ_CHECK(json_is_null(id) || json_is_string(id) || json_is_number(id));
+	FZ_CHECK(!error == !!json_object_get(reply, "result"));
 	if (!error)
 		return;
-	CHECK(json_integer_value(json_object_get(error, "code")) < 0);
-	CHECK(json_string_length(json_object_get(error, "message")) > 0);
-	CHECK(!data || json_is_object(data));
-	CHECK(!key || json_is_string(key));
+	FZ_CHECK(json_integer_value(json_object_get(error, "code")) < 0);
+	FZ_CHECK(json_string_length(json_object_get(error, "message")) > 0);
+	FZ_CHECK(!data || json_is_object(data));
+	FZ_CHECK(!key || json_is_string(key));
 }
 
 static void check_line(char *line, const char *text, size_t len)
@@ -90,10 +83,11 @@ static void check_line(char *line, const char *text, size_t len)
 	size_t i;
 
 	if (!line) /* notifications only: at least it was JSON */
-		CHECK(question && (!json_is_object(question) || !json_object_get(question, "id")));
+		FZ_CHECK(question &&
+			 (!json_is_object(question) || !json_object_get(question, "id")));
 	else
-		CHECK(replies && !strchr(line, '\n'));
-	CHECK(!json_is_array(replies) || json_is_array(question));
+		FZ_CHECK(replies && !strchr(line, '\n'));
+	FZ_CHECK(!json_is_array(replies) || json_is_array(question));
 	json_array_foreach(replies, i, one) check_reply(one);
 	if (json_is_object(replies))
 		check_reply(replies);
@@ -108,7 +102,7 @@ static json_t *saved(struct bh_rpc *rpc)
 {
 	struct rpc_call call = { .rpc = rpc, .tgt = rpc->opts.tgt };
 
-	CHECK(rpc_config_save(&call));
+	FZ_CHECK(rpc_config_save(&call));
 	return call.result;
 }
 
@@ -278,7 +272,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct rpc_job *job;
 
 		check_line(rpc_answer(&rpc, text, bytes, &job), text, bytes);
-		CHECK(!job); /* nothing waits here */
+		FZ_CHECK(!job); /* nothing waits here */
 	}
 	check_again(&rpc);
 	fake_tgt_free(rpc.opts.tgt);

@@ -417,24 +417,26 @@ const char *bh_target_net_path(const struct bh_target_net *net)
 	return net->path;
 }
 
+static void add_counts(struct bh_target_net_counts *to, const struct tnet_counts *c)
+{
+	to->tx_packets += bh_load_u64(&c->tx_packets);
+	to->tx_bytes += bh_load_u64(&c->tx_bytes);
+	to->rx_packets += bh_load_u64(&c->rx_packets);
+	to->rx_bytes += bh_load_u64(&c->rx_bytes);
+	to->tx_drops += bh_load_u64(&c->tx_drops);
+	to->rx_drops += bh_load_u64(&c->rx_drops);
+	to->interrupts += bh_load_u64(&c->interrupts);
+	to->suppressed += bh_load_u64(&c->suppressed);
+}
+
 void bh_target_net_stats(const struct bh_target_net *net, struct bh_target_net_stats *stats)
 {
 	unsigned int i;
 
 	memset(stats, 0, sizeof(*stats));
 	stats->notify_messages = bh_load_u64(&net->notify_messages);
-	for (i = 0; i < net->num_pairs; i++) {
-		const struct tnet_counts *c = &net->pair[i]->counts;
-
-		stats->tx_packets += bh_load_u64(&c->tx_packets);
-		stats->tx_bytes += bh_load_u64(&c->tx_bytes);
-		stats->rx_packets += bh_load_u64(&c->rx_packets);
-		stats->rx_bytes += bh_load_u64(&c->rx_bytes);
-		stats->tx_drops += bh_load_u64(&c->tx_drops);
-		stats->rx_drops += bh_load_u64(&c->rx_drops);
-		stats->interrupts += bh_load_u64(&c->interrupts);
-		stats->suppressed += bh_load_u64(&c->suppressed);
-	}
+	for (i = 0; i < net->num_pairs; i++)
+		add_counts(&stats->counts, &net->pair[i]->counts);
 	for (i = 0; i < net->num_threads; i++) {
 		stats->polls += bh_load_u64(&net->thread[i]->polls);
 		stats->empty_polls += bh_load_u64(&net->thread[i]->empty_polls);
@@ -459,17 +461,10 @@ void bh_target_net_queues(const struct bh_target_net *net, const struct bh_clock
 			.index = i,
 			.is_here = is_live(&p->rx) || is_live(&p->tx),
 			.cpu = bh_reactor_cpu(p->thread->reactor),
-			.tx_packets = bh_load_u64(&c->tx_packets),
-			.tx_bytes = bh_load_u64(&c->tx_bytes),
-			.rx_packets = bh_load_u64(&c->rx_packets),
-			.rx_bytes = bh_load_u64(&c->rx_bytes),
-			.tx_drops = bh_load_u64(&c->tx_drops),
-			.rx_drops = bh_load_u64(&c->rx_drops),
-			.interrupts = bh_load_u64(&c->interrupts),
-			.suppressed = bh_load_u64(&c->suppressed),
 			.latency = &latency,
 		};
 
+		add_counts(&stats.counts, c);
 		for (k = 0; k < BH_TARGET_NET_BATCHES; k++)
 			stats.batches[k] = bh_load_u64(&c->batches[k]);
 		bh_histogram_init(&latency);

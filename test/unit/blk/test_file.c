@@ -1,179 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The file store: on a disk's file, on tmpfs, on a loop device; what it refuses and what fails. */
-#include <fcntl.h>
+/* The file store on a disk's file and on tmpfs: what it refuses and what fails. */
 #include <linux/filter.h>
-#include <linux/loop.h>
 #include <linux/seccomp.h>
 #include <liburing.h>
 #include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <bellhop/blk.h>
-#include <bellhop/clock.h>
+#include "file_rig.h"
 
-#include "unit.h"
-
-#define MIB (1u << 20)
-
-static char dir[128];  /* on a disk, as a rule */
-static char shm[64];   /* on tmpfs */
-static char path[256]; /* of the file in use */
-static char why[256];
 static uint64_t told_blocks;
 
-static int setup(void)
-{
-	const char *tmp = getenv("BH_TMP");
-
-	snprintf(dir, sizeof(dir), "%.100s/bh-file-XXXXXX", tmp ? tmp : "/var/tmp");
-	strcpy(shm, "/dev/shm/bh-file-XXXXXX");
-	signal(SIGXFSZ, SIG_IGN);
-	return !mkdtemp(dir) || !mkdtemp(shm);
-}
-
-static int teardown(void)
-{
-	char command[256];
-
-	snprintf(command, sizeof(command), "rm -rf '%s' '%s'", dir, shm);
-	return system(command);
-}
-
-static const char *in(const char *where, const char *name)
-{
-	snprintf(path, sizeof(path), "%.200s/%.50s", where, name);
-	return path;
-}
-
-static int try(const char *file, uint64_t bytes, uint32_t bs, struct bh_blk **blk)
-{
-	struct bh_blk_spec spec = { .arg = file, .bytes = bytes, .block_size = bs };
-
-	why[0] = '\0';
-	*blk = NULL;
-	return bh_blk_file_type.create(&spec, "f", NULL, why, blk);
-}
-
-struct rig {
-	struct bh_blk *blk;
-	struct bh_blk_chan *chan;
-};
-
-static int rig_open(struct rig *rig, const char *file, uint64_t bytes, uint32_t bs)
-{
-	int rc = try(file, bytes, bs, &rig->blk);
-
-	if (rc) {
-		CU_FAIL(why);
-		fprintf(stderr, "%s\n", why);
-		return rc;
-	}
-	rc = bh_blk_chan_open(rig->blk, &rig->chan);
-	CU_ASSERT_EQUAL(rc, 0);
-	return rc;
-}
-
-static void rig_close(struct rig *rig)
-{
-	bh_blk_chan_close(rig->chan);
-	bh_blk_put(rig->blk);
-}
-
-/* Waits, polling, for what is outstanding; the status of the last. */
-static int wait_all(struct rig *rig)
-{
-	uint64_t end = bh_now_ns() + 10000000000ull;
-	struct bh_blk_done done = { .status = -ETIMEDOUT };
-
-	while (bh_blk_outstanding(rig->chan) && bh_now_ns() < end)
-		bh_blk_reap(rig->chan, &done, 1);
-	CU_ASSERT_EQUAL(bh_blk_outstanding(rig->chan), 0);
-	return done.status;
-}
-
-static int run_flags(struct rig *rig, enum bh_blk_op op, uint64_t lba, uint32_t blocks, void *buf,
-		     uint8_t flags)
-{
-	struct iovec iov = { buf, (size_t)blocks * bh_blk_info(rig->blk)->block_size };
-	struct bh_blk_io io = { .op = (uint8_t)op,
-				.flags = flags,
-				.iovcnt = buf ? 1 : 0,
-				.blocks = blocks,
-				.lba = lba,
-				.iov = &iov };
-	int rc = bh_blk_submit(rig->chan, &io);
-
-	return rc == BH_BLK_QUEUED ? wait_all(rig) : rc;
-}
-
-static int run(struct rig *rig, enum bh_blk_op op, uint64_t lba, uint32_t blocks, void *buf)
-{
-	return run_flags(rig, op, lba, blocks, buf, 0);
-}
-
-static void fill(uint8_t *buf, size_t len, unsigned int seed)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		buf[i] = (uint8_t)(i * 7 + i / 512 + seed);
-}
-
-static uint8_t *pages(size_t len)
-{
-	uint8_t *buf = aligned_alloc(4096, len);
-
-	memset(buf, 0xee, len);
-	return buf;
-}
-
 /* ---- data ---- */
-
-static void data_on(const char *file, uint64_t bytes, uint32_t bs)
-{
-	uint8_t *out = pages(64 * 1024), *back = pages(64 * 1024);
-	uint32_t n = 64 * 1024 / bs;
-	struct rig rig;
-	uint64_t last;
-
-	if (rig_open(&rig, file, bytes, bs))
-		return;
-	last = bh_blk_info(rig.blk)->blocks - n;
-	fill(out, 64 * 1024, 1);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, last, n, out), 0);
-	CU_ASSERT_EQUAL(run_flags(&rig, BH_BLK_WRITE, 1, 1, out + 4096, BH_BLK_FLAG_FUA), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_FLUSH, 0, 0, NULL), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last, n, back), 0);
-	CU_ASSERT_EQUAL(memcmp(out, back, 64 * 1024), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 1, 1, back), 0);
-	CU_ASSERT_EQUAL(memcmp(out + 4096, back, bs), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last + 1, n, back), -EINVAL);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, UINT64_MAX, 1, back), -EINVAL);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_COMPARE, 0, 1, back), -EOPNOTSUPP);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 0, NULL), 0);
-	rig_close(&rig);
-	/* What was written is there without us. */
-	memset(back, 0xee, 64 * 1024);
-	if (!rig_open(&rig, file, bytes, bs)) {
-		CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, last, n, back), 0);
-		CU_ASSERT_EQUAL(memcmp(out, back, 64 * 1024), 0);
-		rig_close(&rig);
-	}
-	free(out);
-	free(back);
-}
 
 static void data_on_a_disk(void)
 {
@@ -330,39 +170,6 @@ static void registered_buffers(void)
 
 /* ---- holes ---- */
 
-static void zeroes_on(const char *file, uint64_t bytes)
-{
-	uint8_t *buf = pages(MIB);
-	size_t i, wrong = 0;
-	struct rig rig;
-
-	if (rig_open(&rig, file, bytes, 512))
-		return;
-	memset(buf, 0xff, MIB);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, MIB / 512, buf), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 9, 900, NULL), 0);
-	CU_ASSERT_EQUAL(run_flags(&rig, BH_BLK_WRITE_ZEROES, 1000, 100, NULL,
-				  BH_BLK_FLAG_DEALLOCATE | BH_BLK_FLAG_FUA),
-			0);
-	if (bh_blk_info(rig.blk)->caps & BH_BLK_CAP_DEALLOCATE)
-		CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, 1200, 300, NULL), 0)
-	else
-		CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 1200, 300, NULL), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, MIB / 512, buf), 0);
-	for (i = 0; i < MIB; i++) {
-		size_t b = i / 512;
-		bool zero =
-			(b >= 9 && b < 909) || (b >= 1000 && b < 1100) || (b >= 1200 && b < 1500);
-
-		wrong += buf[i] != (zero ? 0 : 0xff);
-	}
-	CU_ASSERT_EQUAL(wrong, 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE_ZEROES, 0, 0, NULL), 0);
-	CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, bytes / 512, 1, NULL), -EINVAL);
-	rig_close(&rig);
-	free(buf);
-}
-
 static void zeroes_exactly(void)
 {
 	struct stat st;
@@ -376,28 +183,6 @@ static void zeroes_exactly(void)
 }
 
 /* ---- what is refused ---- */
-
-static void refuses(const char *file, uint64_t bytes, uint32_t bs, int error, const char *reason)
-{
-	struct bh_blk *blk;
-	int rc = try(file, bytes, bs, &blk);
-
-	CU_ASSERT_EQUAL(rc, error);
-	if (!strstr(why, reason))
-		fprintf(stderr, "%s: expected '%s', got '%s'\n", file, reason, why);
-	CU_ASSERT(strstr(why, reason) != NULL);
-	if (!rc)
-		bh_blk_put(blk);
-}
-
-static void make_file(const char *file, size_t bytes)
-{
-	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	CU_ASSERT(fd >= 0);
-	CU_ASSERT_EQUAL(ftruncate(fd, (off_t)bytes), 0);
-	close(fd);
-}
 
 static void specs_are_checked(void)
 {
@@ -583,14 +368,6 @@ static void file_size_limit(void)
 	free(buf);
 }
 
-/* A mount of our own, gone with the process at the latest. */
-static bool mount_small(char *at, const char *options)
-{
-	return geteuid() == 0 && !unshare(CLONE_NEWNS) &&
-	       !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mkdir(in(dir, "mnt"), 0700) &&
-	       !mount("tmpfs", path, "tmpfs", 0, options) && strcpy(at, path);
-}
-
 static void full_file_system(void)
 {
 	uint8_t *buf = pages(MIB);
@@ -610,117 +387,6 @@ static void full_file_system(void)
 	CU_ASSERT_EQUAL(run(&rig, BH_BLK_DEALLOCATE, 0, 64, NULL), 0);
 	CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 1000, 1, buf), 0);
 	rig_close(&rig);
-	umount2(at, MNT_DETACH);
-	free(buf);
-}
-
-/* ---- loop devices ---- */
-
-/* A loop device of blocks of bs bytes over `file`, or -1. It goes with its last user. */
-static int loop_open(const char *file, uint32_t bs, char device[32])
-{
-	struct loop_config config = { .block_size = bs };
-	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1;
-	int backing = open(file, O_RDWR | O_CLOEXEC), tries = 5;
-
-	config.fd = (unsigned int)backing;
-	config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
-	while (control >= 0 && backing >= 0 && fd < 0 && tries-- > 0) {
-		int number = ioctl(control, LOOP_CTL_GET_FREE);
-
-		if (number < 0)
-			break;
-		snprintf(device, 32, "/dev/loop%d", number);
-		fd = open(device, O_RDWR | O_CLOEXEC);
-		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &config)) {
-			close(fd);
-			fd = -1;
-		}
-	}
-	close(control);
-	close(backing);
-	return fd;
-}
-
-static void data_on_a_device(void)
-{
-	char device[32];
-	int fd;
-
-	make_file(in(dir, "loop"), 4 * MIB);
-	fd = loop_open(path, 512, device);
-	if (fd < 0)
-		unit_skip("no loop devices");
-	data_on(device, 0, 512);
-	data_on(device, 2 * MIB, 4096);
-	zeroes_on(device, 4 * MIB);
-	refuses(device, 8 * MIB, 512, -EINVAL, "the device is smaller");
-	close(fd);
-}
-
-static void device_is_claimed(void)
-{
-	struct bh_blk *blk;
-	char device[32];
-	int fd, other;
-
-	make_file(in(dir, "loop"), 4 * MIB);
-	fd = loop_open(path, 512, device);
-	if (fd < 0)
-		unit_skip("no loop devices");
-	other = open(device, O_RDWR | O_EXCL | O_CLOEXEC);
-	CU_ASSERT(other >= 0);
-	refuses(device, 0, 512, -EBUSY, "in use");
-	close(other);
-	CU_ASSERT_EQUAL(try(device, 0, 512, &blk), 0);
-	CU_ASSERT_EQUAL(open(device, O_RDWR | O_EXCL | O_CLOEXEC), -1);
-	bh_blk_put(blk);
-	close(fd);
-}
-
-static void device_blocks_are_checked(void)
-{
-	struct bh_blk *blk;
-	char device[32];
-	int fd;
-
-	make_file(in(dir, "loop"), 4 * MIB);
-	fd = loop_open(path, 4096, device);
-	if (fd < 0)
-		unit_skip("no loop devices");
-	refuses(device, 0, 512, -EINVAL, "its blocks have 4096 bytes: give :bs=4096");
-	CU_ASSERT_EQUAL(try(device, 0, 4096, &blk), 0);
-	CU_ASSERT_EQUAL(bh_blk_info(blk)->blocks, 1024);
-	bh_blk_put(blk);
-	close(fd);
-}
-
-/* Its disk does not take what it is given: an error, and the device goes on. */
-static void device_that_fails(void)
-{
-	uint8_t *buf = pages(MIB);
-	char at[256], device[32];
-	struct rig rig;
-	int fd, rc;
-
-	if (!mount_small(at, "size=1m"))
-		unit_skip("needs root and mount namespaces");
-	make_file(in(at, "back"), 8 * MIB);
-	fd = loop_open(path, 512, device);
-	if (fd < 0)
-		unit_skip("no loop devices");
-	if (!rig_open(&rig, device, 0, 4096)) {
-		CU_ASSERT_EQUAL(run(&rig, BH_BLK_WRITE, 0, 64, buf), 0);
-		rc = run(&rig, BH_BLK_WRITE, 512, 256, buf);
-		if (!rc)
-			rc = run(&rig, BH_BLK_WRITE, 1024, 256, buf);
-		CU_ASSERT(rc == -EIO || rc == -ENOSPC);
-		memset(buf, 0, MIB);
-		CU_ASSERT_EQUAL(run(&rig, BH_BLK_READ, 0, 64, buf), 0);
-		CU_ASSERT_EQUAL(buf[64 * 4096 - 1], 0xee);
-		rig_close(&rig);
-	}
-	close(fd);
 	umount2(at, MNT_DETACH);
 	free(buf);
 }
@@ -874,10 +540,7 @@ BH_SUITE_FIXTURE("file", setup, teardown, { "data_on_a_disk", data_on_a_disk },
 		 { "holder_is_named", holder_is_named },
 		 { "no_io_uring_is_said", no_io_uring_is_said },
 		 { "shortened_file", shortened_file }, { "file_size_limit", file_size_limit },
-		 { "full_file_system", full_file_system }, { "data_on_a_device", data_on_a_device },
-		 { "device_is_claimed", device_is_claimed },
-		 { "device_blocks_are_checked", device_blocks_are_checked },
-		 { "device_that_fails", device_that_fails },
+		 { "full_file_system", full_file_system },
 		 { "channel_is_left_with_requests", channel_is_left_with_requests },
 		 { "cancel_only_hurries", cancel_only_hurries },
 		 { "ring_does_nothing_else", ring_does_nothing_else }, )

@@ -74,9 +74,9 @@ static void bursts_go_round_both_rings(void)
 		}
 	}
 	bh_target_net_stats(r.net, &stats);
-	CU_ASSERT_EQUAL(stats.tx_packets, sent);
-	CU_ASSERT_EQUAL(stats.rx_packets, sent);
-	CU_ASSERT_EQUAL(stats.tx_drops + stats.rx_drops, 0);
+	CU_ASSERT_EQUAL(stats.counts.tx_packets, sent);
+	CU_ASSERT_EQUAL(stats.counts.rx_packets, sent);
+	CU_ASSERT_EQUAL(stats.counts.tx_drops + stats.counts.rx_drops, 0);
 	rig_close(&r);
 }
 
@@ -281,7 +281,7 @@ static void nonsense_in_a_header_costs_its_packet(void)
 	rig_turn();
 	CU_ASSERT_PTR_NULL(rig_receive(&r, 0, &len));
 	bh_target_net_stats(r.net, &stats);
-	CU_ASSERT_EQUAL(stats.tx_drops, sizeof(bad) / sizeof(bad[0]) + 1);
+	CU_ASSERT_EQUAL(stats.counts.tx_drops, sizeof(bad) / sizeof(bad[0]) + 1);
 	CU_ASSERT_EQUAL(RIG_GET(&r, device_status), 15);
 	rig_close(&r);
 }
