@@ -51,10 +51,7 @@ static int hello(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, struct bh_pool 
 
 	bh_nvme_ns_format(ns, &format);
 	if (!format.plain)
-		return fprintf(stderr, "bh-hello: namespace %u %s\n", bh_nvme_ns_id(ns),
-			       format.served ? "has metadata apart from its data, for which "
-					       "there is no buffer here (bh-perf has one)"
-					     : "is in a format that is not served");
+		return fprintf(stderr, "bh-hello: metadata apart from its data: see bh-perf\n");
 	if (!saved || transfer(q, ns, 0, saved, lba))
 		return 1;
 	for (size_t i = 0; i < size; i++)
