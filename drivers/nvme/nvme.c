@@ -255,3 +255,19 @@ bool bh_nvme_has_sgl(const struct bh_nvme *nvme)
 {
 	return nvme->sgl;
 }
+
+static void forget_places(struct bh_nvme_queue *q)
+{
+	memset(&q->iova_cache, 0, sizeof(q->iova_cache));
+	memset(&q->md_cache, 0, sizeof(q->md_cache));
+}
+
+void bh_nvme_trim(struct bh_nvme *nvme)
+{
+	struct bh_nvme_queue *q;
+
+	for (q = nvme->queues; q; q = q->next)
+		forget_places(q);
+	forget_places(nvme->aq);
+	bh_device_iova_trim(nvme->dev);
+}

@@ -14,7 +14,10 @@
  * Buffers: a store with BH_BLK_CAP_CANCEL_SYNC is given client memory itself and must be able to
  * let go of it: when cancel() returns the buffer of that request is not touched any more (it still
  * completes, with -ECANCELED or whatever it came to). A store without it never sees client memory:
- * the controller gives it memory of its own, which stays until the completion.
+ * the controller gives it memory of its own, which stays until the completion. One with
+ * BH_BLK_CAP_SHARE may be given client memory that it was told of (bh_blk_share) and says that it
+ * reaches: whoever takes that back has waited for the completion of every request with buffers
+ * there, and cancelled those that did not come.
  */
 #ifndef BELLHOP_BLK_H
 #define BELLHOP_BLK_H
@@ -49,10 +52,16 @@ enum bh_blk_op {
 #define BH_BLK_CAP_DEALLOCATE (1u << 3) /* deallocated blocks read zeros */
 #define BH_BLK_CAP_COMPARE (1u << 4)	/* the controller compares by reading otherwise */
 #define BH_BLK_CAP_CANCEL_SYNC (1u << 5)
-#define BH_BLK_CAP_SYNC (1u << 6) /* every submission is DONE at once */
+#define BH_BLK_CAP_SYNC (1u << 6)  /* every submission is DONE at once */
+#define BH_BLK_CAP_SHARE (1u << 7) /* bh_blk_share() and bh_blk_reaches() are of use */
 
 #define BH_BLK_FLAG_FUA (1u << 0)	 /* durable before it completes */
 #define BH_BLK_FLAG_DEALLOCATE (1u << 1) /* with write zeroes: may deallocate */
+/*
+ * The buffers are shared memory: when the request is cancelled somebody waits for it to complete,
+ * and it does so in seconds, whatever that takes.
+ */
+#define BH_BLK_FLAG_SHARED (1u << 2)
 
 #define BH_BLK_QUEUED 1
 
@@ -117,6 +126,14 @@ enum bh_blk_inline {
 	BH_BLK_INLINE_MEMORY, /* reads and writes are copies from and to base + lba * block_size */
 };
 
+/* Memory of a client's: whole pages of a shared mapping of fd, which stay mapped while it is shared. */
+struct bh_blk_mem {
+	void *va;
+	size_t len;
+	int fd;
+	uint64_t fd_offset;
+};
+
 struct bh_blk_ops {
 	const char *type;
 	void (*destroy)(struct bh_blk *blk);
@@ -157,6 +174,11 @@ struct bh_blk_ops {
 	/* Memory that buffers will lie in comes and goes, see bh_blk_mem_add(). May be NULL. */
 	int (*mem_add)(struct bh_blk_chan *chan, void *va, size_t len, int fd);
 	void (*mem_del)(struct bh_blk_chan *chan, void *va, size_t len);
+	/* Of stores with CAP_SHARE, see bh_blk_share(), bh_blk_unshare(), bh_blk_reaches(). */
+	void (*share)(struct bh_blk *blk, const struct bh_blk_mem *mem);
+	void (*unshare)(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+			void *arg);
+	bool (*reaches)(struct bh_blk_chan *chan, const struct iovec *iov, unsigned int iovcnt);
 	/* Makes room for so many blocks, more than there are; any thread. NULL: it keeps its size. */
 	int (*grow)(struct bh_blk *blk, uint64_t blocks);
 };
@@ -180,8 +202,8 @@ struct bh_blk {
 	 */
 	uint8_t *md;
 	struct bh_zones *zones; /* <bellhop/zones.h>; NULL: none. Who writes asks there first */
-	uint64_t bytes; /* of data there is room for, whole blocks or not */
-	int media_fd;	/* what a flush of the store has to sync beside it; -1: nothing */
+	uint64_t bytes;		/* of data there is room for, whole blocks or not */
+	int media_fd;		/* what a flush of the store has to sync beside it; -1: nothing */
 	enum bh_blk_beside beside;
 	char *media_path;
 	uint32_t min_block; /* the smallest block that will do */
@@ -415,6 +437,28 @@ int bh_blk_chan_arm(struct bh_blk_chan *chan);
  */
 int bh_blk_mem_add(struct bh_blk_chan *chan, void *va, size_t len, int fd);
 void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len);
+/*
+ * A client's memory, for stores with CAP_SHARE (nothing happens for others): a store that hands
+ * requests to a device makes it known to that, in its own time and as far as it can be; until then,
+ * and where it cannot, the store does not reach it. Each is shared once per store. mem is copied; its
+ * fd is needed during the call only. Any thread.
+ */
+void bh_blk_share(struct bh_blk *blk, const struct bh_blk_mem *mem);
+/*
+ * What was shared, whole. No request with buffers there is outstanding. done(arg), inside or later on
+ * any thread: the memory is reached no more, and may be unmapped. Cannot fail.
+ */
+void bh_blk_unshare(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+		    void *arg);
+/*
+ * May a read or write have these buffers, being shared memory that the store can hand on? Owner's
+ * thread, for stores with CAP_SHARE.
+ */
+static inline bool bh_blk_reaches(struct bh_blk_chan *chan, const struct iovec *iov,
+				  unsigned int iovcnt)
+{
+	return chan->blk->ops->reaches(chan, iov, iovcnt);
+}
 static inline unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan)
 {
 	return chan->outstanding;
@@ -424,11 +468,11 @@ static inline unsigned int bh_blk_outstanding(const struct bh_blk_chan *chan)
 
 /* STORE of the command line: TYPE ':' ARG, with the trailing :KEY=VALUE options parsed. */
 struct bh_blk_spec {
-	const char *arg;     /* after "TYPE:", opaque to the grammar */
-	uint64_t bytes;	     /* size given in ARG where the type takes one, else 0 */
-	uint32_t block_size; /* bs=, default 512 */
-	uint16_t md_bytes;   /* ms=, default 0 */
-	uint8_t pi;	     /* pi=, default 0 */
+	const char *arg;	   /* after "TYPE:", opaque to the grammar */
+	uint64_t bytes;		   /* size given in ARG where the type takes one, else 0 */
+	uint32_t block_size;	   /* bs=, default 512 */
+	uint16_t md_bytes;	   /* ms=, default 0 */
+	uint8_t pi;		   /* pi=, default 0 */
 	struct bh_blk_zoned zoned; /* zoned=, default none */
 	bool has_uuid;
 	uint8_t uuid[16];

@@ -138,6 +138,11 @@ uint64_t bh_device_caps(const struct bh_device *dev);
 struct bh_dma_space *bh_device_space(const struct bh_device *dev);
 /* For bh_iova_translate(). */
 const struct bh_iova_map *bh_device_iova_map(const struct bh_device *dev);
+/*
+ * Frees what changes of its space have left for those who were translating. Any thread, as
+ * bh_iova_map_trim() allows; no change of the space is under way.
+ */
+void bh_device_iova_trim(struct bh_device *dev);
 
 /* Has it been lost? One load. */
 bool bh_device_gone(const struct bh_device *dev);

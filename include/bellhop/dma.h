@@ -239,6 +239,12 @@ int bh_iova_map_add(struct bh_iova_map *map, const void *va, size_t len, uint64_
 /* Any thread. Exactly what was added, otherwise -ENOENT; -ENOMEM. */
 int bh_iova_map_del(struct bh_iova_map *map, const void *va, size_t len);
 
+/*
+ * Frees the tables that are no longer current. No reader is looking up, none has a cache of before
+ * that it has not zeroed, and no writer is at work.
+ */
+void bh_iova_map_trim(struct bh_iova_map *map);
+
 /* A reader's last hit; zero it to begin. One per queue, on the queue's own cache line. */
 struct bh_iova_cache {
 	uintptr_t va;

@@ -233,6 +233,13 @@ int bh_nvme_set_feature(struct bh_nvme *nvme, uint8_t fid, uint32_t nsid, uint32
 int bh_nvme_reset(struct bh_nvme *nvme);
 
 /*
+ * For who adds and removes pools of the device's space without end: frees what is kept of former
+ * ones for queues that are translating, which is little, but grows with each change. Controller
+ * thread, while no owner of a queue is in a call with it, and the space is not being changed.
+ */
+void bh_nvme_trim(struct bh_nvme *nvme);
+
+/*
  * After the device was lost: bh_device_reopen() and reset. Queues and handles stay valid. -EAGAIN:
  * an owner has not polled his queue to -ENODEV yet (he may be using what is to be unmapped);
  * -EBUSY: not lost, or in a callback; else what reopening, attach or reset return. Controller

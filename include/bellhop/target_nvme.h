@@ -178,6 +178,11 @@ void bh_target_nvme_queues(struct bh_target_nvme *ctrl, const struct bh_clock *c
 struct bh_target_nvme_ns_stats {
 	uint32_t nsid;
 	struct bh_target_nvme_counts counts;
+	/*
+	 * Of its reads and writes, those that waited for the store: with the client's memory as their
+	 * buffer, and by way of one of ours.
+	 */
+	uint64_t passed, copied;
 	const struct bh_histogram *latency;
 };
 /* False: nothing has had that id. `latency` is filled and pointed to. Any thread; approximate. */

@@ -125,6 +125,13 @@ struct bh_vfu_ops {
 	 */
 	void (*capability)(void *ctx, unsigned int cap, uint8_t *bytes, unsigned int offset,
 			   size_t len, bool write);
+	/*
+	 * Memory of the client's has been mapped, of which fd (the server's, for the call) is the
+	 * file; quiesced. It goes after a quiesce for UNMAP or DISCONNECT that names it, or for
+	 * anything once ops->fatal was called. prot as of <bellhop/cmem.h>. May be NULL.
+	 */
+	void (*mapped)(void *ctx, uint64_t iova, uint64_t len, uint32_t prot, int fd,
+		       uint64_t fd_offset);
 	/* A client has connected and negotiated; it has left. May be NULL. */
 	void (*connected)(void *ctx);
 	void (*disconnected)(void *ctx);

@@ -252,3 +252,18 @@ void bh_blk_mem_del(struct bh_blk_chan *chan, void *va, size_t len)
 	if (chan->blk->ops->mem_del)
 		chan->blk->ops->mem_del(chan, va, len);
 }
+
+void bh_blk_share(struct bh_blk *blk, const struct bh_blk_mem *mem)
+{
+	if (blk->info.caps & BH_BLK_CAP_SHARE)
+		blk->ops->share(blk, mem);
+}
+
+void bh_blk_unshare(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+		    void *arg)
+{
+	if (blk->info.caps & BH_BLK_CAP_SHARE)
+		blk->ops->unshare(blk, mem, done, arg);
+	else
+		done(arg);
+}

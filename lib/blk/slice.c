@@ -194,6 +194,22 @@ static void slice_mem_del(struct bh_blk_chan *chan, void *va, size_t len)
 	bh_blk_mem_del(chan_of(chan)->below, va, len);
 }
 
+static void slice_share(struct bh_blk *blk, const struct bh_blk_mem *mem)
+{
+	bh_blk_share(((struct slice *)blk)->below, mem);
+}
+
+static void slice_unshare(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+			  void *arg)
+{
+	bh_blk_unshare(((struct slice *)blk)->below, mem, done, arg);
+}
+
+static bool slice_reaches(struct bh_blk_chan *chan, const struct iovec *iov, unsigned int iovcnt)
+{
+	return bh_blk_reaches(chan_of(chan)->below, iov, iovcnt);
+}
+
 static const struct bh_blk_ops slice_ops = {
 	.type = "slice",
 	.destroy = slice_destroy,
@@ -208,6 +224,9 @@ static const struct bh_blk_ops slice_ops = {
 	.cancel = slice_cancel,
 	.mem_add = slice_mem_add,
 	.mem_del = slice_mem_del,
+	.share = slice_share,
+	.unshare = slice_unshare,
+	.reaches = slice_reaches,
 };
 
 /* The store below keeps its format from now on: false, somebody is changing it. */

@@ -18,6 +18,8 @@
 #define BN_ARENAS 8u	     /* of a channel */
 #define BN_ZEROES (1u << 16) /* blocks of one Write Zeroes */
 #define BN_TIMEOUT_NS 25000000000ull
+#define BN_PATIENCE_NS \
+	1000000000ull /* with a request that was cancelled, in memory that is to go */
 
 struct bn_chan;
 
@@ -28,6 +30,7 @@ struct bn_order {
 	struct bn_chan *chan;
 	int error;
 	bool is_done;
+	bool is_posted; /* nobody waits for it, and it may be freed as it runs */
 };
 
 struct bn_pool {
@@ -52,16 +55,21 @@ struct bn_device {
 	struct bh_device *dev;
 	struct bh_nvme *nvme;
 	pthread_t thread;
-	bool is_dead; /* the thread's: it is the one that let go last */
-	bool is_lost; /* the thread's */
+	bool is_dead;		  /* the thread's: it is the one that let go last */
+	bool is_lost;		  /* the thread's */
+	bool told_copied;	  /* __atomic */
+	unsigned int num_changes; /* the thread's: since tables of translations were freed */
+	/* Changes of the space, which may take a while, one at a time. Before lock, after a channel's. */
+	pthread_mutex_t space_lock;
+	struct bn_arena *arenas; /* under space_lock */
 	pthread_mutex_t lock;
 	pthread_cond_t wake, done;
 	/* ---- under lock ---- */
-	struct bn_order *orders;
+	struct bn_order *orders, **orders_last; /* in order */
 	bool is_stopping;
+	struct bn_shared *shared; /* freed by the thread */
 	struct bn_pool *pools;
-	struct bn_arena *arenas;
-	struct bn_chan *chans;
+	struct bn_chan *chans; /* the thread's to change */
 };
 
 struct bn_store {
@@ -77,6 +85,8 @@ struct bn_req {
 	struct bh_blk_io io;
 	uint64_t done, chunk; /* bytes */
 	uint64_t began_ns;
+	uint64_t cancelled_ns; /* 0: it is not */
+	bool is_out;	       /* it has no result yet */
 	void *bounce;
 	struct bh_pool *pool; /* of the bounce buffer */
 };
@@ -90,7 +100,9 @@ struct bn_chan {
 	 * left: nobody else ever waits for it.
 	 */
 	pthread_mutex_t lock;
-	unsigned int outstanding; /* that have no result yet */
+	unsigned int outstanding; /* that have no result yet, */
+	unsigned int cancelled;	  /* of which so many are */
+	struct bh_iova_cache cache;
 	struct bn_req *free;
 	struct bn_req *parked, **parked_last; /* for when the queue takes them again */
 	uint64_t look_ns;		      /* not before */
@@ -112,6 +124,8 @@ struct bn_device *bn_device_get(struct bn_device *device);
 void bn_device_put(struct bn_device *device); /* NULL is accepted */
 /* The order's error, when it has been carried out on the controller's thread. Any thread. */
 int bn_device_call(struct bn_device *device, struct bn_order *order);
+/* It will be carried out there; under the device's lock. */
+void bn_device_post(struct bn_device *device, struct bn_order *order);
 /* Memory that the device reaches. Any thread. NULL: there is none left. */
 void *bn_device_alloc(struct bn_device *device, size_t bytes, struct bh_pool **pool);
 int bn_device_add_pool(struct bn_device *device); /* more of it */
@@ -128,6 +142,17 @@ extern const struct bh_blk_ops bn_ops;
  * over. False: the channel is gone.
  */
 bool bn_chan_serve(struct bn_chan *chan);
+/* On that thread: a request in memory that is to go was cancelled, and does not come back. */
+bool bn_chan_is_stuck(struct bn_chan *chan);
+
+/* ---- share.c ---- */
+
+void bn_share(struct bh_blk *blk, const struct bh_blk_mem *mem);
+void bn_unshare(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+		void *arg);
+/* On the controller's thread: the device is to be opened again, and was. */
+void bn_shared_drop(struct bn_device *device);
+void bn_shared_again(struct bn_device *device);
 
 /* ---- store.c ---- */
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-blk_nvme_SRCS := device.c chan.c store.c
+blk_nvme_SRCS := device.c chan.c share.c store.c

@@ -2,9 +2,12 @@
 /*
  * Channels of the NVMe store: a queue pair each, polled by the channel's owner.
  *
- * Buffers that the device reaches, those in an arena, go to it as they are. Others are copied
- * through memory of ours, a piece at a time. None is ever a client's own: a device may write to a
- * buffer until it has completed the command or was reset, so the store is none of CANCEL_SYNC.
+ * Buffers that the device reaches, those in an arena or in a client's memory that was shared, go to
+ * it as they are. Others are copied through memory of ours, a piece at a time. A device may write to
+ * a buffer until it has completed the command or was reset, so the store is none of CANCEL_SYNC: who
+ * wants memory back waits for the requests in it. One that is cancelled is not repeated, nor is
+ * anything copied to its buffers, and when it is in shared memory and has not come back in a second,
+ * the controller is reset.
  *
  * A command that the controller aborts because it is being reset, or that finds no controller, is
  * parked and submitted again; one that has been at it for 25 s fails with -ENOTCONN.
@@ -176,6 +179,8 @@ static void req_put(struct bn_chan *c, struct bn_req *req)
 {
 	bounce_put(req);
 	c->outstanding--;
+	c->cancelled -= req->cancelled_ns != 0;
+	req->is_out = false;
 	req->next = c->free;
 	c->free = req;
 }
@@ -190,6 +195,7 @@ static int submit_locked(struct bn_chan *c, const struct bh_blk_io *io)
 	req->io = *io;
 	req->done = req->chunk = 0;
 	req->began_ns = bh_now_ns();
+	req->cancelled_ns = 0;
 	rc = issue(c, req);
 	if (rc && rc != -EAGAIN && rc != -ENODEV) {
 		bounce_put(req);
@@ -197,6 +203,7 @@ static int submit_locked(struct bn_chan *c, const struct bh_blk_io *io)
 	}
 	c->free = req->next;
 	c->outstanding++;
+	req->is_out = true;
 	if (rc)
 		park(c, req);
 	return BH_BLK_QUEUED;
@@ -266,16 +273,19 @@ static bool is_to_be_repeated(uint16_t status)
 	return false;
 }
 
-/* True: it is over, with *status. */
+/*
+ * True: it is over, with *status. One that was cancelled has failed even if it came to pass: it may
+ * have been the first of several.
+ */
 static bool take(struct bn_chan *c, struct bn_req *req, uint16_t result, int *status)
 {
 	int rc;
 
-	if (is_to_be_repeated(result)) {
+	*status = req->cancelled_ns ? -ECANCELED : errno_of(result);
+	if (is_to_be_repeated(result) && !req->cancelled_ns) {
 		park(c, req);
 		return false;
 	}
-	*status = errno_of(result);
 	if (*status)
 		return true;
 	if (req->bounce && req->io.op == BH_BLK_READ)
@@ -306,7 +316,9 @@ static unsigned int retry_parked(struct bn_chan *c, struct bh_blk_done *out, uns
 		int rc = -EAGAIN;
 
 		list = req->next;
-		if (got < n)
+		if (got < n && req->cancelled_ns)
+			rc = -ECANCELED;
+		else if (got < n)
 			rc = now - req->began_ns > BN_TIMEOUT_NS ? -ENOTCONN : issue(c, req);
 		if (rc == -EAGAIN || rc == -ENODEV) {
 			c->look_ns = now + PARK_NS;
@@ -352,6 +364,54 @@ static unsigned int bn_reap(struct bh_blk_chan *base, struct bh_blk_done *out, u
 static int bn_arm(struct bh_blk_chan *base)
 {
 	return base->outstanding ? -EAGAIN : 0;
+}
+
+static void bn_cancel(struct bh_blk_chan *base, void *cookie)
+{
+	struct bn_chan *c = (struct bn_chan *)base;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned int i = 0; i < BN_REQUESTS; i++) {
+		struct bn_req *req = &c->req[i];
+
+		if (!req->is_out || req->io.cookie != cookie || req->cancelled_ns)
+			continue;
+		req->cancelled_ns = bh_now_ns();
+		c->cancelled++;
+		c->look_ns = 0;
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+static bool bn_reaches(struct bh_blk_chan *base, const struct iovec *iov, unsigned int iovcnt)
+{
+	struct bn_chan *c = (struct bn_chan *)base;
+	const struct bh_iova_map *map = bh_device_iova_map(store_of(c)->device->dev);
+	bool reaches = true;
+	uint64_t iova;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned int i = 0; reaches && i < iovcnt; i++)
+		reaches = (((uintptr_t)iov[i].iov_base | iov[i].iov_len) & 3) == 0 &&
+			  bh_iova_translate(map, &c->cache, iov[i].iov_base, iov[i].iov_len, &iova);
+	pthread_mutex_unlock(&c->lock);
+	return reaches;
+}
+
+bool bn_chan_is_stuck(struct bn_chan *c)
+{
+	uint64_t now = bh_now_ns();
+	bool is_stuck = false;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned int i = 0; c->cancelled && i < BN_REQUESTS; i++) {
+		const struct bn_req *req = &c->req[i];
+
+		is_stuck |= req->is_out && req->io.flags & BH_BLK_FLAG_SHARED &&
+			    req->cancelled_ns && now - req->cancelled_ns > BN_PATIENCE_NS;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return is_stuck;
 }
 
 /* ---- without an owner ---- */
@@ -476,6 +536,10 @@ const struct bh_blk_ops bn_ops = {
 	.reap = bn_reap,
 	.arm = bn_arm,
 	.leave = bn_leave,
+	.cancel = bn_cancel,
+	.share = bn_share,
+	.unshare = bn_unshare,
+	.reaches = bn_reaches,
 	.mem_add = bn_mem_add,
 	.mem_del = bn_mem_del,
 	.grow = bn_store_grow,

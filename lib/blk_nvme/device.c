@@ -31,9 +31,29 @@
 
 /* ---- memory ---- */
 
+/* Not of the space, which is locked while memory is being mapped. */
 void *bn_device_alloc(struct bn_device *device, size_t bytes, struct bh_pool **pool)
 {
-	return bh_dma_space_alloc(device->space, bytes, 4096, pool);
+	struct bn_pool *p;
+	void *va = NULL;
+
+	pthread_mutex_lock(&device->lock);
+	for (p = device->pools; p && !va; p = p->next) {
+		*pool = p->pool;
+		va = bh_pool_alloc(p->pool, bytes, 4096);
+	}
+	pthread_mutex_unlock(&device->lock);
+	return va;
+}
+
+static int space_add(struct bn_device *device, struct bh_pool *pool)
+{
+	int rc;
+
+	pthread_mutex_lock(&device->space_lock);
+	rc = bh_dma_space_add(device->space, pool);
+	pthread_mutex_unlock(&device->space_lock);
+	return rc;
 }
 
 int bn_device_add_pool(struct bn_device *device)
@@ -50,7 +70,7 @@ int bn_device_add_pool(struct bn_device *device)
 	opts.log = device->log;
 	rc = bh_pool_create(&opts, &p->pool);
 	if (!rc)
-		rc = bh_dma_space_add(device->space, p->pool);
+		rc = space_add(device, p->pool);
 	if (rc) {
 		bh_pool_destroy(p->pool);
 		free(p);
@@ -99,13 +119,13 @@ int bn_arena_add(struct bn_device *device, void *va, size_t len, int fd)
 	struct bn_arena **at;
 	int rc = 0;
 
-	pthread_mutex_lock(&device->lock);
+	pthread_mutex_lock(&device->space_lock);
 	at = find_arena(device, va, len);
 	if (*at)
 		(*at)->users++;
 	else
 		rc = arena_new(device, va, len, fd, at);
-	pthread_mutex_unlock(&device->lock);
+	pthread_mutex_unlock(&device->space_lock);
 	return rc;
 }
 
@@ -113,7 +133,7 @@ void bn_arena_del(struct bn_device *device, void *va, size_t len)
 {
 	struct bn_arena **at, *arena;
 
-	pthread_mutex_lock(&device->lock);
+	pthread_mutex_lock(&device->space_lock);
 	at = find_arena(device, va, len);
 	arena = *at;
 	if (arena && --arena->users == 0) {
@@ -122,7 +142,7 @@ void bn_arena_del(struct bn_device *device, void *va, size_t len)
 		bh_pool_destroy(arena->pool);
 		free(arena);
 	}
-	pthread_mutex_unlock(&device->lock);
+	pthread_mutex_unlock(&device->space_lock);
 }
 
 /* ---- channels ---- */
@@ -170,6 +190,14 @@ static bool serve_chans(struct bn_device *device)
 
 /* ---- the thread ---- */
 
+void bn_device_post(struct bn_device *device, struct bn_order *order)
+{
+	order->next = NULL;
+	*device->orders_last = order;
+	device->orders_last = &order->next;
+	pthread_cond_signal(&device->wake);
+}
+
 int bn_device_call(struct bn_device *device, struct bn_order *order)
 {
 	order->is_done = false;
@@ -179,9 +207,7 @@ int bn_device_call(struct bn_device *device, struct bn_order *order)
 		return order->error;
 	}
 	pthread_mutex_lock(&device->lock);
-	order->next = device->orders;
-	device->orders = order;
-	pthread_cond_signal(&device->wake);
+	bn_device_post(device, order);
 	while (!order->is_done)
 		pthread_cond_wait(&device->done, &device->lock);
 	pthread_mutex_unlock(&device->lock);
@@ -194,14 +220,37 @@ static void run_orders(struct bn_device *device)
 
 	pthread_mutex_lock(&device->lock);
 	while ((order = device->orders)) {
+		bool is_posted = order->is_posted;
+
 		device->orders = order->next;
+		if (!device->orders)
+			device->orders_last = &device->orders;
 		pthread_mutex_unlock(&device->lock);
 		order->run(order);
 		pthread_mutex_lock(&device->lock);
+		if (is_posted)
+			continue;
 		order->is_done = true;
 		pthread_cond_broadcast(&device->done);
 	}
 	pthread_mutex_unlock(&device->lock);
+}
+
+/*
+ * The device has memory that is being taken back, and keeps it. What a reset aborts is repeated, but
+ * for what was cancelled.
+ */
+static void look_for_stuck(struct bn_device *device)
+{
+	struct bn_chan *chan = device->chans; /* ours to change */
+
+	while (chan && !bn_chan_is_stuck(chan))
+		chan = chan->next;
+	if (!chan)
+		return;
+	bh_log(device->log, BH_LOG_WARN, BN_LOG,
+	       "%s: does not let go of a client's memory: resetting it", device->address.target);
+	bh_nvme_reset(device->nvme);
 }
 
 static void look(struct bn_device *device)
@@ -209,12 +258,15 @@ static void look(struct bn_device *device)
 	int rc;
 
 	if (device->is_lost) {
+		bn_shared_drop(device);
 		rc = bh_nvme_reopen(device->nvme);
 		if (rc)
 			return;
 		device->is_lost = false;
 		bh_log(device->log, BH_LOG_WARN, BN_LOG, "%s: is back", device->address.target);
+		bn_shared_again(device);
 	}
+	look_for_stuck(device);
 	rc = bh_nvme_poll(device->nvme);
 	if (rc != -ENODEV)
 		return;
@@ -256,6 +308,7 @@ static void device_free(struct bn_device *device)
 	pthread_cond_destroy(&device->done);
 	pthread_cond_destroy(&device->wake);
 	pthread_mutex_destroy(&device->lock);
+	pthread_mutex_destroy(&device->space_lock);
 	free(device);
 }
 
@@ -270,6 +323,7 @@ static void *device_run(void *arg)
 		if (!device->is_dead)
 			look(device);
 	}
+	run_orders(device); /* memory that somebody waits for */
 	if (device->is_dead)
 		device_free(device);
 	return NULL;
@@ -346,6 +400,8 @@ int bn_device_open(const struct bh_address *address, const struct bh_log *log, c
 	device->refs = 1;
 	device->address = *address;
 	device->log = log;
+	device->orders_last = &device->orders;
+	pthread_mutex_init(&device->space_lock, NULL);
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

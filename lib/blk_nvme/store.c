@@ -79,10 +79,10 @@ static uint32_t caps_of(const struct bn_store *store)
 {
 	const struct bh_nvme_id_ctrl *ctrl = bh_nvme_ctrl_data(store->device->nvme);
 	const struct bh_nvme_id_ns *ns = bh_nvme_ns_data(store->ns);
-	uint32_t caps = BH_BLK_CAP_WRITE;
+	uint32_t caps = BH_BLK_CAP_WRITE | BH_BLK_CAP_SHARE;
 
 	if (ns->nsattr & 1) /* write protected */
-		return 0;
+		return BH_BLK_CAP_SHARE;
 	if (store->has_flush)
 		caps |= BH_BLK_CAP_FLUSH;
 	if (ctrl->oncs & BH_NVME_ONCS_WRITE_ZEROES)

@@ -7,7 +7,8 @@
  * a compare-and-swap and puts the old one on the map's list of retired tables, where it stays
  * readable until the device is closed. Pools change seldom and a table is a few entries, so what
  * piles up is small. Nothing published is freed before bh_iova_map_fini(), so an address is never
- * used for two tables: a reader's cache is current exactly if its table is the map's.
+ * used for two tables: a reader's cache is current exactly if its table is the map's. Who lets others
+ * change pools as they like has to stop all readers now and then, and trim.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -58,15 +59,22 @@ int bh_iova_map_init(struct bh_iova_map *map)
 	return 0;
 }
 
-void bh_iova_map_fini(struct bh_iova_map *map)
+void bh_iova_map_trim(struct bh_iova_map *map)
 {
-	free(map->table);
-	for (struct bh_iova_table *t = map->retired, *next; t; t = next) {
+	struct bh_iova_table *t = map->retired, *next;
+
+	map->retired = NULL;
+	for (; t; t = next) {
 		next = t->retired;
 		free(t);
 	}
+}
+
+void bh_iova_map_fini(struct bh_iova_map *map)
+{
+	bh_iova_map_trim(map);
+	free(map->table);
 	map->table = NULL;
-	map->retired = NULL;
 }
 
 /* False: another writer was faster; `next` is not published. */

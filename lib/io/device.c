@@ -183,6 +183,11 @@ const struct bh_iova_map *bh_device_iova_map(const struct bh_device *dev)
 	return &dev->iova;
 }
 
+void bh_device_iova_trim(struct bh_device *dev)
+{
+	bh_iova_map_trim(&dev->iova);
+}
+
 bool bh_device_gone(const struct bh_device *dev)
 {
 	return __atomic_load_n(&dev->gone, __ATOMIC_ACQUIRE) != ALIVE;

@@ -121,6 +121,8 @@ static json_t *namespace_new(struct gathering *g, struct bh_target_nvme *nvme, u
 	one = json_object();
 	rpc_put_u64(one, "nsid", nsid);
 	put_counts(one, &stats.counts);
+	rpc_put_u64(one, "passed", stats.passed);
+	rpc_put_u64(one, "copied", stats.copied);
 	put_latency(one, stats.latency);
 	return one;
 }

@@ -8,6 +8,7 @@
  * range, which is more than the specification asks and what type1 does.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include <bellhop/range.h>
@@ -23,7 +24,7 @@ static int apply_map(struct bh_vfu_server *s)
 	enum bh_cmem_mode mode = BH_CMEM_MESSAGE;
 	struct vfu_dma_map map;
 	uint32_t prot = 0;
-	int fd = -1, rc;
+	int fd = -1, kept = -1, rc;
 
 	memcpy(&map, msg->body, sizeof(map));
 	if (msg->nfds > 0) {
@@ -35,7 +36,13 @@ static int apply_map(struct bh_vfu_server *s)
 		prot |= BH_CMEM_PROT_READ;
 	if (map.flags & VFU_DMA_FLAG_WRITE)
 		prot |= BH_CMEM_PROT_WRITE;
+	if (mode == BH_CMEM_MAPPED && s->ops->mapped)
+		kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	rc = bh_cmem_add(&s->cmem, map.address, map.size, prot, mode, fd, fd >= 0 ? map.offset : 0);
+	if (rc == 0 && kept >= 0)
+		s->ops->mapped(s->ops_ctx, map.address, map.size, prot, kept, map.offset);
+	if (kept >= 0)
+		vfus_close(s, kept);
 	/* What the protocol calls too many regions; ENOSPC is too large a region. */
 	return rc == -ENOSPC ? -EINVAL : rc;
 }

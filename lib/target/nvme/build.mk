@@ -6,3 +6,4 @@ target_nvme_SRCS := admin.c admin_cmd.c alive.c cmb.c ctrl.c erase.c event.c fea
 target_nvme_SRCS += bounce.c cmd.c coalesce.c copy.c doorbell.c fused.c io_flush.c \
 	io_gate.c leave.c line.c meta.c op.c pause.c qctl.c queue.c queue_io.c req.c resv_plane.c \
 	slow.c stats.c thread.c turn.c uncor.c walk.c wrr_io.c xfer.c zns.c
+target_nvme_SRCS += mem.c

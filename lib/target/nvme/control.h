@@ -33,6 +33,7 @@ struct tn_gate_req {
 	struct tn_gate_req *next;
 	enum tn_gate kind;
 	uint64_t iova, len;
+	bool is_going; /* memory in that range: it is taken back from stores, too */
 	/* Nothing touches client memory now; ends, at once or later, with tn_gate_open(). */
 	void (*closed)(struct bh_target_nvme *ctrl);
 };
@@ -46,6 +47,34 @@ void tn_gate_open(struct bh_target_nvme *ctrl);
 void tn_gate_irqs_changed(struct bh_target_nvme *ctrl);
 /* The admin queue has no transfer under way any more. */
 void tn_gate_admin_idle(struct bh_target_nvme *ctrl);
+
+/* ---- mem.c: client memory that stores are told of ---- */
+
+struct tn_mem;
+
+/* Memory on its way back from stores. */
+struct tn_taking {
+	struct bh_msg msg;
+	struct bh_reactor *control;
+	uint32_t left; /* __atomic: answers still to come */
+	void (*done)(void *arg);
+	void *arg;
+};
+
+/* The server's: see struct bh_vfu_ops. */
+void tn_mem_mapped(struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len, uint32_t prot, int fd,
+		   uint64_t fd_offset);
+/* The namespace's store hears of all there is, and of what comes. */
+void tn_mem_share(struct bh_target_nvme *ctrl, struct tn_ns *ns);
+bool tn_mem_is_shared(const struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len);
+/*
+ * Takes what overlaps the range back from all stores, or all from a namespace's: true: done(arg) when
+ * no device reaches it, in a message of its own. False: there is none. No request is in it.
+ */
+bool tn_mem_take(struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len, struct tn_taking *taking,
+		 void (*done)(void *arg), void *arg);
+bool tn_mem_take_ns(struct bh_target_nvme *ctrl, struct tn_ns *ns, struct tn_taking *taking,
+		    void (*done)(void *arg), void *arg);
 
 /* ---- flush.c: stores made durable, one flush of the I/O plane at a time ---- */
 
@@ -113,7 +142,10 @@ struct tn_ctl {
 	bool irqs_changed; /* behind the gate */
 
 	struct tn_gate_req server_gate; /* for the vfio-user server */
-	struct tn_gate_req reset_gate;	/* for CC.EN 1 -> 0 */
+	struct tn_taking taking;	/* what goes behind it */
+	struct tn_mem *mem;
+	unsigned int num_mem;
+	struct tn_gate_req reset_gate; /* for CC.EN 1 -> 0 */
 	struct tn_flush_req shutdown_flush;
 	struct tn_flush_req destroy_flush;
 	struct tn_flush_req *flushing; /* in order, the first is under way */

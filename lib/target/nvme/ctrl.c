@@ -86,12 +86,25 @@ static void on_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, 
 	req->kind = is_table ? TN_GATE_TABLE : TN_GATE_ALL;
 	req->iova = iova;
 	req->len = len;
+	req->is_going = reason == BH_QUIESCE_UNMAP || reason == BH_QUIESCE_DISCONNECT;
 	tn_gate_ask(ctrl, req);
+}
+
+/* Again when memory has been taken back: by then more of it may have to go. */
+static void try_quiesced(void *arg)
+{
+	struct bh_target_nvme *ctrl = arg;
+	const struct tn_gate_req *req = &tn_ctl(ctrl)->server_gate;
+
+	if (req->is_going &&
+	    tn_mem_take(ctrl, req->iova, req->len, &tn_ctl(ctrl)->taking, try_quiesced, ctrl))
+		return;
+	bh_vfu_server_quiesced(ctrl->server);
 }
 
 static void server_gate_closed(struct bh_target_nvme *ctrl)
 {
-	bh_vfu_server_quiesced(ctrl->server);
+	try_quiesced(ctrl);
 }
 
 static void on_resume(void *ctx, enum bh_quiesce_reason reason)
@@ -127,9 +140,21 @@ static void on_reset(void *ctx, enum bh_reset_reason reason)
 	renew(ctrl, &tn_ctl(ctrl)->cmb.mem);
 }
 
+/* From now on the server may unmap anything when the gate has closed. */
 static void on_fatal(void *ctx)
 {
+	struct tn_gate_req *req = &tn_ctl(ctx)->server_gate;
+
+	req->iova = 0;
+	req->len = UINT64_MAX;
+	req->is_going = true;
 	tn_ctrl_fatal(ctx, "I/O did not stop in time");
+}
+
+static void on_mapped(void *ctx, uint64_t iova, uint64_t len, uint32_t prot, int fd,
+		      uint64_t fd_offset)
+{
+	tn_mem_mapped(ctx, iova, len, prot, fd, fd_offset);
 }
 
 static void on_irqs_changed(void *ctx)
@@ -143,6 +168,7 @@ static const struct bh_vfu_ops server_ops = {
 	.resume = on_resume,
 	.reset = on_reset,
 	.fatal = on_fatal,
+	.mapped = on_mapped,
 	.irqs_changed = on_irqs_changed,
 	.intx_acknowledged = on_irqs_changed, /* states all levels */
 };

@@ -4,7 +4,7 @@
  *
  * Two planes, two kinds of threads:
  *
- *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c ns.c subsys.c), on the control
+ *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c mem.c ns.c subsys.c), on the control
  *    thread: registers and their state machine, the admin queue, namespaces, events, and the order
  *    of resets. It is event driven and never waits.
  *  - the I/O plane (thread.c queue.c queue_io.c cmd.c req.c bounce.c xfer.c doorbell.c), on the
@@ -94,8 +94,9 @@ struct tn_ns {
 	struct bh_blk_listener resize;
 	struct bh_target_nvme *ctrl;
 	bool detaching;
-	bool has_resv; /* reservations are supported */
-	uint8_t deny;  /* __atomic: TN_DENY_*, what its host must not do; see resv_cmd.c */
+	bool is_shared_with; /* its store is told of client memory, if it takes any: mem.c */
+	bool has_resv;	     /* reservations are supported */
+	uint8_t deny;	     /* __atomic: TN_DENY_*, what its host must not do; see resv_cmd.c */
 	struct tn_orphans *orphans; /* the I/O plane's */
 	struct bh_blk_listener bad; /* likewise */
 	struct tn_io *io;	    /* likewise */

@@ -315,7 +315,7 @@ int64_t tn_bells_arm(struct tn_thread *t)
 	if (t->has_rung)
 		take_count(t);
 	if (t->is_gated)
-		return 0; /* until the message that opens it */
+		return t->gate_op ? 1 : 0; /* until the message that opens it */
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED)) {
 		if (stores_have_work(t))
 			return 1;

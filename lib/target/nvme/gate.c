@@ -45,6 +45,7 @@ static void close_next(struct bh_target_nvme *ctrl)
 {
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 	struct tn_gate_req *req = ctl->gate_waiting;
+	enum tn_gate kind = req->kind;
 
 	ctl->gate_waiting = req->next;
 	req->next = NULL;
@@ -52,7 +53,9 @@ static void close_next(struct bh_target_nvme *ctrl)
 	ctl->gate_io_closed = false;
 	ctl->gate_told = false;
 	tn_admin_pause(ctrl);
-	tn_io_gate(ctrl, req->kind, req->iova, req->len, io_closed, ctrl);
+	if (kind == TN_GATE_TABLE && req->is_going && tn_mem_is_shared(ctrl, req->iova, req->len))
+		kind = TN_GATE_SHARED;
+	tn_io_gate(ctrl, kind, req->iova, req->len, io_closed, ctrl);
 }
 
 void tn_gate_ask(struct bh_target_nvme *ctrl, struct tn_gate_req *req)

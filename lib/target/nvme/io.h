@@ -98,6 +98,8 @@ enum tn_gate {
 	 * queues there
 	 */
 	TN_GATE_TABLE,
+	/* the same, where stores were told of memory in the range: waits for what is passed, too */
+	TN_GATE_SHARED,
 	/*
 	 * reset: wait for everything that could still write to the client; leave bounced requests
 	 * behind
@@ -107,8 +109,8 @@ enum tn_gate {
 
 /*
  * No thread fetches any more; done(arg) when what `kind` waits for has finished. One gate at a time
- * (ctrl.c queues them). Completions of requests that finish meanwhile are posted for TN_GATE_TABLE
- * and dropped for TN_GATE_ALL.
+ * (gate.c queues them). Completions of requests that finish meanwhile are posted, and
+ * dropped for TN_GATE_ALL.
  */
 void tn_io_gate(struct bh_target_nvme *ctrl, enum tn_gate kind, uint64_t iova, uint64_t len,
 		void (*done)(void *arg), void *arg);

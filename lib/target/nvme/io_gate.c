@@ -5,12 +5,21 @@
  * A thread answers between two passes, so nothing of it is in client memory; what is elsewhere
  * needs no waiting for. Direct requests whose memory goes are cancelled, and the store has let go
  * of it when cancel returns. Bounced requests and transfers are in private buffers, and go on to
- * client memory in a pass, by which time the table is the new one. So a gate never takes longer
- * than a pass, however late the store is.
+ * client memory in a pass, by which time the table is the new one. So a gate takes no longer than
+ * a pass, however late the store is.
  *
  * For a reset (TN_GATE_ALL) everything is left behind: it completes, if ever, to nobody.
+ *
+ * But for requests that are passed: a device has the client's memory, and there is no telling it to
+ * stop. A reset, and an unmap of memory that stores were told of, wait for all of them: the thread
+ * fetches nothing, and reaps. Those in memory that goes are cancelled after a second, a reset's at
+ * once: then the store sees to it that they come back.
  */
+#include <bellhop/clock.h>
+
 #include "target/nvme/plane.h"
+
+#define PATIENCE_NS 1000000000ull
 
 static void leave_all(struct tn_thread *t)
 {
@@ -21,16 +30,51 @@ static void leave_all(struct tn_thread *t)
 			tn_reqs_leave(t, t->sq[i]);
 }
 
+static bool is_passing(const struct tn_thread *t)
+{
+	/* Acquire: the last of them is over before its memory goes. */
+	return __atomic_load_n(&t->budget->passed, __ATOMIC_ACQUIRE) > 0;
+}
+
 static void gate_run(struct tn_op *op)
 {
 	struct tn_thread *t = op->thread;
+	bool is_all = t->io->gate_kind == TN_GATE_ALL;
 
 	t->is_gated = true;
-	if (t->io->gate_kind == TN_GATE_ALL)
+	if (is_all) {
 		leave_all(t);
-	else
-		tn_reqs_unmap(t, op->iova, op->len);
-	tn_op_reply(op);
+		tn_sqs_part(t);
+	} else {
+		tn_reqs_unmap(t, op->iova, op->len, false);
+	}
+	if (!is_passing(t) || t->io->gate_kind == TN_GATE_TABLE) {
+		tn_op_reply(op);
+		return;
+	}
+	t->gate_op = op;
+	t->gate_ns = is_all ? UINT64_MAX : bh_now_ns() + PATIENCE_NS;
+}
+
+unsigned int tn_gate_poll(struct tn_thread *t)
+{
+	struct tn_op *op = t->gate_op;
+	unsigned int n = tn_reqs_reap(t);
+
+	if (t->num_waiting)
+		tn_cq_flush(t);
+	if (t->due)
+		tn_irq_flush(t);
+	if (!is_passing(t)) {
+		t->gate_op = NULL;
+		tn_op_reply(op);
+		return 1;
+	}
+	if (bh_now_ns() > t->gate_ns) {
+		tn_reqs_unmap(t, op->iova, op->len, true);
+		t->gate_ns = UINT64_MAX;
+	}
+	return n;
 }
 
 static void gate_finish(struct tn_fan *fan)

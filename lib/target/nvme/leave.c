@@ -29,8 +29,8 @@ static void orphan(struct tn_thread *t, struct tn_req *req)
 {
 	struct tn_orphans *orphans = t->orphans[req->job.line - t->line];
 
-	if (req->is_direct || req->job.op == BH_BLK_READ || req->job.op == BH_BLK_COMPARE ||
-	    req->job.op == BH_BLK_FLUSH || !orphans)
+	if ((req->is_direct && !req->is_passed) || req->job.op == BH_BLK_READ ||
+	    req->job.op == BH_BLK_COMPARE || req->job.op == BH_BLK_FLUSH || !orphans)
 		return;
 	__atomic_fetch_add(&orphans->refs, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&orphans->count, 1, __ATOMIC_RELAXED);
@@ -48,6 +48,9 @@ void tn_req_left(void *cookie)
 	}
 	if (req->orphans && req->meta)
 		tn_meta_left(req);
+	/* Release: the device is done with client memory. */
+	if (req->is_passed)
+		__atomic_fetch_sub(&req->pool->budget->passed, 1, __ATOMIC_RELEASE);
 	tn_budget_give(req->pool->budget, req->charge);
 	tn_bounce_return(req->pool->budget, req->buf, req->buf_len);
 	tn_req_free_memory(req);
@@ -134,6 +137,17 @@ static void leave(struct tn_thread *t, struct tn_req *req)
 	tn_line_release(t, line);
 }
 
+bool tn_reqs_are_passed(const struct tn_sq *sq)
+{
+	const struct tn_reqs *reqs = sq->reqs;
+	uint32_t i = 0;
+
+	while (reqs && i < reqs->used &&
+	       !(reqs->slot[i].is_passed && reqs->slot[i].state == TN_REQ_STORE))
+		i++;
+	return reqs && i < reqs->used;
+}
+
 void tn_reqs_leave(struct tn_thread *t, struct tn_sq *sq)
 {
 	uint32_t i;
@@ -179,7 +193,8 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status)
 
 /*
  * Only what cannot have an effect later is aborted: a bounced write is in the store's hands and
- * might come to pass after the host was told that it did not.
+ * might come to pass after the host was told that it did not; one that is passed might reach the
+ * host's memory when that is something else.
  */
 static bool abort_one(struct tn_thread *t, struct tn_req *req, uint16_t status)
 {
@@ -189,8 +204,9 @@ static bool abort_one(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		return false;
 	if (req->mate) /* what is left of the two would have to be told: it ends soon enough */
 		return false;
-	if (req->state == TN_REQ_STORE && !req->is_direct && req->job.op != BH_BLK_READ &&
-	    req->job.op != BH_BLK_COMPARE) {
+	if (req->state == TN_REQ_STORE &&
+	    (req->is_passed ||
+	     (!req->is_direct && req->job.op != BH_BLK_READ && req->job.op != BH_BLK_COMPARE))) {
 		bh_blk_cancel(req->job.line->chan, req);
 		return false;
 	}
@@ -236,8 +252,11 @@ static bool touches(const struct tn_req *req, uint64_t iova, uint64_t len)
 	return false;
 }
 
-/* Client memory goes: direct requests let go of it, those that wait for the store never get it. */
-void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
+/*
+ * Client memory goes: direct requests let go of it, those that wait for the store never get it. What
+ * is passed is waited for, or at last (is_late) cancelled, too.
+ */
+void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len, bool is_late)
 {
 	unsigned int qid;
 	uint32_t i;
@@ -249,7 +268,8 @@ void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len)
 			struct tn_req *req = &reqs->slot[i];
 
 			if ((req->state != TN_REQ_STORE && req->state != TN_REQ_AGAIN) ||
-			    !req->is_direct || !touches(req, iova, len))
+			    !req->is_direct || !touches(req, iova, len) ||
+			    (req->is_passed && req->state == TN_REQ_STORE && !is_late))
 				continue;
 			req->is_lost = true;
 			if (req->state == TN_REQ_STORE)

@@ -41,6 +41,7 @@ struct ns {
 	bool is_asked;	       /* to yield the store, and did not */
 	struct bh_timer *look; /* for what was left in the store */
 	bool is_closed;	       /* and forgotten with the last of these messages */
+	struct tn_taking taking;
 	struct bh_msg yield_msg, resume_msg;
 	void (*added)(void *arg, int error);
 	void *added_arg;
@@ -272,9 +273,17 @@ static void forget(struct ns *ns)
 	tn_ctrl_ns_gone(ctrl);
 }
 
-static void closed(void *arg)
+static void forget_it(void *arg)
 {
 	forget(arg);
+}
+
+static void closed(void *arg)
+{
+	struct ns *ns = arg;
+
+	if (!tn_mem_take_ns(ns->ns.ctrl, &ns->ns, &ns->taking, forget_it, ns))
+		forget(ns);
 }
 
 static void begin_close(struct ns *ns)
@@ -317,6 +326,7 @@ static void opened(void *arg, int error)
 	tn_ctl(ctrl)->pending_ns--;
 	ns->state = ACTIVE;
 	ns->ns.space->is_passing = ctrl->subsys->is_implied;
+	tn_mem_share(ctrl, &ns->ns);
 	tell_added(ns, 0);
 	if (ns->is_unwanted) {
 		begin_close(ns);

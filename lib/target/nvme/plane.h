@@ -278,7 +278,8 @@ struct tn_req {
 	struct tn_reqs *pool; /* NULL: a flush of the controller's own, see io_flush.c */
 	struct tn_job job;
 	uint8_t state;
-	bool is_direct;	    /* the store has client memory */
+	bool is_direct;	    /* the store has client memory, */
+	bool is_passed;	    /* and does not let go of it when told to */
 	bool is_mapped;	    /* pieces are known */
 	bool is_lost;	    /* its buffer went away */
 	bool has_place;	    /* in a zone */
@@ -319,10 +320,11 @@ struct tn_orphans {
 
 /* The buffers of a thread's requests. Outlives the thread with what was left behind. */
 struct tn_budget {
-	uint32_t refs;	/* __atomic: the thread, and its queues' slots */
-	uint64_t used;	/* __atomic: bytes; only the thread adds */
-	int arena_fd;	/* of the file that it is a mapping of */
-	uint8_t *arena; /* __atomic: buffers in memory that stores were told of; NULL: none */
+	uint32_t refs;	 /* __atomic: the thread, and its queues' slots */
+	uint64_t used;	 /* __atomic: bytes; only the thread adds */
+	uint32_t passed; /* __atomic: requests in stores that have client memory; likewise */
+	int arena_fd;	 /* of the file that it is a mapping of */
+	uint8_t *arena;	 /* __atomic: buffers in memory that stores were told of; NULL: none */
 	struct tn_bounce *returned; /* __atomic: buffers of the arena, by whom they were left to */
 };
 
@@ -396,6 +398,9 @@ struct tn_thread {
 	struct tn_budget *budget;
 	struct tn_flush flush;
 	struct tn_op *drains;	    /* wait for a line's last request */
+	struct tn_op *gate_op;	    /* the gate waits for requests that are passed, */
+	uint64_t gate_ns;	    /* until then without cancelling any */
+	struct tn_op *parting;	    /* wait for requests of a submission queue that are passed */
 	struct tn_hold hold;	    /* transfers that can go on */
 	struct bh_cmem_cache cache; /* of copies back */
 
@@ -442,6 +447,7 @@ struct tn_thread {
 
 struct tn_op {
 	struct bh_msg msg;
+	struct tn_op *next;
 	struct tn_thread *thread;
 	void (*run)(struct tn_op *op);	  /* on the thread; ends with tn_op_reply, now or later */
 	void (*finish)(struct tn_op *op); /* on the control thread */
@@ -525,6 +531,7 @@ void tn_thread_fatal(struct tn_thread *t, const char *why);
 /* io_gate.c: the fans of gate and ungate, made beforehand since neither may fail */
 struct tn_fan *tn_gate_new(struct tn_io *io);
 struct tn_fan *tn_ungate_new(struct tn_io *io);
+unsigned int tn_gate_poll(struct tn_thread *t); /* with gate_op */
 
 /* io_flush.c */
 void tn_flush_run(struct tn_thread *t);
@@ -550,6 +557,9 @@ void tn_irq_flush(struct tn_thread *t);
 void tn_intx_look(struct tn_thread *t);
 /* Client memory was lost: caches go; rings that went stop the controller. */
 void tn_queues_fault(struct tn_thread *t);
+
+/* qctl.c: submission queues that can go now */
+void tn_sqs_part(struct tn_thread *t);
 
 /* doorbell.c */
 /* The thread has the queue, or its shadows may have moved. */
@@ -615,8 +625,9 @@ void tn_reqs_abort_all(struct tn_thread *t, struct tn_sq *sq, uint16_t status);
 bool tn_req_abort(struct tn_thread *t, struct tn_sq *sq, uint16_t cid);
 /* Whatever of the line's can be aborted. */
 void tn_reqs_abort_line(struct tn_thread *t, struct tn_line *line, uint16_t status);
-void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len);
-void tn_req_left(void *cookie); /* for bh_blk_chan_leave */
+void tn_reqs_unmap(struct tn_thread *t, uint64_t iova, uint64_t len, bool is_late);
+bool tn_reqs_are_passed(const struct tn_sq *sq); /* any of them is with a device */
+void tn_req_left(void *cookie);			 /* for bh_blk_chan_leave */
 /* One that was left behind has come back to its thread. */
 void tn_req_return(struct tn_req *req);
 void tn_orphans_put(struct tn_orphans *orphans); /* any thread */

@@ -146,10 +146,34 @@ void tn_io_cq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, vo
 	tn_op_send(op);
 }
 
+/*
+ * What is outstanding is left behind, but for what a device does in client memory: the host may use
+ * that for something else once the queue is deleted.
+ */
 static void sq_delete_run(struct tn_op *op)
 {
-	tn_sq_remove(op->thread, op->u.qid);
-	tn_op_reply(op);
+	struct tn_thread *t = op->thread;
+
+	op->next = t->parting;
+	t->parting = op;
+	if (t->sq[op->u.qid])
+		t->sq[op->u.qid]->is_stopped = true;
+	tn_sqs_part(t);
+}
+
+void tn_sqs_part(struct tn_thread *t)
+{
+	struct tn_op **at = &t->parting, *op;
+
+	while ((op = *at) != NULL) {
+		if (t->sq[op->u.qid] && tn_reqs_are_passed(t->sq[op->u.qid])) {
+			at = &op->next;
+			continue;
+		}
+		*at = op->next;
+		tn_sq_remove(t, op->u.qid);
+		tn_op_reply(op);
+	}
 }
 
 void tn_io_sq_delete(struct bh_target_nvme *ctrl, uint16_t qid, tn_done done, void *arg)

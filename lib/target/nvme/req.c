@@ -5,8 +5,9 @@
  *	IN ---> STORE ---> OUT ---> posted, or WAIT for room
  *	  data    (AGAIN)    data
  *
- * A store that can cancel synchronously is given client memory (direct). Any other gets a buffer of
- * ours, and the data is copied before and after; after means translated again, because the table
+ * A store that can cancel synchronously is given client memory (direct), as is one that was told of
+ * that memory and has a device that reaches it (passed), which is then waited for before the memory
+ * goes. Any other gets a buffer of ours, and the data is copied before and after; after means translated again, because the table
  * may have changed, from the pieces that were read off the lists once. Memory that cannot be
  * reached by pointer goes through the same buffer by tn_xfer.
  */
@@ -155,6 +156,8 @@ void tn_req_finish(struct tn_thread *t, struct tn_req *req, uint16_t status)
 		if (req->job.has_bad)
 			tn_uncor_written(&req->job, req->buf);
 		tn_cmd_count(t, req->sq, &req->job);
+		if (req->job.bytes && !req->job.inside && req->job.op <= BH_BLK_WRITE)
+			tn_stats_way(t, req->job.line, req->is_direct);
 	}
 	tn_stats_took(t, req->sq, req->job.line, bh_ticks() - req->begun, 1);
 	bh_blk_span_end(&req->span);
@@ -181,6 +184,14 @@ static void xfer_done(void *arg, uint16_t status)
 		tn_req_finish(req->thread, req, status);
 	else
 		req_submit(req->thread, req);
+}
+
+/* By the SSD itself, where the store reaches the memory. */
+static bool can_pass(struct tn_thread *t, const struct tn_job *job)
+{
+	return job->line->caps & BH_BLK_CAP_SHARE &&
+	       (job->op == BH_BLK_READ || job->op == BH_BLK_WRITE) &&
+	       bh_blk_reaches(job->line->chan, t->iov, t->scratch.n);
 }
 
 static void xfer_start(struct tn_thread *t, struct tn_req *req, bool to_client)
@@ -329,9 +340,11 @@ uint16_t tn_req_prepare(struct tn_thread *t, struct tn_req *req)
 	if (status && status != TN_UNMAPPED)
 		return status;
 	req->is_mapped = !status;
-	req->is_direct = req->is_mapped && job->line->caps & BH_BLK_CAP_CANCEL_SYNC &&
-			 !job->has_md && !job->is_ranges && !job->is_emulated && !job->is_resv &&
-			 !job->inside && !req->is_fused && t->scratch.n <= UINT16_MAX;
+	req->is_direct = req->is_mapped && !job->has_md && !job->is_ranges && !job->is_emulated &&
+			 !job->is_resv && !job->inside && !req->is_fused &&
+			 t->scratch.n <= UINT16_MAX &&
+			 (job->line->caps & BH_BLK_CAP_CANCEL_SYNC || can_pass(t, job));
+	req->is_passed = req->is_direct && !(job->line->caps & BH_BLK_CAP_CANCEL_SYNC);
 	if (!reserve(t, req) || (job->has_md && !(req->meta = tn_meta_new(job))))
 		return TN_RETRY;
 	if (req->is_mapped && (req->is_direct || job->to_client) && !keep_pieces(t, req))
@@ -497,6 +510,8 @@ static bool next_step(struct tn_thread *t, struct tn_req *req)
 		req->one.iov_len = job->inside == TN_VERIFY ? req->buf_len : job->bytes;
 		req->iov = &req->one;
 	}
+	if (req->is_passed)
+		req->io.flags |= BH_BLK_FLAG_SHARED;
 	req->io.iov = req->iov;
 	req->io.iovcnt = req->is_direct ? (uint16_t)req->pieces.n : 1;
 	return true;
@@ -517,6 +532,8 @@ static bool submit_one(struct tn_thread *t, struct tn_req *req)
 
 	if (rc == BH_BLK_QUEUED) {
 		req->state = TN_REQ_STORE;
+		if (req->is_passed)
+			__atomic_fetch_add(&t->budget->passed, 1, __ATOMIC_RELAXED);
 		return false;
 	}
 	if (rc == -EAGAIN) {
@@ -672,6 +689,8 @@ static void reaped(struct tn_thread *t, const struct bh_blk_done *done)
 		tn_req_return(req);
 		return;
 	}
+	if (req->is_passed)
+		__atomic_fetch_sub(&t->budget->passed, 1, __ATOMIC_RELAXED);
 	if (!req->is_direct)
 		t->work += req->job.to_client || req->job.op == BH_BLK_COMPARE ? req->buf_len : 0;
 	if (done->status)

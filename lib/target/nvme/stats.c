@@ -82,6 +82,14 @@ void tn_stats_took(struct tn_thread *t, const struct tn_sq *sq, const struct tn_
 		bh_latency_add(&ns->latency, ticks, times);
 }
 
+void tn_stats_way(struct tn_thread *t, const struct tn_line *line, bool is_passed)
+{
+	struct tn_ns_stats *ns = t->nstats[line - t->line];
+
+	if (ns)
+		tn_count(is_passed ? &ns->passed : &ns->copied, 1);
+}
+
 /* ---- adding up: any thread ---- */
 
 static const struct tn_queue_stats *queue_of(const struct tn_thread *t, unsigned int qid)
@@ -190,6 +198,8 @@ bool bh_target_nvme_ns_stats(struct bh_target_nvme *ctrl, uint32_t nsid,
 			continue;
 		was_there = true;
 		counts_add(&stats->counts, &ns->counts);
+		stats->passed += bh_load_u64(&ns->passed);
+		stats->copied += bh_load_u64(&ns->copied);
 		bh_latency_collect(&ns->latency, clock, latency);
 	}
 	return was_there;

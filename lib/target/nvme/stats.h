@@ -29,6 +29,7 @@ struct tn_queue_stats {
 
 struct tn_ns_stats {
 	struct bh_target_nvme_counts counts;
+	uint64_t passed, copied;
 	struct bh_latency latency;
 } __attribute__((aligned(64)));
 
@@ -48,6 +49,9 @@ int tn_stats_ns_new(struct tn_io *io, uint32_t nsid);
 /* So many commands of the queue took so long, one of them or all of that line's namespace. */
 void tn_stats_took(struct tn_thread *t, const struct tn_sq *sq, const struct tn_line *line,
 		   uint64_t ticks, uint64_t times);
+
+/* A read or write of the line's went so: without a copy, or with. */
+void tn_stats_way(struct tn_thread *t, const struct tn_line *line, bool is_passed);
 
 static inline void tn_count(uint64_t *counter, uint64_t n)
 {

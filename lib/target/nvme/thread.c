@@ -34,6 +34,8 @@ static unsigned int pass_stores(struct tn_thread *t)
 		n += tn_reqs_again(t);
 	if (t->flush.op)
 		tn_flush_run(t);
+	if (t->parting)
+		tn_sqs_part(t);
 	return n;
 }
 
@@ -62,7 +64,7 @@ static int thread_poll(void *ctx)
 	tn_count(&t->stats.polls, 1);
 	/* Behind a gate the doorbell page may be replaced, and nobody would take what is rung. */
 	if (t->is_gated)
-		return 0;
+		return t->gate_op ? tn_gate_poll(t) > 0 : 0;
 	if (t->watches_admin)
 		tn_admin_look(t);
 	if (__atomic_load_n(&t->io->is_fatal, __ATOMIC_RELAXED))
