@@ -157,6 +157,7 @@ static void add_capabilities(json_t *c, const struct bh_nvme *nvme)
 	json_object_set_new(c, "keep_alive_ms", json_integer(id->kas * 100));
 	json_object_set_new(c, "keep_alive_by_any_command",
 			    json_boolean(id->ctratt & BH_NVME_CTRATT_TBKAS));
+	json_object_set_new(c, "persistent_event_bytes", json_integer((json_int_t)id->pels << 16));
 	json_object_set_new(c, "volatile_write_cache", json_boolean(id->vwc & BH_NVME_VWC_PRESENT));
 	json_object_set_new(c, "fused_compare_write",
 			    json_boolean(id->fuses & BH_NVME_FUSES_COMPARE_WRITE));

@@ -112,6 +112,8 @@ static void print_capabilities(const struct app_nvme *n)
 	line("events outstanding", "%u", id->aerl + 1u);
 	line("aborts at a time", "%u", id->acl + 1u);
 	print_keep_alive(id);
+	bh_format_size((uint64_t)id->pels << 16, size, sizeof(size));
+	line("persistent events", "%s%s", id->pels ? size : "no", id->pels ? " at most" : "");
 	line("write cache", "%s", id->vwc & BH_NVME_VWC_PRESENT ? "volatile" : "none");
 	line("fused compare+write", "%s", id->fuses & BH_NVME_FUSES_COMPARE_WRITE ? "yes" : "no");
 	line("namespaces", "%" PRIu32 " at most", id->nn);

@@ -1557,6 +1557,128 @@ struct bh_nvme_resv_log {
 static_assert(sizeof(struct bh_nvme_resv_log) == 64, "reservation notification log");
 static_assert(offsetof(struct bh_nvme_resv_log, nsid) == 12, "NSID");
 
+/*
+ * Persistent Event log (base 5.16.1.14): actions in the LSP field, the header, and events behind it.
+ * Fields that are not aligned are in smaller pieces, low first.
+ */
+#define BH_NVME_PEL_READ 0u
+#define BH_NVME_PEL_ESTABLISH 1u
+#define BH_NVME_PEL_RELEASE 2u
+
+struct bh_nvme_pel {
+	uint8_t lid;
+	uint8_t rsvd1[3];
+	uint32_t tnev; /* events */
+	uint64_t tll;  /* bytes of the page */
+	uint8_t rv;
+	uint8_t rsvd17;
+	uint16_t lhl;	/* bytes of the header behind this field */
+	uint32_t ts[2]; /* as the Timestamp feature has it */
+	uint32_t poh[4];
+	uint32_t pcc[2];
+	uint16_t vid;
+	uint16_t ssvid;
+	char sn[20];
+	char mn[40];
+	char subnqn[256];
+	uint16_t gen;
+	uint16_t rci[2];
+	uint8_t rsvd378[102];
+	uint8_t seb[32]; /* a bit per type of event */
+};
+static_assert(sizeof(struct bh_nvme_pel) == 512, "persistent event log header");
+static_assert(offsetof(struct bh_nvme_pel, sn) == 56, "serial number");
+static_assert(offsetof(struct bh_nvme_pel, rci) == 374, "reporting context information");
+static_assert(offsetof(struct bh_nvme_pel, seb) == 480, "supported events bitmap");
+
+struct bh_nvme_pel_event {
+	uint8_t type; /* BH_NVME_PEL_* */
+	uint8_t rev;
+	uint8_t ehl; /* bytes of this header behind the field */
+	uint8_t ehai;
+	uint16_t cntlid;
+	uint16_t ts[4];
+	uint16_t pelpid;
+	uint8_t rsvd16[4];
+	uint16_t vsil;
+	uint16_t el; /* bytes that follow the header */
+};
+static_assert(sizeof(struct bh_nvme_pel_event) == 24, "persistent event header");
+
+#define BH_NVME_PEL_SMART 0x01u /* struct bh_nvme_smart_log */
+#define BH_NVME_PEL_FW_COMMIT 0x02u
+#define BH_NVME_PEL_TIMESTAMP 0x03u
+#define BH_NVME_PEL_RESET 0x04u
+#define BH_NVME_PEL_HARDWARE_ERROR 0x05u
+#define BH_NVME_PEL_CHANGE_NS 0x06u
+#define BH_NVME_PEL_FORMAT_START 0x07u
+#define BH_NVME_PEL_FORMAT_END 0x08u
+#define BH_NVME_PEL_SANITIZE_START 0x09u
+#define BH_NVME_PEL_SANITIZE_END 0x0au
+#define BH_NVME_PEL_SET_FEATURE 0x0bu
+#define BH_NVME_PEL_TELEMETRY 0x0cu
+#define BH_NVME_PEL_THERMAL 0x0du
+
+struct bh_nvme_pel_timestamp {
+	uint64_t previous; /* as the Timestamp feature had it */
+	uint64_t since_reset_ms;
+};
+static_assert(sizeof(struct bh_nvme_pel_timestamp) == 16, "timestamp change event");
+
+struct bh_nvme_pel_reset {
+	char fr[8];
+	struct {
+		uint16_t cntlid;
+		uint8_t fw_activation;
+		uint8_t in_progress;
+		uint8_t rsvd4[12];
+		uint32_t power_cycle;
+		uint32_t power_on_ms[2];
+		uint32_t ts[2];
+	} ctrl; /* of each there is */
+};
+static_assert(sizeof(struct bh_nvme_pel_reset) == 44, "power-on or reset event");
+
+struct bh_nvme_pel_change_ns {
+	uint32_t cdw10;
+	uint8_t rsvd4[4];
+	uint64_t nsze;
+	uint8_t rsvd16[8];
+	uint64_t ncap;
+	uint8_t flbas;
+	uint8_t dps;
+	uint8_t nmic;
+	uint8_t rsvd35;
+	uint32_t anagrpid;
+	uint16_t nvmsetid;
+	uint8_t rsvd42[2];
+	uint32_t nsid;
+};
+static_assert(sizeof(struct bh_nvme_pel_change_ns) == 48, "change namespace event");
+
+struct bh_nvme_pel_format_start {
+	uint32_t nsid;
+	uint8_t fna;
+	uint8_t rsvd5[3];
+	uint32_t cdw10;
+};
+static_assert(sizeof(struct bh_nvme_pel_format_start) == 12, "Format NVM start event");
+
+struct bh_nvme_pel_format_end {
+	uint32_t nsid;
+	uint8_t smallest_fpi;
+	uint8_t format_status;
+	uint16_t info;
+	uint32_t status; /* status field */
+};
+static_assert(sizeof(struct bh_nvme_pel_format_end) == 12, "Format NVM completion event");
+
+struct bh_nvme_pel_set_feature {
+	uint32_t layout; /* dwords 2:0, dword 0 of the completion 3, bytes of data 31:16 */
+	uint32_t cdw[2]; /* from CDW10 on */
+};
+static_assert(sizeof(struct bh_nvme_pel_set_feature) == 12, "set feature event");
+
 /* Reservations (base 7.2 to 7.5). */
 #define BH_NVME_RESV_ACTION_MASK 0x7u /* CDW10 2:0 of register, acquire, release */
 #define BH_NVME_RESV_IEKEY (1u << 3)

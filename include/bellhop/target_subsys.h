@@ -44,8 +44,9 @@ struct bh_target_subsys_opts {
 	uint64_t capacity; /* bytes of it that may be used; 0: all */
 	/*
 	 * The file that keeps what is to outlive the process: namespaces of the pool, attachments that
-	 * hosts have changed, reservations that persist through power loss (which are not supported
-	 * without). Made if it is not there. Then see bh_target_subsys_restored().
+	 * hosts have changed, reservations that persist through power loss, and the Persistent Event
+	 * log (neither of the latter two is supported without). Made if it is not there. Then see
+	 * bh_target_subsys_restored().
 	 */
 	const char *state;
 	const struct bh_log *log;
@@ -60,7 +61,7 @@ void bh_target_subsys_opts_init(struct bh_target_subsys_opts *opts);
 int bh_target_subsys_create(const struct bh_target_subsys_opts *opts,
 			    struct bh_target_subsys **out);
 /*
- * Lets go of the namespaces' stores. -EBUSY: there are controllers, or a namespace is on its way.
+ * Lets go of the namespaces' stores. Before the control reactor is destroyed. -EBUSY: there are controllers, or a namespace is on its way.
  * NULL is accepted.
  */
 int bh_target_subsys_destroy(struct bh_target_subsys *subsys);

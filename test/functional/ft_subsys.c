@@ -224,6 +224,36 @@ static void preempted_under_load(void)
 	stop(&p);
 }
 
+/* Events of a type in the Persistent Event log, which is there again after the power was off. */
+static unsigned int events_of(struct bh_nvme *nvme, uint8_t type)
+{
+	static uint8_t page[192 << 10];
+	const struct bh_nvme_pel *head = (const struct bh_nvme_pel *)page;
+	struct bh_nvme_cmd cmd = { .opc = BH_NVME_ADMIN_GET_LOG_PAGE, .nsid = BH_NVME_NSID_ALL };
+	unsigned int i, n = 0;
+	size_t at = sizeof(*head);
+
+	cmd.cdw10 = (uint32_t)(BH_NVME_LOG_PERSISTENT_EVENT |
+			       BH_NVME_SET(GLP_LSP, BH_NVME_PEL_ESTABLISH) |
+			       BH_NVME_SET(GLP_NUMDL, sizeof(page) / 4 - 1));
+	FT_CHECK(bh_nvme_ctrl_data(nvme)->lpa & BH_NVME_LPA_PERSISTENT_EVENT);
+	FT_EQUAL(bh_nvme_ctrl_data(nvme)->pels << 16, sizeof(page));
+	FT_EQUAL(bh_nvme_admin_sync(nvme, &cmd, page, sizeof(page), NULL), 0);
+	for (i = 0; i < head->tnev; i++) {
+		struct bh_nvme_pel_event event;
+
+		FT_CHECK(at + sizeof(event) <= sizeof(page));
+		memcpy(&event, page + at, sizeof(event));
+		n += event.type == type;
+		at += sizeof(event) + event.el;
+	}
+	FT_EQUAL(at, head->tll);
+	cmd.cdw10 = (uint32_t)(BH_NVME_LOG_PERSISTENT_EVENT |
+			       BH_NVME_SET(GLP_LSP, BH_NVME_PEL_RELEASE));
+	FT_EQUAL(bh_nvme_admin_sync(nvme, &cmd, page, 4, NULL), 0);
+	return n;
+}
+
 static void reservations_survive_the_power(void)
 {
 	char state[200];
@@ -239,8 +269,11 @@ static void reservations_survive_the_power(void)
 	FT_EQUAL(bh_nvme_resv_acquire_sync(p.q[0], 1, BH_NVME_RESV_ACQUIRE,
 					   BH_NVME_RESV_WRITE_EXCLUSIVE_RO, KEY_A, 0),
 		 0);
+	FT_EQUAL(events_of(p.host[0].nvme, BH_NVME_PEL_RESET), 2);
 	stop(&p);
 	start(&p, state);
+	FT_EQUAL(events_of(p.host[0].nvme, BH_NVME_PEL_CHANGE_NS), 1);
+	FT_EQUAL(events_of(p.host[1].nvme, BH_NVME_PEL_RESET), 4);
 	/* It is there, and reserved for a host that has not said yet who it is. */
 	FT_EQUAL(SC(bh_nvme_ns_delete(p.host[0].nvme, 1)), BH_NVME_SC_RESERVATION_CONFLICT);
 	FT_EQUAL(bh_nvme_set_host_id(p.host[0].nvme, "host-a..", 8), 0);

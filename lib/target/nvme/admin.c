@@ -99,6 +99,8 @@ static struct tn_admin_cmd *list_pop(struct list *list)
 static void slot_free(struct tn_admin *a, struct tn_admin_cmd *cmd)
 {
 	cmd->is_busy = false;
+	free(cmd->copy);
+	cmd->copy = NULL;
 	cmd->next = a->free;
 	a->free = cmd;
 }
@@ -446,7 +448,7 @@ static void transferred(void *arg, uint16_t status)
 	transfer_done(a);
 }
 
-static void transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool to_client,
+static void transfer(struct tn_admin_cmd *cmd, uint8_t *buf, size_t len, bool to_client,
 		     tn_admin_fn then)
 {
 	struct bh_target_nvme *ctrl = cmd->ctrl;
@@ -455,7 +457,7 @@ static void transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool t
 	cmd->xfer.cmem = ctrl->cmem;
 	cmd->xfer.home = ctrl->control;
 	cmd->xfer.cmd = cmd->sqe;
-	cmd->xfer.buf = cmd->data + offset;
+	cmd->xfer.buf = buf;
 	cmd->xfer.len = len;
 	cmd->xfer.to_client = to_client;
 	cmd->xfer.done = transferred;
@@ -468,12 +470,27 @@ static void transfer(struct tn_admin_cmd *cmd, size_t offset, size_t len, bool t
 
 void tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then)
 {
-	transfer(cmd, offset, len, true, then);
+	transfer(cmd, cmd->data + offset, len, true, then);
+}
+
+void tn_admin_send_copy(struct tn_admin_cmd *cmd, const void *data, size_t len)
+{
+	if (!len) {
+		tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
+		return;
+	}
+	cmd->copy = malloc(len);
+	if (!cmd->copy) {
+		tn_admin_complete(cmd, BH_NVME_SC_INTERNAL_ERROR);
+		return;
+	}
+	memcpy(cmd->copy, data, len);
+	transfer(cmd, cmd->copy, len, true, NULL);
 }
 
 void tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then)
 {
-	transfer(cmd, 0, len, false, then);
+	transfer(cmd, cmd->data, len, false, then);
 }
 
 void tn_admin_serialize(struct tn_admin_cmd *cmd, tn_admin_fn fn)

@@ -169,7 +169,10 @@ struct tn_ctl {
 	uint64_t admin_commands;      /* that have come */
 	struct bh_timer *alive_timer; /* alive.c */
 	uint64_t alive_traffic;	      /* when it was set */
-	bool is_alive_late;	      /* it has been given its last extension */
+	struct tn_pel_page *pel_page; /* pel.c: what is being read; NULL: nothing */
+	uint64_t pel_smart_at_ns;     /* the next snapshot; 0: with the next enabling */
+	uint64_t reset_ns;
+	bool is_alive_late; /* it has been given its last extension */
 
 	unsigned int pending_ns; /* namespaces on their way in or out, formats of them */
 	bool is_leaving;	 /* the server has let its client go */
@@ -227,6 +230,7 @@ struct tn_admin_cmd {
 	bool is_dropped; /* a reset came: whoever still holds it lets go without a completion */
 	struct tn_flush_req flush;
 	bool is_abort; /* counts against the Abort Command Limit */
+	uint8_t *copy; /* what does not fit into data; freed with the command */
 	uint8_t data[TN_ADMIN_DATA] __attribute__((aligned(16)));
 };
 
@@ -250,6 +254,8 @@ void tn_admin_fail(struct tn_admin_cmd *cmd, uint16_t sf, unsigned int byte);
  * (NULL: completes with it).
  */
 void tn_admin_send(struct tn_admin_cmd *cmd, size_t offset, size_t len, tn_admin_fn then);
+/* Sends a copy of any data, and completes. */
+void tn_admin_send_copy(struct tn_admin_cmd *cmd, const void *data, size_t len);
 /* Fetches len bytes into data, then `then` likewise. */
 void tn_admin_receive(struct tn_admin_cmd *cmd, size_t len, tn_admin_fn then);
 /*
@@ -342,6 +348,8 @@ void tn_zns_identify(const struct bh_blk *blk, struct bh_nvme_id_ns_zns *id);
 /* A text field of Identify and the like: padded with spaces, not terminated. */
 void tn_put_text(char *field, size_t size, const char *text);
 void tn_features_reset(struct bh_target_nvme *ctrl);
+struct bh_nvme_timestamp tn_timestamp(const struct bh_target_nvme *ctrl);
+void tn_smart_fill(struct bh_target_nvme *ctrl, struct bh_nvme_smart_log *log); /* zeroed */
 /* The critical warning byte of the SMART log as things are. */
 uint8_t tn_critical_warning(const struct bh_target_nvme *ctrl);
 bool tn_has_write_cache(const struct bh_target_nvme *ctrl);

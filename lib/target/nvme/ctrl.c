@@ -22,6 +22,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define DEFAULT_MODEL "Bellhop NVMe Controller"
@@ -135,6 +136,7 @@ static void on_reset(void *ctx, enum bh_reset_reason reason)
 	if (reason != BH_RESET_LOST)
 		return;
 	tn_ctl(ctrl)->clients_left++;
+	tn_pel_power_off(ctrl);
 	tn_ctl(ctrl)->unsafe_shutdowns += is_unsafe;
 	renew(ctrl, &tn_ctl(ctrl)->doorbells);
 	renew(ctrl, &tn_ctl(ctrl)->cmb.mem);
@@ -345,6 +347,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	bh_timer_destroy(ctl->health_timer);
 	bh_timer_destroy(ctl->alive_timer);
 	tn_selftest_free(ctrl);
+	tn_pel_release(ctrl);
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);

@@ -15,6 +15,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define ARBITRATION_BITS 0xffffff07u
@@ -289,26 +290,41 @@ static uint16_t set_vector(struct tn_admin_cmd *cmd, struct tn_features *f, uint
 
 /* ---- timestamp ---- */
 
-static size_t get_timestamp(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+static struct bh_nvme_timestamp timestamp_of(const struct tn_features *f)
 {
 	struct bh_nvme_timestamp ts = { .attr = (uint8_t)(f->timestamp_origin << 1) };
 	uint64_t ms = f->timestamp_ms;
 
-	(void)sf;
 	if (f->timestamp_at_ns)
 		ms += (bh_now_ns() - f->timestamp_at_ns) / 1000000;
 	memcpy(ts.ms, &ms, sizeof(ts.ms));
+	return ts;
+}
+
+struct bh_nvme_timestamp tn_timestamp(const struct bh_target_nvme *ctrl)
+{
+	return timestamp_of(&ctrl->features);
+}
+
+static size_t get_timestamp(struct tn_admin_cmd *cmd, const struct tn_features *f, uint16_t *sf)
+{
+	struct bh_nvme_timestamp ts = timestamp_of(f);
+
+	(void)sf;
 	memcpy(cmd->data, &ts, sizeof(ts));
 	return sizeof(ts);
 }
 
 static uint16_t set_timestamp(struct tn_admin_cmd *cmd, struct tn_features *f, uint32_t cdw11)
 {
+	struct bh_nvme_timestamp before = timestamp_of(f);
+
 	(void)cdw11;
 	f->timestamp_ms = 0;
 	memcpy(&f->timestamp_ms, cmd->data, sizeof(((struct bh_nvme_timestamp *)0)->ms));
 	f->timestamp_at_ns = bh_now_ns();
 	f->timestamp_origin = TIMESTAMP_SET;
+	tn_pel_timestamp(cmd->ctrl, before);
 	return 0;
 }
 
@@ -459,6 +475,21 @@ static void host_is_known(void *cmd)
 	tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
+/* 0 or why not. What has changed by it is an event, but for the clock, which has an event of its own. */
+static uint16_t set_feature(struct tn_admin_cmd *cmd)
+{
+	uint8_t fid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID);
+	struct tn_features *f = &cmd->ctrl->features, before;
+	uint16_t sf;
+
+	memcpy(&before, f, sizeof(before));
+	sf = feature_of(cmd)->set(cmd, f, cmd->sqe.cdw11);
+	if (!sf && fid != BH_NVME_FEAT_TIMESTAMP &&
+	    (fid == BH_NVME_FEAT_RESV_PERSISTENCE || memcmp(&before, f, sizeof(before)) != 0))
+		tn_pel_set_feature(cmd);
+	return sf;
+}
+
 static void set_now(struct tn_admin_cmd *cmd)
 {
 	uint16_t sf = cmd->status;
@@ -467,7 +498,7 @@ static void set_now(struct tn_admin_cmd *cmd)
 		tn_admin_complete(cmd, sf);
 		return;
 	}
-	sf = feature_of(cmd)->set(cmd, &cmd->ctrl->features, cmd->sqe.cdw11);
+	sf = set_feature(cmd);
 	if (sf)
 		tn_admin_fail(cmd, sf, feature_of(cmd)->set_bytes ? TN_AT_PRP1 : TN_AT_CDW11);
 	else if (is_host_id(cmd) && !tn_resv_host_changed(cmd->ctrl, host_is_known, cmd))

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define SES_NONE 0u
@@ -113,6 +114,7 @@ static void complete(void *ctx)
 
 	bh_blk_put(job->blk);
 	tn_space_release(job->space);
+	tn_pel_format_end(job->cmd, job->sf);
 	tn_admin_complete(job->cmd, job->sf);
 	free(job);
 	tn_ctl(ctrl)->pending_ns--;
@@ -261,8 +263,10 @@ static void start(struct tn_admin_cmd *cmd, const struct tn_ns *ns,
 	/* Nobody else gets its room before it has been erased. */
 	tn_space_hold(job->space);
 	tn_ctl(job->ctrl)->pending_ns++;
-	if (!bh_blk_claim(blk, claimed, job))
+	if (!bh_blk_claim(blk, claimed, job)) {
+		tn_pel_format_start(cmd);
 		return;
+	}
 	tn_ctl(job->ctrl)->pending_ns--;
 	tn_space_release(job->space);
 	bh_blk_put(blk);

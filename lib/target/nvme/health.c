@@ -5,6 +5,7 @@
  * the poll threads have nothing to do for it.
  */
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 
 #define SECOND_NS 1000000000ull
 
@@ -20,6 +21,7 @@ static void look(void *arg)
 		   stats.counts.errors;
 	ctl->busy_seconds += commands != ctl->commands_seen;
 	ctl->commands_seen = commands;
+	tn_pel_look(ctrl);
 	bh_timer_set(ctl->health_timer, SECOND_NS);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 void tn_put_text(char *field, size_t size, const char *text)
@@ -139,6 +140,10 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->sanicap = tn_sanicap(ctrl);
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
 	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
+	if (tn_has_pel(ctrl)) {
+		id->lpa |= BH_NVME_LPA_PERSISTENT_EVENT;
+		id->pels = TN_PEL_SIZE_64K;
+	}
 	id->oncs = oncs(ctrl);
 	id->fuses = BH_NVME_FUSES_COMPARE_WRITE;
 	id->vwc = BH_NVME_VWC_FLUSH_ALL_YES | (tn_has_write_cache(ctrl) ? BH_NVME_VWC_PRESENT : 0);

@@ -12,6 +12,7 @@
 #include <bellhop/clock.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define NS_PER_HOUR (3600ull * 1000000000ull)
@@ -67,10 +68,8 @@ uint64_t tn_power_on_hours(const struct bh_target_nvme *ctrl)
 	return (bh_now_ns() - tn_ctl(ctrl)->created_ns) / NS_PER_HOUR;
 }
 
-static void smart_log(struct tn_admin_cmd *cmd)
+void tn_smart_fill(struct bh_target_nvme *ctrl, struct bh_nvme_smart_log *log)
 {
-	struct bh_target_nvme *ctrl = cmd->ctrl;
-	struct bh_nvme_smart_log *log = (struct bh_nvme_smart_log *)cmd->data;
 	struct bh_target_nvme_stats stats;
 
 	memset(&stats, 0, sizeof(stats));
@@ -91,6 +90,11 @@ static void smart_log(struct tn_admin_cmd *cmd)
 	log->media_errors[0] = tn_ctl(ctrl)->media_errors;
 	log->error_log_entries[0] = ctrl->error_count;
 	pthread_mutex_unlock(&ctrl->error_lock);
+}
+
+static void smart_log(struct tn_admin_cmd *cmd)
+{
+	tn_smart_fill(cmd->ctrl, (struct bh_nvme_smart_log *)cmd->data);
 }
 
 static void fw_slot_log(struct tn_admin_cmd *cmd)
@@ -194,6 +198,7 @@ static const struct page pages[] = {
 	[BH_NVME_LOG_CHANGED_NS] = { sizeof(struct bh_nvme_ns_list), changed_ns_log },
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
 	[BH_NVME_LOG_SELF_TEST] = { sizeof(struct bh_nvme_self_test_log), selftest_log },
+	[BH_NVME_LOG_PERSISTENT_EVENT] = { SIZE_MAX, NULL }, /* says itself how long it is */
 	[BH_NVME_LOG_RESERVATION] = { sizeof(struct bh_nvme_resv_log), resv_log },
 	[BH_NVME_LOG_SANITIZE] = { sizeof(struct bh_nvme_sanitize_log), sanitize_log },
 };
@@ -204,7 +209,9 @@ static const struct page *page_of(const struct bh_target_nvme *ctrl, uint8_t lid
 		return NULL;
 	if (lid == BH_NVME_LOG_SANITIZE && !tn_sanicap(ctrl))
 		return NULL;
-	return lid < sizeof(pages) / sizeof(pages[0]) && pages[lid].build ? &pages[lid] : NULL;
+	if (lid == BH_NVME_LOG_PERSISTENT_EVENT && !tn_has_pel(ctrl))
+		return NULL;
+	return lid < sizeof(pages) / sizeof(pages[0]) && pages[lid].bytes ? &pages[lid] : NULL;
 }
 
 /* Puts back what a read that failed had taken off the list of changed namespaces. */
@@ -264,6 +271,8 @@ void tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_IOCS, TN_AT_CDW14 + 3);
 	} else if (has_namespace_error(sqe, lid)) {
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_NSID);
+	} else if (lid == BH_NVME_LOG_PERSISTENT_EVENT) {
+		tn_pel_cmd(cmd, offset, len);
 	} else {
 		memset(cmd->data, 0, sizeof(cmd->data));
 		page->build(cmd);

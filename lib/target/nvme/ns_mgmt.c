@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 struct tn_ns_op {
@@ -65,6 +66,7 @@ static void op_answer(struct tn_ns_op *op)
 	struct tn_admin_cmd *cmd = op->cmd;
 	struct tn_ns_op **at = &op->subsys->ops;
 	uint16_t status = op->status;
+	uint32_t made = op->nsid;
 
 	if (--op->left)
 		return;
@@ -75,6 +77,8 @@ static void op_answer(struct tn_ns_op *op)
 	if (cmd)
 		cmd->cdw0 = op->nsid;
 	free(op);
+	if (cmd && !status && cmd->sqe.opc == BH_NVME_ADMIN_NS_MANAGEMENT)
+		tn_pel_change_ns(cmd, made ? made : cmd->sqe.nsid);
 	if (cmd && status)
 		tn_admin_fail(cmd, status, TN_AT_NOWHERE);
 	else if (cmd)

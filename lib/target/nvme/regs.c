@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define CC_WRITABLE 0x00fffff1u /* CRIME is not: only one ready mode is supported */
@@ -128,6 +129,7 @@ static void enable(struct bh_target_nvme *ctrl)
 	__atomic_fetch_or(&ctrl->regs.csts, BH_NVME_CSTS_RDY, __ATOMIC_ACQ_REL);
 	tn_io_watch_admin(ctrl, true);
 	tn_health_watch(ctrl, true);
+	tn_pel_reset(ctrl);
 	tn_admin_kick(ctrl);
 }
 
@@ -143,6 +145,7 @@ static void drop_everything(struct bh_target_nvme *ctrl)
 	tn_resv_reset(ctrl);
 	tn_features_reset(ctrl);
 	tn_alive_restart(ctrl);
+	tn_pel_release(ctrl);
 	memset(tn_ctl(ctrl)->changed_ns, 0, sizeof(tn_ctl(ctrl)->changed_ns));
 	ctrl->regs.intms = 0;
 	tn_gate_irqs_changed(ctrl);

@@ -17,6 +17,7 @@ struct tn_by_hosts {
 	uint64_t attached, detached;
 };
 
+struct tn_pel;
 struct tn_saved;
 struct tn_sanitize;
 struct tn_wipe;
@@ -68,6 +69,7 @@ struct bh_target_subsys {
 	bool is_loading;
 	bool is_coming_back; /* the operator's configuration is that of before */
 	struct tn_saved *saved;
+	struct tn_pel *pel;		  /* where there is a state file */
 	char path[TN_PATHS][TN_PATH_MAX]; /* of controllers; "": none */
 	struct tn_sanitized sanitized;
 	struct tn_sanitize *sanitize; /* NULL: none is under way */
@@ -122,6 +124,8 @@ void tn_pool_sweep(struct bh_target_subsys *subsys,
 
 /* ---- subsys_state.c ---- */
 
+#define TN_STATE_BYTES (2u << 20) /* of its file; what is behind is pel.c's */
+uint64_t tn_state_sum(const uint8_t *data, size_t len, uint64_t number);
 /* -errno; closed in either case. -EBUSY: another process has it; -EINVAL: it is something else. */
 int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path);
 void tn_subsys_state_close(struct bh_target_subsys *subsys);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define SLOT (1u << 20)
@@ -87,7 +88,9 @@ struct tn_saved {
 	struct entry entry[TN_RESV_REGISTRANTS];
 };
 
-static uint64_t sum_of(const uint8_t *data, size_t len, uint64_t number)
+static_assert(2 * SLOT == TN_STATE_BYTES, "two slots, and what others keep behind them");
+
+uint64_t tn_state_sum(const uint8_t *data, size_t len, uint64_t number)
 {
 	uint64_t sum = 0xcbf29ce484222325ull ^ number;
 
@@ -208,7 +211,7 @@ static int write_slot(struct bh_target_subsys *subsys, uint8_t *slot, size_t len
 	struct head head = { .magic = MAGIC, .number = subsys->state_number + 1, .len = len };
 	off_t at = head.number % 2 ? SLOT : 0;
 
-	head.sum = sum_of(slot + sizeof(head), len, head.number);
+	head.sum = tn_state_sum(slot + sizeof(head), len, head.number);
 	memcpy(slot, &head, sizeof(head));
 	if (pwrite(subsys->state_fd, slot, sizeof(head) + len, at) != (ssize_t)(sizeof(head) + len))
 		return errno ? -errno : -EIO;
@@ -251,7 +254,7 @@ static uint64_t read_slot(int fd, off_t at, uint8_t *slot)
 	memcpy(&head, slot, sizeof(head));
 	if ((head.magic != MAGIC && head.magic != MAGIC_1) ||
 	    head.len > (uint64_t)n - sizeof(head) ||
-	    head.sum != sum_of(slot + sizeof(head), head.len, head.number))
+	    head.sum != tn_state_sum(slot + sizeof(head), head.len, head.number))
 		return 0;
 	return head.number;
 }
@@ -407,7 +410,7 @@ int tn_subsys_state_open(struct bh_target_subsys *subsys, const char *path)
 	}
 	subsys->is_loading = false;
 	tn_sanitize_interrupted(subsys);
-	return rc;
+	return rc ? rc : tn_pel_open(subsys);
 }
 
 void tn_subsys_state_close(struct bh_target_subsys *subsys)
@@ -418,6 +421,7 @@ void tn_subsys_state_close(struct bh_target_subsys *subsys)
 		subsys->saved = saved->next;
 		free(saved);
 	}
+	tn_pel_close(subsys);
 	if (subsys->state_fd >= 0)
 		close(subsys->state_fd);
 	subsys->state_fd = -1;

@@ -103,8 +103,9 @@ static int teardown(void)
 
 	if (rig.ctrl)
 		ctrls_close();
-	rc = rig_teardown() || (subsys && bh_target_subsys_destroy(subsys));
+	rc = subsys && bh_target_subsys_destroy(subsys);
 	subsys = NULL;
+	rc |= rig_teardown();
 	bh_blk_put(pool);
 	bh_blk_put(beside);
 	unlink(path);

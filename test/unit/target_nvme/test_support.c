@@ -14,6 +14,7 @@
 
 static struct bh_target_subsys *subsys;
 static char *doc;
+static char state[64];
 
 static char *slurp(const char *path)
 {
@@ -29,17 +30,22 @@ static char *slurp(const char *path)
 	return text;
 }
 
-/* In a subsystem, which has more. */
+/* In a subsystem with a place for its state, which has more. */
 static int setup(void)
 {
 	struct bh_target_subsys_opts so;
 	struct bh_target_nvme_opts opts;
+	int fd;
 
-	if (rig_init())
+	snprintf(state, sizeof(state), "/tmp/bh-support-XXXXXX");
+	fd = mkstemp(state);
+	if (fd < 0 || rig_init())
 		return -1;
+	close(fd);
 	bh_target_subsys_opts_init(&so);
 	so.nqn = "nqn.2026-01.io.x:support";
 	so.control = rig.control;
+	so.state = state;
 	if (bh_target_subsys_create(&so, &subsys))
 		return -1;
 	opts = rig_opts();
@@ -60,8 +66,14 @@ static void attach(void)
 
 static int teardown(void)
 {
+	int rc;
+
 	free(doc);
-	return rig_teardown() || bh_target_subsys_destroy(subsys);
+	unlink(state);
+	bh_target_nvme_free(rig.ctrl);
+	rig.ctrl = NULL;
+	rc = bh_target_subsys_destroy(subsys);
+	return rig_teardown() || rc;
 }
 
 /* ---- what there is ---- */

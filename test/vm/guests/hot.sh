@@ -255,6 +255,15 @@ with_metadata() {
 		verify 1M $(shared_disk) && nvme delete-ns $S1 -n 1 && until_true 20 no_shared
 }
 t subsystem.namespace_has_metadata with_metadata
+# What has happened, as the subsystem's state file has it.
+recorded() {
+	nvme persistent-event-log $S2 -a 1 -l 512 &&
+		says 'Change Namespace' nvme persistent-event-log $S2 -a 0 -l 0 &&
+		says 'Power.on [oO]r Reset' nvme persistent-event-log $S2 -a 0 -l 0 &&
+		nvme persistent-event-log $S2 -a 2 -l 512 &&
+		refused 'Sequence' nvme persistent-event-log $S2 -a 0 -l 512
+}
+t subsystem.persistent_events recorded
 
 # ---- doorbells, counted by the target ----
 
