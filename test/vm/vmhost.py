@@ -51,6 +51,9 @@ class NbdServer:
             os.unlink(self.socket)
         self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         atexit.register(self.proc.kill)
+        end = time.monotonic() + READY_SECONDS
+        while not os.path.exists(self.socket) and time.monotonic() < end:
+            time.sleep(0.05)
         return "nbd+unix:///?socket=" + self.socket
 
     def kill(self):
