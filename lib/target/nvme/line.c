@@ -197,8 +197,14 @@ static void add_finish(struct tn_fan *fan)
 	free(fan);
 }
 
+/* All lines are closed: till then their threads have to be told what is done to the store. */
 static void remove_finish(struct tn_fan *fan)
 {
+	struct tn_ns *ns = fan->op[0].u.ns;
+
+	tn_uncor_leave(ns);
+	tn_orphans_put(ns->orphans);
+	ns->orphans = NULL;
 	if (fan->done)
 		fan->done(fan->arg);
 	free(fan);
@@ -237,11 +243,8 @@ void tn_io_ns_remove(struct bh_target_nvme *ctrl, struct tn_ns *ns, void (*done)
 	struct tn_fan *fan = ns->removal;
 
 	(void)ctrl;
-	tn_uncor_leave(ns);
 	ns->removal = NULL;
 	tn_pause_free(ns);
-	tn_orphans_put(ns->orphans); /* the lines have it, while they are open */
-	ns->orphans = NULL;
 	fan->done = done;
 	fan->arg = arg;
 	tn_fan_send(fan);

@@ -427,6 +427,38 @@ static void begun_ones_are_waited_for(void)
 	rig_close();
 }
 
+/* So is what is left of a namespace on its way out. */
+static void those_who_go_are_waited_for(void)
+{
+	const struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_WRITE, LBA, 1, BACK_AT);
+	struct bh_blk_span mine = { .blk = NULL };
+	struct bh_blk *blk;
+	unsigned int i, dones;
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 2, BH_DOORBELLS_MAPPED);
+	rig_ns(1, &blk_late_type, "4M,hold=50", BLOCK);
+	blk = bh_blk_get(rig.ns[1].blk);
+	rig_queue(1, 8, false);
+	rig_put(&rig.q[1], &cmd);
+	rig_tail(&rig.q[1]);
+	rig_steps(3);
+	dones = rig.dones;
+	tn_io_ns_remove(&rig.ctrl, &rig.ns[1], rig_done_void, NULL);
+	for (i = 0; i < 5; i++) {
+		CU_ASSERT_EQUAL(bh_blk_span_alone(blk, &mine, LBA, 1), -EAGAIN);
+		rig_step();
+	}
+	CU_ASSERT_EQUAL(rig.dones, dones);
+	CU_ASSERT(rig_until(&rig.dones, dones + 1));
+	rig_steps(3);
+	CU_ASSERT_EQUAL(bh_blk_span_alone(blk, &mine, LBA, 1), 0);
+	bh_blk_span_end(&mine);
+	bh_blk_put(rig.ns[1].blk);
+	rig.ns[1].blk = NULL;
+	rig_close();
+	bh_blk_put(blk);
+}
+
 /* Every thread leaves its fast path for it, and is back when nobody compares and writes any more. */
 static void fast_path_comes_back(void)
 {
@@ -492,5 +524,6 @@ BH_SUITE("fused", { "compares_and_writes", compares_and_writes }, { "half_waits"
 	 { "metadata_go_along", metadata_go_along }, { "zones_have_none", zones_have_none },
 	 { "completions_wait_for_room", completions_wait_for_room }, { "others_wait", others_wait },
 	 { "begun_ones_are_waited_for", begun_ones_are_waited_for },
+	 { "those_who_go_are_waited_for", those_who_go_are_waited_for },
 	 { "fast_path_comes_back", fast_path_comes_back },
 	 { "nothing_is_left_of_them", nothing_is_left_of_them }, )
