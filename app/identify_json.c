@@ -299,6 +299,8 @@ static json_t *json_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 	json_object_set_new(o, "capacity", big(id->ncap));
 	json_object_set_new(o, "utilization", big(id->nuse));
 	json_object_set_new(o, "features", flags(id->nsfeat, identify_nsfeat));
+	json_object_set_new(o, "compare_write_blocks",
+			    json_integer(bh_nvme_compare_and_write_max(ns)));
 	json_object_set_new(o, "shared", json_boolean(id->nmic & BH_NVME_NMIC_SHARED));
 	json_object_set_new(o, "reservations", flags(id->rescap, identify_rescap));
 	json_object_set_new(o, "deallocated_zeroes",

@@ -115,7 +115,10 @@ static void print_capabilities(const struct app_nvme *n)
 	bh_format_size((uint64_t)id->pels << 16, size, sizeof(size));
 	line("persistent events", "%s%s", id->pels ? size : "no", id->pels ? " at most" : "");
 	line("write cache", "%s", id->vwc & BH_NVME_VWC_PRESENT ? "volatile" : "none");
-	line("fused compare+write", "%s", id->fuses & BH_NVME_FUSES_COMPARE_WRITE ? "yes" : "no");
+	if (id->fuses & BH_NVME_FUSES_COMPARE_WRITE)
+		line("fused compare+write", "yes (ACWU %u)", id->acwu);
+	else
+		line("fused compare+write", "no");
 	line("namespaces", "%" PRIu32 " at most", id->nn);
 }
 
@@ -227,6 +230,17 @@ static void print_zones(const struct app_nvme *n, struct bh_nvme_ns *ns)
 	line("  extensions", "%" PRIu32 " bytes per zone", z.geometry.ext_bytes);
 }
 
+/* ACWU or NACWU, as far as a command goes. */
+static void print_fused(const struct bh_nvme_ns *ns)
+{
+	uint32_t blocks = bh_nvme_compare_and_write_max(ns);
+
+	if (blocks)
+		line("fused compare+write", "up to %" PRIu32 " blocks", blocks);
+	else
+		line("fused compare+write", "no");
+}
+
 static void print_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 {
 	const struct bh_nvme_id_ns *id = bh_nvme_ns_data(ns);
@@ -245,6 +259,7 @@ static void print_namespace(const struct app_nvme *n, struct bh_nvme_ns *ns)
 	line("command set", "%s", bh_nvme_csi_str(bh_nvme_ns_csi(ns)));
 	print_zones(n, ns);
 	flags_line("features", id->nsfeat, identify_nsfeat);
+	print_fused(ns);
 	line("shared", "%s", id->nmic & BH_NVME_NMIC_SHARED ? "may be" : "no");
 	if (id->rescap & ~BH_NVME_RESCAP_IEKEY_13)
 		line("reservations", "%s",

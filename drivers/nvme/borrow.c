@@ -40,6 +40,7 @@ static void describe_ns(const struct bh_nvme *nvme, struct bh_nvme_queue_desc *d
 		desc->ns[desc->ns_count].zone_blocks = (uint32_t)ns->zone_blocks;
 		desc->ns[desc->ns_count].append_blocks = ns->append_max;
 		desc->ns[desc->ns_count].ext_bytes = ns->ext_bytes;
+		desc->ns[desc->ns_count].fused_blocks = ns->fused_max;
 		desc->ns_count++;
 	}
 }
@@ -71,7 +72,7 @@ int bh_nvme_queue_describe(const struct bh_nvme_queue *q, struct bh_nvme_queue_d
 	    q->cqd.kick != BH__KICK_STORE || nvme->db_map.fd < 0)
 		return -EOPNOTSUPP;
 	*desc = (struct bh_nvme_queue_desc){
-		.version = 1,
+		.version = BH_NVME_DESC_VERSION,
 		.qid = q->qid,
 		.entries = q->entries,
 		.depth = q->depth,
@@ -158,7 +159,7 @@ static bool desc_ok(const struct bh_nvme_queue_desc *d)
 {
 	uint32_t i;
 
-	if (d->version != 1 || !d->qid || d->entries < 2 || !d->depth ||
+	if (d->version != BH_NVME_DESC_VERSION || !d->qid || d->entries < 2 || !d->depth ||
 	    d->depth > d->entries - 1u || d->dstrd > 15 || d->sgl > 1 || d->doorbell ||
 	    d->ns_count > BH_NVME_DESC_NS)
 		return false;
@@ -177,7 +178,7 @@ static bool desc_ok(const struct bh_nvme_queue_desc *d)
 		return false;
 	for (i = 0; i < d->ns_count; i++)
 		if (!d->ns[i].nsid || d->ns[i].block_shift < 9 || d->ns[i].block_shift > 20 ||
-		    !zones_ok(d, i))
+		    d->ns[i].fused_blocks > d->mdts >> d->ns[i].block_shift || !zones_ok(d, i))
 			return false;
 	return true;
 }
@@ -254,6 +255,7 @@ static void fill_ns(struct borrowed *b, const struct bh_nvme_queue_desc *d)
 		ns->zone_blocks = d->ns[i].zone_blocks;
 		ns->append_max = d->ns[i].append_blocks;
 		ns->ext_bytes = d->ns[i].ext_bytes;
+		ns->fused_max = d->ns[i].fused_blocks;
 		ns->next = i + 1 < d->ns_count ? &b->ns[i + 1] : NULL;
 	}
 }

@@ -43,6 +43,12 @@ static int deliver(bh_nvme_done done, void *arg, const struct bh_nvme_cpl *cpl,
 	return 1;
 }
 
+/* Half of a fused operation ended so because the other half has failed, whose status says why. */
+static bool is_of_the_other(uint16_t status)
+{
+	return (status & BH_NVME_STATUS_SC_MASK) == BH_NVME_SC_ABORTED_FAILED_FUSED;
+}
+
 static int child_done(struct bh_nvme_queue *q, uint16_t index, const struct bh_nvme_cpl *cpl,
 		      struct bh_nvme_result *out)
 {
@@ -51,7 +57,7 @@ static int child_done(struct bh_nvme_queue *q, uint16_t index, const struct bh_n
 	uint16_t status = bh_nvme_cpl_status(cpl);
 
 	p->pending--;
-	if (status && !p->status) {
+	if (status && (!p->status || is_of_the_other(p->status))) {
 		p->status = status;
 		p->cdw0 = cpl->cdw0;
 	}

@@ -65,6 +65,7 @@ static void ns_unserved(struct bh_nvme_ns *ns)
 	uint32_t shift = __atomic_load_n(&ns->geom, __ATOMIC_RELAXED) & 0x1f;
 
 	__atomic_store_n(&ns->geom, bh__geom(shift ? shift : 9, 0, 0), __ATOMIC_RELAXED);
+	__atomic_store_n(&ns->fused_max, 0, __ATOMIC_RELAXED);
 	ns_gone(ns);
 }
 
@@ -93,6 +94,7 @@ static void set_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns)
 	else
 		bh__zns_none(ns);
 	__atomic_store_n(&ns->geom, geom, __ATOMIC_RELAXED);
+	__atomic_store_n(&ns->fused_max, bh__fused_max(nvme, ns, geom), __ATOMIC_RELAXED);
 	__atomic_store_n(&ns->blocks, id->nsze, __ATOMIC_RELAXED);
 	ns->active = true;
 }

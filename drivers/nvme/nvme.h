@@ -26,6 +26,7 @@ struct bh_nvme_ns {
 	uint64_t geom; /* __atomic; queue_io.h */
 	uint32_t nsid;
 	uint32_t append_max; /* __atomic: blocks per zone append, 0: none */
+	uint32_t fused_max;  /* __atomic: of Compare and Write, the same */
 	bool active, seen;
 	uint8_t csi;
 	uint64_t blocks;      /* __atomic */
@@ -174,6 +175,8 @@ void bh__cmdset_ids(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf, struct bh
 /* Reads the geometry of a zoned namespace whose data has been read; buf: 4096 bytes. */
 int bh__zns_read(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf);
 /* Publishes it, and the shape as zones make it; one of no blocks where they cannot be. */
+/* Blocks of Compare and Write, 0: there is none. fused.c */
+uint32_t bh__fused_max(const struct bh_nvme *nvme, const struct bh_nvme_ns *ns, uint64_t geom);
 uint64_t bh__zns_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint64_t geom);
 void bh__zns_none(struct bh_nvme_ns *ns); /* not zoned, or gone */
 /* cmb.c */

@@ -301,5 +301,8 @@ unsigned int bh__queue_take(struct bh_nvme_queue *q, struct bh_nvme_result *out,
 /* Submits one built command: cid from the stack, which must not be empty. The cid. */
 uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
 			void *arg, uint16_t flags, uint16_t parent);
+/* The same, and nothing is rung: bh__sq_announce() follows, behind the last of several. */
+uint16_t bh__queue_put(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
+		       void *arg, uint16_t flags, uint16_t parent);
 
 #endif

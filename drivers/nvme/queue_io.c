@@ -235,23 +235,31 @@ int bh_nvme_rw_burst(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struc
 	return rc ? rc : 1;
 }
 
-uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
-			void *arg, uint16_t flags, uint16_t parent)
+uint16_t bh__queue_put(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
+		       void *arg, uint16_t flags, uint16_t parent)
 {
-	uint32_t nfree = q->nfree;
-	uint16_t cid = q->free[nfree - 1];
+	uint16_t cid = q->free[--q->nfree];
 	uint64_t w[8];
 	uint64_t *sqe = (uint64_t *)(q->sq + (size_t)q->sq_tail * 64);
 	int i;
 
 	memcpy(w, cmd, sizeof(w));
 	w[0] = (w[0] & ~0xffff0000ull) | (uint64_t)cid << 16;
-	q->nfree = nfree - 1;
 	bh__slot_fill(&q->slots[cid], done, arg, flags | BH__SLOT_BUSY, parent);
 	for (i = 0; i < 8; i++)
 		bh_store_u64(sqe + i, w[i]);
 	BH_PROBE3(nvme_submit, q, q->qid, sqe);
-	bh__sq_advance(q, nfree);
+	q->sq_tail = q->sq_tail == q->last ? 0 : q->sq_tail + 1;
+	return cid;
+}
+
+uint16_t bh__queue_push(struct bh_nvme_queue *q, const struct bh_nvme_cmd *cmd, bh_nvme_done done,
+			void *arg, uint16_t flags, uint16_t parent)
+{
+	uint32_t nfree = q->nfree;
+	uint16_t cid = bh__queue_put(q, cmd, done, arg, flags, parent);
+
+	bh__sq_announce(q, nfree);
 	return cid;
 }
 

@@ -79,15 +79,21 @@ static inline void bh__ring_cq(struct bh_nvme_queue *q)
 	q->cq_rings++;
 }
 
-/* After an entry was written at sq_tail; `nfree` is from before. */
+/* After entries were written up to sq_tail; `nfree` is from before. */
+static inline void bh__sq_announce(struct bh_nvme_queue *q, uint32_t nfree)
+{
+	/* Nothing in flight: no completion will bring a poll, which rings, any sooner. */
+	if (bh__unlikely(nfree == q->depth))
+		bh__ring_sq(q);
+}
+
+/* After an entry was written at sq_tail; likewise. */
 static inline void bh__sq_advance(struct bh_nvme_queue *q, uint32_t nfree)
 {
 	uint32_t tail = q->sq_tail;
 
 	q->sq_tail = tail == q->last ? 0 : tail + 1;
-	/* Nothing in flight: no completion will bring a poll, which rings, any sooner. */
-	if (bh__unlikely(nfree == q->depth))
-		bh__ring_sq(q);
+	bh__sq_announce(q, nfree);
 }
 
 /* Of an entry that nobody looks at before its doorbell is rung: one store where there are such. */

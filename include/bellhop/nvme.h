@@ -331,6 +331,21 @@ int bh_nvme_writev(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const struct 
 		   bh_nvme_done done, void *arg);
 int bh_nvme_compare(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *buf, uint64_t lba,
 		    uint32_t blocks, uint32_t flags, bh_nvme_done done, void *arg);
+/*
+ * Writes `desired` to blocks that hold what is in `old`, or else nothing, and nobody gets between (a
+ * fused operation). flags: as for a write. done once: 0; Compare Failure, the blocks held something
+ * else; or what is wrong with either command. Two buffers of as many blocks, which stay until done.
+ *
+ * Not split, and two commands of the queue's depth: -EAGAIN where two slots are not free. -EMSGSIZE:
+ * more than bh_nvme_compare_and_write_max(), which is what the controller does at once (ACWU, NACWU;
+ * one block if the namespace has atomic boundaries); that is 0, and this -EOPNOTSUPP, where the
+ * controller has no such operation (FUSES) and for namespaces that are zoned or have metadata.
+ * -EINVAL: blocks 0, past the last address, a queue of depth 1. Else as bh_nvme_write(). Queue owner.
+ */
+int bh_nvme_compare_and_write(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, const void *old,
+			      const void *desired, uint64_t lba, uint32_t blocks, uint32_t flags,
+			      bh_nvme_done done, void *arg);
+uint32_t bh_nvme_compare_and_write_max(const struct bh_nvme_ns *ns); /* blocks; any thread */
 int bh_nvme_flush(struct bh_nvme_queue *q, struct bh_nvme_ns *ns, bh_nvme_done done, void *arg);
 #define BH_NVME_WZ_DEAC (1u << 25)
 /* flags: BH_NVME_FUA, BH_NVME_WZ_DEAC. */
@@ -483,9 +498,10 @@ void bh_nvme_queue_stats(const struct bh_nvme_queue *q, struct bh_nvme_queue_sta
  * owns the controller may lend a queue to another one that maps the same pools.
  */
 #define BH_NVME_DESC_NS 32
+#define BH_NVME_DESC_VERSION 2u
 
 struct bh_nvme_queue_desc {
-	uint32_t version; /* 1 */
+	uint32_t version; /* BH_NVME_DESC_VERSION */
 	uint16_t qid;
 	uint16_t entries;
 	uint32_t mdts;	    /* bytes */
@@ -509,6 +525,7 @@ struct bh_nvme_queue_desc {
 		uint32_t zone_blocks;	/* 0: not zoned */
 		uint32_t append_blocks; /* per zone append at most */
 		uint32_t ext_bytes;	/* of a zone's descriptor extension */
+		uint32_t fused_blocks;	/* of Compare and Write at most; 0: there is none */
 	} ns[BH_NVME_DESC_NS];
 };
 

@@ -50,6 +50,10 @@ ft_subsys_SRCS := ft_subsys.c
 FUNCTIONAL += ft_sanitize
 ft_sanitize_SRCS := ft_sanitize.c
 
+# Several hosts that compare and write.
+FUNCTIONAL += ft_fused
+ft_fused_SRCS := ft_fused.c
+
 # One client and another one's controller.
 FUNCTIONAL += ft_neighbours
 ft_neighbours_SRCS := ft_neighbours.c foreign.c

@@ -22,6 +22,8 @@ static void id_ctrl(struct fake *f, struct bh_nvme_id_ctrl *id)
 	id->oacs = f->o.shadow ? BH_NVME_OACS_DOORBELL_BUFFER : 0;
 	id->sgls = f->o.sgl ? BH_NVME_SGLS_DWORD_ALIGNED : 0;
 	id->sgls |= f->o.sgl_mptr ? BH_NVME_SGLS_MPTR_CONTIG : 0;
+	id->fuses = f->o.fused ? BH_NVME_FUSES_COMPARE_WRITE : 0;
+	id->acwu = f->o.acwu;
 	id->ctratt = f->o.elbas ? BH_NVME_CTRATT_ELBAS : 0;
 }
 
@@ -54,6 +56,9 @@ static void id_ns(struct fake *f, uint32_t nsid, struct bh_nvme_id_ns *id)
 	id->lbaf[0].ms = f->o.ms;
 	id->flbas = f->o.extended ? BH_NVME_FLBAS_EXTENDED : 0;
 	id->dps = f->o.dps;
+	id->nsfeat = f->o.nsfeat;
+	id->nacwu = f->o.nacwu;
+	id->nabsn = f->o.nabsn;
 }
 
 /* An EUI-64, a UUID, and where there are several command sets, of which it is. */

@@ -111,6 +111,20 @@ static bool cq_full(struct fake *f, uint16_t qid)
 	return false;
 }
 
+/* In the order that was asked for, of a fused operation. */
+static void complete(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd,
+		     struct bh_nvme_cpl *cpl)
+{
+	bool is_first = cmd->flags & BH_NVME_FUSE_FIRST, was_open = f->half.is_open;
+	struct bh_nvme_cpl first = f->half.cpl;
+
+	f->half = (struct fake_half){ is_first, qid, *cpl };
+	if (!is_first || !f->o.fused_backwards)
+		fake_complete(f, qid, cpl);
+	if (was_open && f->o.fused_backwards)
+		fake_complete(f, qid, &first);
+}
+
 static bool step_queue(struct fake *f, uint16_t qid)
 {
 	struct fake_queue *q = &f->q[qid];
@@ -142,13 +156,17 @@ static bool step_queue(struct fake *f, uint16_t qid)
 	memset(&cpl, 0, sizeof(cpl));
 	cpl.cid = cmd.cid;
 	f->result[0] = f->result[1] = 0;
+	/* The two are next to each other in one queue, and both are there. */
+	if ((f->half.is_open && (f->half.qid != qid || !(cmd.flags & BH_NVME_FUSE_SECOND))) ||
+	    (cmd.flags & BH_NVME_FUSE_FIRST && q->head == tail))
+		fake_fault(f);
 	if (qid ? fake_io(f, qid, &cmd, &status) : fake_admin(f, &cmd, &cpl)) {
 		if (qid) {
 			cpl.status = (uint16_t)(status << 1);
 			cpl.cdw0 = f->result[0];
 			cpl.cdw1 = f->result[1];
 		}
-		fake_complete(f, qid, &cpl);
+		complete(f, qid, &cmd, &cpl);
 	}
 	return true;
 }

@@ -107,6 +107,11 @@ struct fake_opts {
 	bool elbas; /* CTRATT says that there may be other guards, and `elbaf` which it is */
 	uint32_t elbaf;
 	bool sgl_mptr; /* SGLS bit 19 */
+	/* Compare and Write, and what the namespaces say of it. */
+	bool fused;
+	bool fused_backwards; /* the second command completes first */
+	uint8_t nsfeat;
+	uint16_t acwu, nacwu, nabsn;
 };
 
 struct fake_queue {
@@ -124,6 +129,13 @@ struct fake_zone {
 	uint64_t wp;
 };
 
+/* Of a fused operation, whose first command has come. */
+struct fake_half {
+	bool is_open;
+	uint16_t qid;
+	struct bh_nvme_cpl cpl;
+};
+
 struct fake_held {
 	bool used;
 	uint16_t qid, cid;
@@ -137,6 +149,7 @@ struct fake {
 	struct fake_opts o;
 	pthread_t thread;
 	pthread_mutex_t lock;
+	struct fake_half half;
 	bool stop;
 
 	uint32_t cc, csts, aqa;

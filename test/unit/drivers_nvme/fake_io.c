@@ -184,6 +184,11 @@ bool fake_io(struct fake *f, uint16_t qid, const struct bh_nvme_cmd *cmd, uint16
 			f->held[i] = (struct fake_held){ true, qid, cmd->cid };
 		return false;
 	}
+	if (cmd->flags & BH_NVME_FUSE_SECOND && (!f->half.is_open || f->half.cpl.status)) {
+		*status = f->half.is_open ? BH_NVME_SC_ABORTED_FAILED_FUSED
+					  : BH_NVME_SC_ABORTED_MISSING_FUSED;
+		return true;
+	}
 	*status = (uint16_t)__atomic_exchange_n(&f->fail_next, 0, __ATOMIC_ACQ_REL);
 	if (*status)
 		return true;

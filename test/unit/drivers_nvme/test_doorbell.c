@@ -430,7 +430,7 @@ static bool spoil(struct bh_nvme_queue_desc *d, unsigned int i)
 		size_t len;
 		uint64_t value;
 	} bad[] = {
-		{ &d->version, 4, 2 },
+		{ &d->version, 4, 1 },
 		{ &d->qid, 2, 0 },
 		{ &d->entries, 2, 1 },
 		{ &d->depth, 4, 0 },

@@ -127,7 +127,7 @@ advertised() {
 # SGLs (test_meta.c, metadata_by_an_sgl, and ft_format). VWC bits 1 and 2: Flush of all
 # namespaces at once, since the kernel passes on no command for other namespaces than the disk's
 # (test_late_io.c, test_queue.c). CTRATT bit 6: any command keeps a host alive (test_alive.c). FUSES
-# bit 0 and ACWU: the kernel passes on no fused commands (test_fused.c).
+# bit 0 and ACWU: the kernel passes on no fused commands (test_fused.c, ft_fused).
 elsewhere='sgls_16 sgls_17 sgls_19 vwc_1 vwc_2 ctratt_6 fuses_0 acwu'
 
 no_check() {
