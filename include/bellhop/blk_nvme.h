@@ -5,7 +5,8 @@
  * Component: lib/blk_nvme
  *
  * ADDRESS as of <bellhop/bellhop.h>: a PCI device bound to VFIO, or a vfio-user socket; ?ns=N picks
- * a namespace (default: the only one). Stores on several namespaces of one controller share it,
+ * a namespace (default: the only one). The last key may be pass=off: then the device is told of no
+ * client's memory, and requests are copied. Stores on several namespaces of one controller share it,
  * where the first of them is among the peers that the spec names. See lib/blk_nvme/device.c for the
  * model.
  */

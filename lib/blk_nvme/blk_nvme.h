@@ -78,6 +78,7 @@ struct bn_store {
 	struct bh_nvme_ns *ns;
 	unsigned int shift; /* log2 of the namespace's blocks in one of ours */
 	bool has_flush;
+	bool is_passing; /* clients' memory may be shared with it */
 };
 
 struct bn_req {

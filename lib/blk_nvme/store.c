@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* nvme:ADDRESS[?ns=N]: which namespace, what it can do, and whether we can serve it. */
+/* nvme:ADDRESS[?ns=N][&pass=on|off]: which namespace, what it can do, and whether we can serve it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,10 +79,11 @@ static uint32_t caps_of(const struct bn_store *store)
 {
 	const struct bh_nvme_id_ctrl *ctrl = bh_nvme_ctrl_data(store->device->nvme);
 	const struct bh_nvme_id_ns *ns = bh_nvme_ns_data(store->ns);
-	uint32_t caps = BH_BLK_CAP_WRITE | BH_BLK_CAP_SHARE;
+	uint32_t caps = store->is_passing ? BH_BLK_CAP_SHARE : 0;
 
 	if (ns->nsattr & 1) /* write protected */
-		return BH_BLK_CAP_SHARE;
+		return caps;
+	caps |= BH_BLK_CAP_WRITE;
 	if (store->has_flush)
 		caps |= BH_BLK_CAP_FLUSH;
 	if (ctrl->oncs & BH_NVME_ONCS_WRITE_ZEROES)
@@ -93,13 +94,35 @@ static uint32_t caps_of(const struct bn_store *store)
 	return caps;
 }
 
+/* Takes the last key off, which is none of an address. */
+static int take_pass(char *arg, bool *is_passing, const char **why)
+{
+	char *first = strrchr(arg, '?'), *key = strrchr(arg, '&');
+
+	if (!key || key < first) /* NULL is before all */
+		key = first;
+	*is_passing = true;
+	if (!key || strncmp(key + 1, "pass=", 5) != 0)
+		return 0;
+	*is_passing = strcmp(key + 6, "on") == 0;
+	if (!*is_passing && strcmp(key + 6, "off") != 0) {
+		*why = "pass= is on or off";
+		return -EINVAL;
+	}
+	*key = '\0';
+	return 0;
+}
+
 static int open_store(struct bn_store *store, const struct bh_blk_spec *spec, const char *name,
 		      const struct bh_log *log, char why[256])
 {
+	char *arg = strdup(spec->arg);
 	struct bh_address address;
 	const char *what = "";
-	int rc = bh_address_parse(spec->arg, &address, &what);
+	int rc = arg ? take_pass(arg, &store->is_passing, &what) : -ENOMEM;
 
+	rc = rc ? rc : bh_address_parse(arg, &address, &what);
+	free(arg);
 	if (rc) {
 		snprintf(why, 256, "%s", what);
 		return rc;

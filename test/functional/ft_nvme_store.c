@@ -196,6 +196,20 @@ static void of_memory_that_allows_it(void)
 	rig_end(&rig);
 }
 
+static void unless_it_is_switched_off(void)
+{
+	struct rig rig = { 0 };
+
+	back_serve(&rig, "ns=ram:4M");
+	front_serve(&rig, "?ns=1&pass=off", "?pass=on");
+	until_passed(&rig, 1, ft_alloc(&rig.host[1], 4096));
+	for (int i = 0; i < 10; i++)
+		FT_EQUAL(ft_read(rig.q[0], rig.host[0].ns, rig.buf, 0, 8), 0);
+	FT_EQUAL(counted(0, "copied"), 10);
+	FT_EQUAL(counted(0, "passed"), 0);
+	rig_end(&rig);
+}
+
 static struct bh_pool *pool_add(struct rig *rig)
 {
 	struct bh_pool_opts opts;
@@ -370,6 +384,7 @@ static void the_ssd_is_killed_under_io(void)
 FT_MAIN({ "data_of_a_shared_ssd", data_of_a_shared_ssd, 0 },
 	{ "two_namespaces_of_one_controller", two_namespaces_of_one_controller, 0 },
 	{ "of_memory_that_allows_it", of_memory_that_allows_it, 0 },
+	{ "unless_it_is_switched_off", unless_it_is_switched_off, 0 },
 	{ "memory_comes_and_goes_under_load", memory_comes_and_goes_under_load, 0 },
 	{ "clients_are_killed_under_load", clients_are_killed_under_load, 0 },
 	{ "memory_waits_for_an_ssd_that_is_stuck", memory_waits_for_an_ssd_that_is_stuck, 0 },
