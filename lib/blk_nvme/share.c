@@ -127,12 +127,15 @@ static bool is_wanted(const struct bn_shared *s)
 	return wanted;
 }
 
-/* One that was taken back before its turn came is not mapped at all. */
+/*
+ * One that was taken back before its turn came is not mapped at all; one that came while the device
+ * was being opened again is mapped already (bn_shared_again).
+ */
 static void add_run(struct bn_order *order)
 {
 	struct bn_shared *s = (struct bn_shared *)((char *)order - offsetof(struct bn_shared, add));
 
-	if (!s->device->is_lost && is_wanted(s))
+	if (!s->device->is_lost && !s->is_mapped && is_wanted(s))
 		map(s->device, s);
 }
 
