@@ -175,10 +175,11 @@ void bh__cmdset_ids(struct bh_nvme *nvme, uint32_t nsid, uint8_t *buf, struct bh
 /* Reads the geometry of a zoned namespace whose data has been read; buf: 4096 bytes. */
 int bh__zns_read(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint8_t *buf);
 /* Publishes it, and the shape as zones make it; one of no blocks where they cannot be. */
-/* Blocks of Compare and Write, 0: there is none. fused.c */
-uint32_t bh__fused_max(const struct bh_nvme *nvme, const struct bh_nvme_ns *ns, uint64_t geom);
 uint64_t bh__zns_shape(struct bh_nvme *nvme, struct bh_nvme_ns *ns, uint64_t geom);
 void bh__zns_none(struct bh_nvme_ns *ns); /* not zoned, or gone */
+/* fused.c */
+/* Blocks of Compare and Write, 0: there is none. */
+uint32_t bh__fused_max(const struct bh_nvme *nvme, const struct bh_nvme_ns *ns, uint64_t geom);
 /* cmb.c */
 /* Finds and maps it, once; has the controller take addresses in it. The controller is off. */
 int bh__cmb_enable(struct bh_nvme *nvme);

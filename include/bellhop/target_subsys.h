@@ -61,8 +61,8 @@ void bh_target_subsys_opts_init(struct bh_target_subsys_opts *opts);
 int bh_target_subsys_create(const struct bh_target_subsys_opts *opts,
 			    struct bh_target_subsys **out);
 /*
- * Lets go of the namespaces' stores. Before the control reactor is destroyed. -EBUSY: there are controllers, or a namespace is on its way.
- * NULL is accepted.
+ * Lets go of the namespaces' stores. Before the control reactor is destroyed. -EBUSY: there are
+ * controllers, or a namespace is on its way. NULL is accepted.
  */
 int bh_target_subsys_destroy(struct bh_target_subsys *subsys);
 

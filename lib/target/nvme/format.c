@@ -4,10 +4,11 @@
  *
  * A store has one format, whoever it is attached to. So a format is a job of its own: it claims the
  * store, whereupon every namespace made of it stands still (ns.c), on all controllers; makes what
- * the new format needs; erases the blocks (erase.c); and lets go, which has hosts told that the namespace has changed. The command completes when all of
- * them have gone on, on all of their threads: what its host submits next is carried out. If its
- * controller is reset meanwhile, the job goes on, and nobody is told; if it is to go, the job is
- * given up first, and the store keeps the format it had.
+ * the new format needs; erases the blocks (erase.c); and lets go, which has hosts told that the
+ * namespace has changed. The command completes when all of them have gone on, on all of their
+ * threads: what its host submits next is carried out. If its controller is reset meanwhile, the job
+ * goes on, and nobody is told; if it is to go, the job is given up first, and the store keeps the
+ * format it had.
  *
  * What erasing means depends on what was asked for. Without a secure erase blocks become zeros in
  * the cheapest way there is (holes in a file). User data erase overwrites each of them, which is as

@@ -7,9 +7,9 @@
  *
  * A store that can cancel synchronously is given client memory (direct), as is one that was told of
  * that memory and has a device that reaches it (passed), which is then waited for before the memory
- * goes. Any other gets a buffer of ours, and the data is copied before and after; after means translated again, because the table
- * may have changed, from the pieces that were read off the lists once. Memory that cannot be
- * reached by pointer goes through the same buffer by tn_xfer.
+ * goes. Any other gets a buffer of ours, and the data is copied before and after; after means
+ * translated again, because the table may have changed, from the pieces that were read off the lists
+ * once. Memory that cannot be reached by pointer goes through the same buffer by tn_xfer.
  */
 #include <errno.h>
 #include <stdlib.h>
