@@ -1673,11 +1673,47 @@ struct bh_nvme_pel_format_end {
 };
 static_assert(sizeof(struct bh_nvme_pel_format_end) == 12, "Format NVM completion event");
 
+struct bh_nvme_pel_sanitize_start {
+	uint32_t sanicap;
+	uint32_t cdw10;
+	uint32_t cdw11;
+};
+static_assert(sizeof(struct bh_nvme_pel_sanitize_start) == 12, "sanitize start event");
+
+struct bh_nvme_pel_sanitize_end {
+	uint16_t sprog;
+	uint16_t sstat;
+	uint16_t info;
+	uint8_t rsvd6[2];
+};
+static_assert(sizeof(struct bh_nvme_pel_sanitize_end) == 8, "sanitize completion event");
+
 struct bh_nvme_pel_set_feature {
 	uint32_t layout; /* dwords 2:0, dword 0 of the completion 3, bytes of data 31:16 */
 	uint32_t cdw[2]; /* from CDW10 on */
 };
 static_assert(sizeof(struct bh_nvme_pel_set_feature) == 12, "set feature event");
+
+/* Telemetry (base 5.16.1.8, 5.16.1.9): a header, then blocks of 512 bytes, from 1 on. */
+#define BH_NVME_TELEMETRY_CREATE (1u << 0) /* in the LSP field, host-initiated */
+
+struct bh_nvme_telemetry {
+	uint8_t lid;
+	uint8_t rsvd1[4];
+	uint8_t ieee[3];
+	uint16_t dalb1; /* last block of data area 1, 0: it is empty; the others begin after it */
+	uint16_t dalb2;
+	uint16_t dalb3;
+	uint8_t rsvd14[2];
+	uint32_t dalb4;
+	uint8_t rsvd20[361];
+	uint8_t host_gen;	/* of the host-initiated log */
+	uint8_t ctrl_available; /* the controller has captured something that was not read */
+	uint8_t ctrl_gen;
+	char reason[128];
+};
+static_assert(sizeof(struct bh_nvme_telemetry) == 512, "telemetry log header");
+static_assert(offsetof(struct bh_nvme_telemetry, ctrl_gen) == 383, "generation number");
 
 /* Reservations (base 7.2 to 7.5). */
 #define BH_NVME_RESV_ACTION_MASK 0x7u /* CDW10 2:0 of register, acquire, release */

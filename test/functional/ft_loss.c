@@ -459,6 +459,16 @@ static void silent_host_is_given_up(void)
 				 sizeof(error)),
 		 0);
 	FT_EQUAL(error.status >> 1, BH_NVME_SC_KEEP_ALIVE_EXPIRED);
+	/* What it was like then was captured, with the queue that there was. */
+	static char log[16384];
+	const struct bh_nvme_telemetry *head = (const struct bh_nvme_telemetry *)log;
+	FT_EQUAL(bh_nvme_get_log(host.nvme, BH_NVME_LOG_TELEMETRY_CTRL, BH_NVME_NSID_ALL, 0, log,
+				 sizeof(log)),
+		 0);
+	FT_CHECK(head->ctrl_available == 1 && head->dalb1 && head->dalb3 > head->dalb2);
+	FT_CHECK(strstr(head->reason, "Keep Alive"));
+	FT_CHECK(strstr(log + 512, "bellhop_telemetry: 1\n"));
+	FT_CHECK(strstr(log + 512 * (head->dalb1 + 1), "queue 1: here "));
 	bh_nvme_queue_destroy(q);
 	ft_host_close(&host);
 	ft_target_stop(&target);

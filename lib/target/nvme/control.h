@@ -157,6 +157,8 @@ struct tn_ctl {
 
 	struct tn_events *events;
 	struct tn_selftest *selftest;
+	struct tn_telemetry *telemetry;
+	const char *fatal_why; /* __atomic: static text, since the last reset */
 	/* A bit per nsid, until the log is read. */
 	uint64_t changed_ns[BH_TARGET_NVME_MAX_NS / 64 + 1];
 	struct tn_resv_notes resv_notes;
@@ -316,8 +318,8 @@ struct tn_erase;
 
 struct tn_erase_opts {
 	struct bh_reactor *control;
-	struct bh_blk *blk; /* claimed; it stays */
-	uint64_t bytes;	    /* of it, from the first on */
+	struct bh_blk *blk;	 /* claimed; it stays */
+	uint64_t bytes;		 /* of it, from the first on */
 	const uint32_t *pattern; /* to write everywhere; NULL: blocks are freed */
 	/* So many bytes more have been done; false: enough. */
 	bool (*progress)(void *arg, uint64_t bytes);

@@ -24,6 +24,7 @@
 #include "target/nvme/control.h"
 #include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
+#include "target/nvme/telemetry.h"
 
 #define DEFAULT_MODEL "Bellhop NVMe Controller"
 #define DEFAULT_MDTS (1024u * 1024u)
@@ -348,6 +349,7 @@ static void ctrl_free(struct bh_target_nvme *ctrl)
 	bh_timer_destroy(ctl->alive_timer);
 	tn_selftest_free(ctrl);
 	tn_pel_release(ctrl);
+	tn_telemetry_free(ctrl);
 	if (ctl->events)
 		tn_events_free(ctrl);
 	tn_admin_free(ctrl);
@@ -410,6 +412,8 @@ static int ctrl_build(struct bh_target_nvme *ctrl, const struct bh_target_nvme_o
 		rc = tn_health_create(ctrl);
 	if (rc == 0)
 		rc = tn_alive_create(ctrl);
+	if (rc == 0)
+		rc = tn_telemetry_create(ctrl);
 	if (rc == 0)
 		rc = server_create(ctrl, o);
 	if (rc == 0)

@@ -71,6 +71,8 @@ static bool is_enabled(const struct bh_target_nvme *ctrl, const struct event *ev
 	case BH_NVME_AER_TYPE_SMART: /* enabled by warning: tn_events_smart() raises no other */
 		return true;
 	case BH_NVME_AER_TYPE_NOTICE:
+		if (event->info == BH_NVME_AER_NOTICE_TELEMETRY)
+			return config & BH_NVME_OAES_TELEMETRY;
 		return event->info == BH_NVME_AER_NOTICE_NS_ATTR_CHANGED &&
 		       (config & BH_NVME_OAES_NS_ATTR);
 	case BH_NVME_AER_TYPE_IO: /* masked by namespace before it is raised */

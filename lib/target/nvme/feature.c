@@ -17,11 +17,12 @@
 #include "target/nvme/control.h"
 #include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
+#include "target/nvme/telemetry.h"
 
 #define ARBITRATION_BITS 0xffffff07u
 #define ARBITRATION_NO_LIMIT 7u
 #define ASYNC_EVENT_BITS \
-	0x0000011fu /* the five SMART warnings there can be; namespace attributes */
+	0x0000051fu /* the five SMART warnings there can be; namespace attributes; telemetry */
 #define TMPSEL_ALL 0xfu
 #define TIMESTAMP_BYTES sizeof(struct bh_nvme_timestamp)
 #define TIMESTAMP_SET 1u /* origin: Set Features */
@@ -139,6 +140,7 @@ static uint16_t set_async_events(struct tn_admin_cmd *cmd, struct tn_features *f
 {
 	f->async_events = cdw11 & ASYNC_EVENT_BITS;
 	tn_events_smart(cmd->ctrl);
+	tn_telemetry_tell(cmd->ctrl);
 	return 0;
 }
 

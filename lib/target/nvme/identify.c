@@ -139,7 +139,8 @@ static void identify_ctrl(const struct bh_target_nvme *ctrl, struct bh_nvme_id_c
 	id->edstt = tn_selftest_minutes(ctrl);
 	id->sanicap = tn_sanicap(ctrl);
 	id->frmw = BH_NVME_FRMW_SLOT1_RO | 1u << BH_NVME_FRMW_SLOTS_SHIFT;
-	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_SUPPORTED_LOGS;
+	id->lpa = BH_NVME_LPA_EFFECTS | BH_NVME_LPA_EXTENDED | BH_NVME_LPA_TELEMETRY |
+		  BH_NVME_LPA_SUPPORTED_LOGS;
 	if (tn_has_pel(ctrl)) {
 		id->lpa |= BH_NVME_LPA_PERSISTENT_EVENT;
 		id->pels = TN_PEL_SIZE_64K;

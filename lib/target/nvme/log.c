@@ -14,6 +14,7 @@
 #include "target/nvme/control.h"
 #include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
+#include "target/nvme/telemetry.h"
 
 #define NS_PER_HOUR (3600ull * 1000000000ull)
 
@@ -198,7 +199,10 @@ static const struct page pages[] = {
 	[BH_NVME_LOG_CHANGED_NS] = { sizeof(struct bh_nvme_ns_list), changed_ns_log },
 	[BH_NVME_LOG_EFFECTS] = { sizeof(struct bh_nvme_effects_log), effects_log },
 	[BH_NVME_LOG_SELF_TEST] = { sizeof(struct bh_nvme_self_test_log), selftest_log },
-	[BH_NVME_LOG_PERSISTENT_EVENT] = { SIZE_MAX, NULL }, /* says itself how long it is */
+	/* These know themselves how long they are. */
+	[BH_NVME_LOG_TELEMETRY_HOST] = { SIZE_MAX, NULL },
+	[BH_NVME_LOG_TELEMETRY_CTRL] = { SIZE_MAX, NULL },
+	[BH_NVME_LOG_PERSISTENT_EVENT] = { SIZE_MAX, NULL },
 	[BH_NVME_LOG_RESERVATION] = { sizeof(struct bh_nvme_resv_log), resv_log },
 	[BH_NVME_LOG_SANITIZE] = { sizeof(struct bh_nvme_sanitize_log), sanitize_log },
 };
@@ -273,6 +277,8 @@ void tn_cmd_get_log_page(struct tn_admin_cmd *cmd)
 		tn_admin_fail(cmd, BH_NVME_SC_INVALID_FIELD, TN_AT_NSID);
 	} else if (lid == BH_NVME_LOG_PERSISTENT_EVENT) {
 		tn_pel_cmd(cmd, offset, len);
+	} else if (lid == BH_NVME_LOG_TELEMETRY_HOST || lid == BH_NVME_LOG_TELEMETRY_CTRL) {
+		tn_telemetry_cmd(cmd, offset, len);
 	} else {
 		memset(cmd->data, 0, sizeof(cmd->data));
 		page->build(cmd);

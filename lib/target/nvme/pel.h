@@ -35,5 +35,8 @@ void tn_pel_set_feature(const struct tn_admin_cmd *cmd);
 void tn_pel_change_ns(const struct tn_admin_cmd *cmd, uint32_t nsid);
 void tn_pel_format_start(const struct tn_admin_cmd *cmd);
 void tn_pel_format_end(const struct tn_admin_cmd *cmd, uint16_t sf);
+void tn_pel_sanitize_start(const struct tn_admin_cmd *cmd);
+/* ctrl: any of the subsystem. */
+void tn_pel_sanitize_end(struct bh_target_nvme *ctrl);
 
 #endif

@@ -3,7 +3,7 @@
  * Persistent events (NVMe 2.0 5.16.1.14.1): what is recorded, and when.
  *
  * Recorded is what changes what a host finds: the controller's being enabled, namespaces that hosts
- * create and delete, formats, features that were set to something else, the clock; and once per
+ * create and delete, formats, sanitize operations, features that were set to something else, the clock; and once per
  * client and per day a snapshot of SMART, for the numbers that it counts. Nothing of a controller
  * without a body fails or gets warm, so events of hardware, firmware and temperature are not
  * supported.
@@ -21,9 +21,10 @@
 #define FORMAT_ERROR (1u << 0) /* Format NVM Status */
 
 static const uint8_t supported[] = {
-	BH_NVME_PEL_SMART,	 BH_NVME_PEL_TIMESTAMP,	   BH_NVME_PEL_RESET,
-	BH_NVME_PEL_CHANGE_NS,	 BH_NVME_PEL_FORMAT_START, BH_NVME_PEL_FORMAT_END,
-	BH_NVME_PEL_SET_FEATURE,
+	BH_NVME_PEL_SMART,	    BH_NVME_PEL_TIMESTAMP,    BH_NVME_PEL_RESET,
+	BH_NVME_PEL_CHANGE_NS,	    BH_NVME_PEL_FORMAT_START, BH_NVME_PEL_FORMAT_END,
+	BH_NVME_PEL_SANITIZE_START, BH_NVME_PEL_SANITIZE_END, BH_NVME_PEL_SET_FEATURE,
+	BH_NVME_PEL_TELEMETRY,
 };
 
 void tn_pel_supported(uint8_t seb[32])
@@ -125,4 +126,25 @@ void tn_pel_format_end(const struct tn_admin_cmd *cmd, uint16_t sf)
 						      .status = sf };
 
 	tn_pel_add(cmd->ctrl, BH_NVME_PEL_FORMAT_END, &event, sizeof(event));
+}
+
+void tn_pel_sanitize_start(const struct tn_admin_cmd *cmd)
+{
+	const struct bh_nvme_pel_sanitize_start event = { .sanicap = tn_sanicap(cmd->ctrl),
+							  .cdw10 = cmd->sqe.cdw10,
+							  .cdw11 = cmd->sqe.cdw11 };
+
+	tn_pel_add(cmd->ctrl, BH_NVME_PEL_SANITIZE_START, &event, sizeof(event));
+}
+
+/* As its log says. */
+void tn_pel_sanitize_end(struct bh_target_nvme *ctrl)
+{
+	struct bh_nvme_pel_sanitize_end event = { 0 };
+	struct bh_nvme_sanitize_log log = { 0 };
+
+	tn_sanitize_log(ctrl, &log);
+	event.sprog = log.sprog;
+	event.sstat = log.sstat;
+	tn_pel_add(ctrl, BH_NVME_PEL_SANITIZE_END, &event, sizeof(event));
 }

@@ -19,6 +19,7 @@
 #include "target/nvme/control.h"
 #include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
+#include "target/nvme/telemetry.h"
 
 #define CC_WRITABLE 0x00fffff1u /* CRIME is not: only one ready mode is supported */
 #define CC_WHILE_ENABLED                                                 \
@@ -42,6 +43,7 @@ void tn_ctrl_fatal(struct bh_target_nvme *ctrl, const char *why)
 	if (__atomic_fetch_or(&ctrl->regs.csts, BH_NVME_CSTS_CFS, __ATOMIC_ACQ_REL) &
 	    BH_NVME_CSTS_CFS)
 		return;
+	__atomic_store_n(&tn_ctl(ctrl)->fatal_why, why, __ATOMIC_RELEASE);
 	bh_log(ctrl->log, BH_LOG_ERROR, TN_LOG, "%s: controller fatal: %s", ctrl->path, why);
 }
 
@@ -136,6 +138,8 @@ static void enable(struct bh_target_nvme *ctrl)
 /* What every reset does. Inside a closed TN_GATE_ALL. */
 static void drop_everything(struct bh_target_nvme *ctrl)
 {
+	tn_telemetry_fatal(ctrl);
+	__atomic_store_n(&tn_ctl(ctrl)->fatal_why, NULL, __ATOMIC_RELAXED);
 	tn_io_watch_admin(ctrl, false);
 	tn_health_watch(ctrl, false);
 	tn_io_drop_queues(ctrl);

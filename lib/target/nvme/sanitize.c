@@ -28,6 +28,7 @@
 #include <bellhop/zones.h>
 
 #include "target/nvme/control.h"
+#include "target/nvme/pel.h"
 #include "target/nvme/subsys.h"
 
 #define MAX_PASSES 16u
@@ -280,6 +281,17 @@ static void answer(void *ctx)
 	free_all(s);
 }
 
+/* The one that it came by, or another. */
+static struct bh_target_nvme *any_ctrl(const struct tn_sanitize *s)
+{
+	struct bh_target_nvme *ctrl = s->ctrl;
+	unsigned int id;
+
+	for (id = 1; !ctrl && id <= BH_TARGET_SUBSYS_MAX_CTRLS; id++)
+		ctrl = s->subsys->ctrl[id];
+	return ctrl;
+}
+
 /* All namespaces have gone on. */
 static void over(void *ctx)
 {
@@ -291,6 +303,8 @@ static void over(void *ctx)
 						    ? BH_NVME_SSTAT_FAILED
 						    : BH_NVME_SSTAT_COMPLETED;
 		tn_subsys_changed(subsys);
+		if (any_ctrl(s))
+			tn_pel_sanitize_end(any_ctrl(s));
 		if (s->ctrl)
 			tn_event_raise(s->ctrl, BH_NVME_AER_TYPE_IO,
 				       BH_NVME_AER_IO_SANITIZE_COMPLETED, BH_NVME_LOG_SANITIZE);
@@ -399,6 +413,7 @@ static void begin(void *ctx)
 	}
 	*last = (struct tn_sanitized){ .cdw10 = s->cdw10, .outcome = BH_NVME_SSTAT_IN_PROGRESS };
 	tn_subsys_changed(s->subsys);
+	tn_pel_sanitize_start(s->cmd);
 	complete(s, BH_NVME_SC_SUCCESS);
 	next_store(s);
 }

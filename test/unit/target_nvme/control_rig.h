@@ -492,6 +492,31 @@ void tn_io_stats(struct bh_target_nvme *ctrl, struct bh_target_nvme_stats *stats
 	*stats = rig.stats;
 }
 
+void bh_target_nvme_queues(struct bh_target_nvme *ctrl, const struct bh_clock *clock,
+			   bh_target_nvme_queue_fn fn, void *ctx)
+{
+	static struct bh_histogram latency;
+	const struct bh_target_nvme_queue_stats stats = {
+		.qid = 3, .is_here = true, .cqid = 3, .counts.reads = 77, .latency = &latency
+	};
+
+	(void)ctrl;
+	(void)clock;
+	bh_histogram_init(&latency);
+	if (rig.has_cq[3])
+		fn(ctx, &stats);
+}
+
+bool bh_target_nvme_ns_stats(struct bh_target_nvme *ctrl, uint32_t nsid,
+			     const struct bh_clock *clock, struct bh_histogram *latency,
+			     struct bh_target_nvme_ns_stats *stats)
+{
+	(void)clock;
+	*stats = (struct bh_target_nvme_ns_stats){ .nsid = nsid, .latency = latency };
+	bh_histogram_init(latency);
+	return ctrl->ns[nsid] != NULL;
+}
+
 void tn_io_watch_admin(struct bh_target_nvme *ctrl, bool on)
 {
 	(void)ctrl;

@@ -127,7 +127,7 @@ static void logs_agree(void)
 	CU_ASSERT_EQUAL(rig_log_page(BH_NVME_LOG_SUPPORTED, 0, 1024, 0), 0);
 	for (i = 0; i < 256; i++)
 		lids += logs->lid[i] & BH_NVME_LOG_LSUPP;
-	CU_ASSERT_EQUAL(lids, 8);
+	CU_ASSERT_EQUAL(lids, 10);
 }
 
 static void namespaces(void)
@@ -214,7 +214,7 @@ static void log_offsets(void)
 		{ BH_NVME_LOG_EFFECTS, 4096, 0, 0 },
 		{ BH_NVME_LOG_ERROR, 64, 4032, 0 },
 		{ BH_NVME_LOG_SELF_TEST, 564, 0, 0 },
-		{ BH_NVME_LOG_TELEMETRY_HOST, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
+		{ BH_NVME_LOG_ENDURANCE_GROUP, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 		{ BH_NVME_LOG_ANA, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 		{ 0xff, 4, 0, BH_NVME_SC_INVALID_LOG_PAGE },
 	};

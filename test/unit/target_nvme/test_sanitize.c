@@ -120,10 +120,9 @@ static void made(void *arg, int result)
 /* 1: in the pool, of both; 2: beside it, of the second. */
 static void attach(void)
 {
-	const struct bh_target_subsys_ns_opts o = { .size = sizeof(o),
-						    .bytes = MIB,
-						    .block_size = 512,
-						    .md_bytes = 8 };
+	const struct bh_target_subsys_ns_opts o = {
+		.size = sizeof(o), .bytes = MIB, .block_size = 512, .md_bytes = 8
+	};
 	int nsid = 0;
 
 	CU_ASSERT_EQUAL_FATAL(bh_target_subsys_ns_make(subsys, &o, made, &nsid), 0);
@@ -473,6 +472,27 @@ static void controllers_may_go(void)
 	CU_ASSERT_EQUAL(outcome(), BH_NVME_SSTAT_COMPLETED);
 }
 
+/* Its beginning and its end are in the Persistent Event log, the end first. */
+static void events_are_kept(uint16_t sstat)
+{
+	const uint8_t *at = rig_data(), *end = at + 8192, *start = NULL;
+	struct bh_nvme_pel_sanitize_end over = { 0 };
+	struct bh_nvme_pel_event event = { 0 };
+
+	CU_ASSERT_EQUAL_FATAL(rig_log_page(BH_NVME_LOG_PERSISTENT_EVENT,
+					   BH_NVME_PEL_ESTABLISH << BH_NVME_GLP_LSP_SHIFT, 8192, 0),
+			      0);
+	for (at += sizeof(struct bh_nvme_pel); at < end && !start; at += sizeof(event) + event.el) {
+		memcpy(&event, at, sizeof(event));
+		if (event.type == BH_NVME_PEL_SANITIZE_END)
+			memcpy(&over, at + sizeof(event), sizeof(over));
+		else if (event.type == BH_NVME_PEL_SANITIZE_START)
+			start = at;
+	}
+	CU_ASSERT_PTR_NOT_NULL(start);
+	CU_ASSERT_EQUAL(over.sstat, sstat);
+}
+
 /* The power goes: what has not been finished has failed. */
 static void interrupted_is_failed(void)
 {
@@ -505,6 +525,7 @@ static void success_is_remembered(void)
 	CU_ASSERT_EQUAL_FATAL(ctrls_open(), 0);
 	CU_ASSERT_EQUAL(status()->sstat,
 			BH_NVME_SSTAT_COMPLETED | 1u << BH_NVME_SSTAT_PASSES_SHIFT);
+	events_are_kept(BH_NVME_SSTAT_COMPLETED | 1u << BH_NVME_SSTAT_PASSES_SHIFT);
 	CU_ASSERT_EQUAL(tn_refusal(rig.ctrl), 0);
 }
 

@@ -295,6 +295,11 @@ check_lpa_2() {
 		nvme get-log $CTRL --log-id=5 --log-len=512 --lpo=1024 -b >/tmp/some &&
 		dd if=/tmp/all bs=512 skip=2 count=1 2>/dev/null | cmp - /tmp/some
 }
+# Telemetry: a header of its log, and after Create there are blocks.
+check_lpa_3() {
+	nvme get-log $CTRL --log-id=7 --log-len=512 --lsp=1 -b >/tmp/telemetry.header &&
+		[ $(od -An -tu2 -j 12 -N 2 /tmp/telemetry.header) -gt 2 ]
+}
 check_lpa_5() { says 'LID 0x0|Supported' nvme supported-log-pages $CTRL; }
 check_elpe() {
 	is $(nvme get-log $CTRL --log-id=1 --log-len=$((64 * ($1 + 1))) -b | wc -c) \

@@ -80,6 +80,11 @@ every_log() {
 	done </tmp/logs
 	[ $n -ge 7 ] || { echo "only $n log pages"; return 1; }
 }
+telemetry() {
+	nvme telemetry-log $C --output-file=/tmp/telemetry && grep -q 'bellhop_telemetry: 1' /tmp/telemetry &&
+		grep -q 'queue 1: here' /tmp/telemetry && grep -q 'latency queue 1: ' /tmp/telemetry
+}
+t log.telemetry telemetry
 t log.every_page_that_is_advertised every_log
 
 # ---- features: what was set is there afterwards, and then what was there before ----
