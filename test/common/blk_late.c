@@ -175,13 +175,13 @@ static int late_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 	return BH_BLK_QUEUED;
 }
 
-/* Makes the request due at once; with direct=1 it does not touch its buffer any more either. */
+/* Makes the request due at once; with direct or share it does not touch its buffer any more either. */
 static void late_cancel(struct bh_blk_chan *chan, void *cookie)
 {
 	struct late *late = (struct late *)chan->blk;
 	struct late_req **at, *req;
 
-	if (!(late->blk.info.caps & BH_BLK_CAP_CANCEL_SYNC))
+	if (!(late->blk.info.caps & (BH_BLK_CAP_CANCEL_SYNC | BH_BLK_CAP_SHARE)))
 		return;
 	pthread_mutex_lock(&late->lock);
 	for (at = &late->held; *at; at = &(*at)->next) {
@@ -197,19 +197,41 @@ static void late_cancel(struct bh_blk_chan *chan, void *cookie)
 	pthread_mutex_unlock(&late->lock);
 }
 
+/* All memory is within its reach, whether or not it was shared. */
+static void late_share(struct bh_blk *blk, const struct bh_blk_mem *mem)
+{
+	(void)blk, (void)mem;
+}
+
+static void late_unshare(struct bh_blk *blk, const struct bh_blk_mem *mem, void (*done)(void *arg),
+			 void *arg)
+{
+	(void)blk, (void)mem;
+	done(arg);
+}
+
+static bool late_reaches(struct bh_blk_chan *chan, const struct iovec *iov, unsigned int iovcnt)
+{
+	(void)chan, (void)iov;
+	return iovcnt > 0;
+}
+
 static const struct bh_blk_ops late_ops = {
 	.type = "late",
 	.destroy = late_destroy,
 	.chan_size = sizeof(struct bh_blk_chan),
 	.submit = late_submit,
 	.cancel = late_cancel,
+	.share = late_share,
+	.unshare = late_unshare,
+	.reaches = late_reaches,
 };
 
 struct late_opts {
 	char size[32];
 	uint64_t hold_ms;
 	uint64_t seed;
-	uint64_t direct;
+	uint64_t direct, share;
 };
 
 static int late_option(struct late_opts *opts, const char *option)
@@ -220,6 +242,8 @@ static int late_option(struct late_opts *opts, const char *option)
 		return bh_parse_u64(option + 5, 1, UINT64_MAX, &opts->seed);
 	if (!strncmp(option, "direct=", 7))
 		return bh_parse_u64(option + 7, 0, 1, &opts->direct);
+	if (!strncmp(option, "share=", 6))
+		return bh_parse_u64(option + 6, 0, 1, &opts->share);
 	return -EINVAL;
 }
 
@@ -281,7 +305,7 @@ static int late_create(const struct bh_blk_spec *spec, const char *name, const s
 	late = calloc(1, sizeof(*late));
 	if (!late)
 		return -ENOMEM;
-	caps |= opts.direct ? BH_BLK_CAP_CANCEL_SYNC : 0;
+	caps |= opts.direct ? BH_BLK_CAP_CANCEL_SYNC : opts.share ? BH_BLK_CAP_SHARE : 0;
 	rc = bh_blk_init(&late->blk, &late_ops, name, spec->block_size, bytes / spec->block_size,
 			 caps, log);
 	if (!rc)

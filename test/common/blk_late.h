@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * late:SIZE[,hold=MS][,seed=N][,direct=1]: a store for tests that completes late, out of order, and
+ * late:SIZE[,hold=MS][,seed=N][,direct=1][,share=1]: a store for tests that completes late, out of order, and
  * from a thread of its own. Its data is in memory.
  *
  *   hold    how long a request is held, in ms (default 5)
@@ -8,6 +8,7 @@
  *           this seed and order of submission; without it all are held for exactly `hold`
  *   direct  1: the store takes client memory itself and cancels synchronously (CANCEL_SYNC); by
  *           default it never sees client memory
+ *   share   1: the store takes client memory itself, and has to be waited for (SHARE)
  *
  * The buffer of a request is touched when it completes, not before.
  */
