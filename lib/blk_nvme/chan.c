@@ -91,6 +91,11 @@ static int issue_data(struct bn_chan *c, struct bn_req *req, const struct iovec 
 	uint32_t blocks = (uint32_t)(req->chunk >> bits);
 	uint32_t flags = req->io.flags & BH_BLK_FLAG_FUA ? BH_NVME_FUA : 0;
 
+	/* The driver's straight way. */
+	if (iovcnt == 1 && req->io.op == BH_BLK_READ)
+		return bh_nvme_read(c->q, store->ns, iov->iov_base, lba, blocks, 0, NULL, req);
+	if (iovcnt == 1)
+		return bh_nvme_write(c->q, store->ns, iov->iov_base, lba, blocks, flags, NULL, req);
 	if (req->io.op == BH_BLK_READ)
 		return bh_nvme_readv(c->q, store->ns, iov, iovcnt, lba, blocks, 0, NULL, req);
 	return bh_nvme_writev(c->q, store->ns, iov, iovcnt, lba, blocks, flags, NULL, req);
