@@ -121,7 +121,7 @@ uint64_t fz_address(struct fz_input *in)
  */
 void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd)
 {
-	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL, 4, 5, 6, 1 };
+	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL, 4, 5, 6, 7 };
 	uint8_t has = fz_u8(in), nsid;
 
 	memset(cmd, 0, sizeof(*cmd));
@@ -197,24 +197,38 @@ static bool fds_are_back(void)
 	return true;
 }
 
-static struct bh_blk *new_store(const struct bh_blk_type *type, uint32_t block_size)
+static struct bh_blk *of_spec(const struct bh_blk_type *type, const struct bh_blk_spec *spec)
 {
-	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
 	char why[256] = "";
 	struct bh_blk *blk;
 
-	if (type->create(&spec, type->name, NULL, why, &blk) != 0)
+	if (type->create(spec, type->name, NULL, why, &blk) != 0)
 		fz_failed(why);
 	return blk;
 }
 
+static struct bh_blk *new_store(const struct bh_blk_type *type, uint32_t block_size)
+{
+	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
+
+	return of_spec(type, &spec);
+}
+
 static void attach_all(void)
 {
+	static const struct bh_blk_spec
+		with_pi = { .arg = "1M", .block_size = 512, .md_bytes = 16, .pi = 1 },
+		zoned = { .arg = "1M",
+			  .block_size = 512,
+			  .zoned = { .bytes = 64 << 10, .capacity = 48 << 10, .max_open = 2 } };
+
 	fz_blk[1] = new_store(&bh_blk_ram_type, 512);
 	fz_blk[2] = new_store(&bh_blk_null_type, 4096);
 	fz_blk[3] = fz_store_new(false);
 	fz_blk[4] = fz_store_new(true);
 	fz_blk[5] = new_store(&bh_blk_ram_type, 4096);
+	fz_blk[6] = of_spec(&bh_blk_ram_type, &with_pi);
+	fz_blk[7] = of_spec(&bh_blk_ram_type, &zoned);
 	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
 		if (bh_target_nvme_ns_attach(fz_target, fz_blk[nsid], nsid) < 0)
 			fz_failed("no namespace");

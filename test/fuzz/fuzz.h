@@ -4,7 +4,7 @@
  * thread that turns the reactors itself. It has two poll threads, a controller memory buffer, and
  * namespaces on every kind of store: 1 in memory, 2 that is none, 3 and 4 that answer when they
  * are told (store.c: one by buffers of the controller's, one with client memory), 5 of 4096-byte
- * blocks.
+ * blocks, 6 with protection information, 7 zoned.
  *
  * Each input gets a client of its own on the controller that all inputs share; when it is done the
  * client leaves. A controller that does not serve the next client, or that has kept a file
@@ -24,7 +24,7 @@
 #include "vfu/vfu.h"
 
 #define FZ_IOVA 0x100000000ull
-#define FZ_NS 5u
+#define FZ_NS 7u
 #define FZ_CMB_BYTES 0x10000u
 #define FZ_BYTES 0x40000u /* of client memory */
 #define FZ_ASQ 0x0u	  /* where the client keeps what it needs, in that memory */

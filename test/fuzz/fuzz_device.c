@@ -499,6 +499,8 @@ static void namespaces(const struct step *s)
 	uint32_t nsid = 1 + s->a % FZ_NS;
 
 	if (s->b & 1) {
+		if (fz_blk[nsid]->md || fz_blk[nsid]->zones) /* which keep their size */
+			return;
 		bh_blk_resized(fz_blk[nsid], s->d % 2 ? 64 : bh_blk_info(fz_blk[nsid])->blocks);
 	} else if (!is_detached[nsid]) {
 		is_detached[nsid] = bh_target_nvme_ns_detach(fz_target, nsid, detached, NULL) == 0;
