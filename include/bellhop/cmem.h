@@ -122,6 +122,14 @@ int bh_cmem_add(struct bh_cmem *cm, uint64_t iova, uint64_t len, uint32_t prot,
 int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len);
 
 /*
+ * Takes the memory of these regions, as of bh_cmem_del(), away without a quiesce: from here on they
+ * are zeros of our own, failed, and still in the table until that is called. For when the device does
+ * not stand still and the client has the memory back. Regions that are mapped; of files and messages
+ * nothing is to be had before del. Control thread.
+ */
+void bh_cmem_revoke(struct bh_cmem *cm, uint64_t iova, uint64_t len);
+
+/*
  * Would bh_cmem_del() find something to remove? 0: it would, and all of it; else its -ENOENT or
  * -EINVAL. Control thread.
  */

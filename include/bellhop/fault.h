@@ -59,6 +59,13 @@ bool bh_fault_handle(const siginfo_t *info);
 int bh_fault_range_add(struct bh_fault_range *range);
 
 /*
+ * As if it had been lost just now: whoever is in it, on whatever thread, goes on in fresh pages, and
+ * when this returns nobody meets the old ones any more but system calls and devices that have them
+ * already. Any thread. -ENOENT: not registered; -ENOMEM: no pages, the old ones stay, failed is set.
+ */
+int bh_fault_range_fail(struct bh_fault_range *range);
+
+/*
  * Returns when no handler on another thread still uses the range. NULL and unregistered ranges are
  * accepted.
  */

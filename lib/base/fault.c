@@ -10,8 +10,8 @@
  *    the slot. Both sides are sequentially consistent (each stores, then loads what the other
  *    stored), so a handler either does not see the range or is waited for.
  *  - Threads that fault in one range at the same time take turns (slot.busy). The holder is another
- *    thread, inside its handler, making two or three system calls: it needs nothing from the
- *    waiter.
+ *    thread, inside its handler or bh_fault_range_fail(), making two or three system calls: it
+ *    needs nothing from the waiter, and does not fault in the range itself.
  *  - The flag and the counter are set before the new pages appear: whoever reads zeros that are not
  *    the peer's finds them set.
  *
@@ -201,6 +201,19 @@ int bh_fault_range_add(struct bh_fault_range *range)
 		if (slot == &table[used])
 			__atomic_store_n(&used, used + 1, __ATOMIC_SEQ_CST);
 	}
+	pthread_mutex_unlock(&table_lock);
+	return rc;
+}
+
+int bh_fault_range_fail(struct bh_fault_range *range)
+{
+	int rc = -ENOENT;
+	uint32_t i;
+
+	pthread_mutex_lock(&table_lock);
+	for (i = 0; i < used && rc == -ENOENT; i++)
+		if (__atomic_load_n(&table[i].range, __ATOMIC_RELAXED) == range)
+			rc = slot_mend(&table[i], range) ? 0 : -ENOMEM;
 	pthread_mutex_unlock(&table_lock);
 	return rc;
 }

@@ -241,6 +241,25 @@ int bh_cmem_del(struct bh_cmem *cm, uint64_t iova, uint64_t len)
 	return rc;
 }
 
+void bh_cmem_revoke(struct bh_cmem *cm, uint64_t iova, uint64_t len)
+{
+	const struct bh_cmem_table *t = table_of(cm);
+	size_t from = 0, to = t->count;
+
+	if ((iova != 0 || len != 0) && find_inside(t, iova, len, &from, &to) != 0)
+		return;
+	for (size_t i = from; i < to; i++) {
+		struct bh_cmem_region *r = t->region[i];
+		int rc = r->map_base ? bh_fault_range_fail(&r->guard) : 0;
+
+		if (rc != 0)
+			bh_log(cm->log, BH_LOG_ERROR, "cmem",
+			       "%#llx + %#llx cannot be taken back: %s",
+			       (unsigned long long)r->iova, (unsigned long long)r->len,
+			       strerror(-rc));
+	}
+}
+
 const struct bh_cmem_region *bh_cmem_find(const struct bh_cmem *cm, uint64_t iova)
 {
 	const struct bh_cmem_table *t = table_of(cm);

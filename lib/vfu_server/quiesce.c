@@ -11,8 +11,11 @@
  *	LATE  --begin-->  LATE, with a waiter of its own deadline
  *	LATE  --quiesced-->  unmap after all, resume  -->  IDLE, or ASKED for the waiter
  *
- * An unmap that failed by its deadline is made all the same when the device does stand still: clients
- * (QEMU) go on and put other memory at these addresses, where the device must not meet the old one.
+ * An unmap that fails by its deadline takes the memory away all the same, before the client is told:
+ * clients (QEMU) go on as if it had not failed, and neither a thread that was stopped with a pointer
+ * in its hand may write to what is somebody else's by now, nor may the device meet the old memory
+ * when other is put at these addresses. So the region is zeros of ours from then on, which fails
+ * whatever touches it, and leaves the table when the device does stand still.
  *
  * A disconnect has no one to fail to: past its deadline it goes on waiting, because memory that a
  * device may still touch cannot be unmapped.
@@ -100,10 +103,16 @@ int vfus_gate_command(struct bh_vfu_server *s, enum bh_quiesce_reason reason, ui
 	return VFUS_PENDING;
 }
 
+/* bh_cmem's words for the range of an unmap. */
+static bool is_of_all(const struct vfus_wait *unmap)
+{
+	return unmap->len == UINT64_MAX;
+}
+
 static void unmap_after_all(struct bh_vfu_server *s)
 {
 	struct vfus_gate *gate = &s->gate;
-	bool is_all = gate->drops_all || gate->asked.len == UINT64_MAX;
+	bool is_all = gate->drops_all || is_of_all(&gate->asked);
 
 	/* The client has been told already, and what it wants back may be gone. */
 	if (gate->drops_all || gate->asked.reason == BH_QUIESCE_UNMAP)
@@ -150,6 +159,9 @@ static void expire(struct bh_vfu_server *s)
 		s->ops->fatal(s->ops_ctx);
 		return;
 	}
+	if (wait.reason == BH_QUIESCE_UNMAP)
+		bh_cmem_revoke(&s->cmem, is_of_all(&wait) ? 0 : wait.iova,
+			       is_of_all(&wait) ? 0 : wait.len);
 	gate->drops_all |= gate->has_wanted && wait.reason == BH_QUIESCE_UNMAP;
 	gate->has_wanted = false;
 	gate->state = VFUS_GATE_LATE;

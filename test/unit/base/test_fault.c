@@ -89,6 +89,26 @@ static void faulting_store_is_executed_again(void)
 	victim_drop(&v);
 }
 
+static void what_is_said_to_be_lost_is(void)
+{
+	struct victim v;
+	char byte = 0;
+
+	victim_make(&v, BH_FAULT_ZEROS);
+	CU_ASSERT_EQUAL(bh_fault_range_fail(&v.range), 0);
+	CU_ASSERT_TRUE(failed(&v) == 1 && v.counter == 1);
+	/* A store that is on its way goes nowhere. */
+	CU_ASSERT_EQUAL(v.va[2 * page], 0);
+	v.va[2 * page] = 7;
+	CU_ASSERT_EQUAL(pread(v.fd, &byte, 1, (off_t)(2 * page)), 1);
+	CU_ASSERT_EQUAL(byte, 0x5a);
+	CU_ASSERT_EQUAL(bh_fault_range_fail(&v.range), 0);
+	CU_ASSERT_EQUAL(v.counter, 1);
+	bh_fault_range_remove(&v.range);
+	CU_ASSERT_EQUAL(bh_fault_range_fail(&v.range), -ENOENT);
+	victim_drop(&v);
+}
+
 static void registers_read_ones(void)
 {
 	struct victim v;
@@ -358,6 +378,7 @@ BH_SUITE("fault",
 	 { "earlier_handler_gets_foreign_faults", earlier_handler_gets_foreign_faults },
 	 { "truncated_reads_zeros", truncated_reads_zeros },
 	 { "faulting_store_is_executed_again", faulting_store_is_executed_again },
+	 { "what_is_said_to_be_lost_is", what_is_said_to_be_lost_is },
 	 { "registers_read_ones", registers_read_ones },
 	 { "hugetlb_truncated_reads_zeros", hugetlb_truncated_reads_zeros },
 	 { "add_again_begins_anew", add_again_begins_anew },

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The gate: answers that come later, too late, or after the client has gone. */
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "rig.h"
 
@@ -133,6 +135,41 @@ static void memory_goes_however_late(void)
 	rig.hold_quiesce = false;
 	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW, -1, 0), 0);
 	CU_ASSERT_EQUAL(regions(), 1);
+}
+
+/* A thread that was stopped with a pointer in its hand goes on: the client's memory is not there. */
+static void late_threads_meet_no_memory_of_the_client(void)
+{
+	struct bh_cmem_cache cache = { 0 };
+	volatile uint8_t *client, *held, *kept;
+	const struct bh_cmem *cm;
+	int fd = rig_memfd(0x2000);
+
+	client = mmap(NULL, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CU_ASSERT_TRUE_FATAL(client != MAP_FAILED);
+	client[0] = client[0x1000] = 0x11;
+	restart(30);
+	cm = bh_vfu_server_cmem(rig.server);
+	CU_ASSERT_EQUAL(rig_map(0x1000, 0x1000, RW | VFU_DMA_FLAG_MMAP, fd, 0), 0);
+	CU_ASSERT_EQUAL(rig_map(0x2000, 0x1000, RW | VFU_DMA_FLAG_MMAP, fd, 0x1000), 0);
+	held = bh_cmem_lookup(cm, &cache, 0x1000, 0x1000, BH_CMEM_PROT_WRITE);
+	kept = bh_cmem_lookup(cm, &cache, 0x2000, 0x1000, BH_CMEM_PROT_WRITE);
+	CU_ASSERT_TRUE_FATAL(held && kept);
+	rig.hold_quiesce = true;
+	CU_ASSERT_EQUAL(rig_unmap(0x1000, 0x1000, 0), -ETIMEDOUT);
+	held[0] = 0x22;
+	kept[0] = 0x33;
+	CU_ASSERT_TRUE(client[0] == 0x11 && client[0x1000] == 0x33);
+	CU_ASSERT_TRUE(bh_cmem_failed(cm, 0x1000, 0x1000) && !bh_cmem_failed(cm, 0x2000, 0x1000));
+	/* The second one that is late, too. */
+	CU_ASSERT_EQUAL(rig_unmap(0x2000, 0x1000, 0), -ETIMEDOUT);
+	kept[0] = 0x44;
+	CU_ASSERT_EQUAL(client[0x1000], 0x33);
+	bh_vfu_server_quiesced(rig.server);
+	CU_ASSERT_EQUAL(regions(), 0);
+	rig.hold_quiesce = false;
+	munmap((void *)client, 0x2000);
+	close(fd);
 }
 
 static void waiting_for_a_late_answer_has_a_deadline_too(void)
@@ -309,6 +346,8 @@ BH_SUITE_FIXTURE("vfu_server_quiesce", rig_setup, rig_teardown,
 		 { "unasked_answers_are_ignored", unasked_answers_are_ignored },
 		 { "deadline_fails_the_command_only", deadline_fails_the_command_only },
 		 { "memory_goes_however_late", memory_goes_however_late },
+		 { "late_threads_meet_no_memory_of_the_client",
+		   late_threads_meet_no_memory_of_the_client },
 		 { "waiting_for_a_late_answer_has_a_deadline_too",
 		   waiting_for_a_late_answer_has_a_deadline_too },
 		 { "client_leaves_while_a_command_waits", client_leaves_while_a_command_waits },
