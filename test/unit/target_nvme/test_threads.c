@@ -262,6 +262,63 @@ static void late_store_under_load(void)
 	stop();
 }
 
+/* Compare and Write of a block that is all `from`, to one more. */
+static void put_count(struct rig_queue *q, uint64_t from)
+{
+	const uint64_t at = RIG_DATA_AT + q->qid * 0x100000u;
+	struct bh_nvme_cmd cmd[2] = { rig_cmd(BH_NVME_CMD_COMPARE, 7, 1, at),
+				      rig_cmd(BH_NVME_CMD_WRITE, 7, 1, at + 4096) };
+	unsigned int i;
+
+	for (i = 0; i < 64; i++) {
+		((uint64_t *)rig_at(at))[i] = from;
+		((uint64_t *)rig_at(at + 4096))[i] = from + 1;
+	}
+	for (i = 0; i < 2; i++) {
+		cmd[i].flags = i ? BH_NVME_FUSE_SECOND : BH_NVME_FUSE_FIRST;
+		cmd[i].cid = (uint16_t)i;
+		rig_put(q, &cmd[i]);
+	}
+}
+
+/* How many of three queues, which are two threads', were first to count up; ~0: one did not end. */
+static unsigned int race_once(uint64_t from)
+{
+	uint64_t end = bh_now_ns() + 20000000000ull;
+	unsigned int first = 0, n = 0, qid;
+	struct bh_nvme_cpl cpl;
+
+	for (qid = 1; qid <= 3; qid++)
+		put_count(&rig.q[qid], from);
+	for (qid = 1; qid <= 3; qid++)
+		rig_tail(&rig.q[qid]);
+	for (qid = 1; n < 6 && bh_now_ns() < end; qid = qid % 3 + 1) {
+		if (!rig_get(&rig.q[qid], &cpl)) {
+			sched_yield();
+			continue;
+		}
+		rig_head(&rig.q[qid]);
+		first += cpl.cid == 0 && bh_nvme_cpl_status(&cpl) == 0;
+		n++;
+	}
+	return n == 6 ? first : ~0u;
+}
+
+/* While the threads come off the fast path, serve off it, and go back to it. */
+static void one_is_first_to_count(void)
+{
+	uint64_t value;
+
+	start(&bh_blk_ram_type, "1M");
+	for (value = 0; value < 60; value++) {
+		CU_ASSERT_EQUAL_FATAL(race_once(value), 1);
+		if (value % 20 == 0) /* so many that it is the last for a while */
+			CU_ASSERT_EQUAL(traffic(value % 40 ? 100 : 6000, value % 40 != 0), 0);
+	}
+	CU_ASSERT_EQUAL(race_once(0), 0);
+	stop();
+}
+
 static void end_with_requests_in_the_store(void)
 {
 	unsigned int qid, i;
@@ -348,6 +405,7 @@ static void doorbells_wake(void)
 BH_SUITE("threads", { "queues_over_two_threads", queues_over_two_threads },
 	 { "gates_under_load", gates_under_load },
 	 { "late_store_under_load", late_store_under_load },
+	 { "one_is_first_to_count", one_is_first_to_count },
 	 { "end_with_requests_in_the_store", end_with_requests_in_the_store },
 	 { "shadows_do_not_ring_while_polled", shadows_do_not_ring_while_polled },
 	 { "doorbells_wake", doorbells_wake }, )
