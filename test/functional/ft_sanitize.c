@@ -146,7 +146,7 @@ static void interrupted_has_failed(void)
 	struct rig r;
 
 	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
-	start(&r, 256);
+	start(&r, 64);
 	FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_OVERWRITE), 0); /* 16 passes */
 	FT_EQUAL(sstat(&r) & BH_NVME_SSTAT_OUTCOME_MASK, BH_NVME_SSTAT_IN_PROGRESS);
 	disconnect(&r);
@@ -172,7 +172,7 @@ static void targets_stop_all_the_same(void)
 	struct rig r;
 
 	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
-	start(&r, 256);
+	start(&r, 64);
 	FT_EQUAL(sanitize(r.host[1].nvme, BH_NVME_SANITIZE_OVERWRITE | BH_NVME_SANITIZE_AUSE), 0);
 	disconnect(&r);
 	ft_target_stop(&r.target);

@@ -318,10 +318,10 @@ struct tn_erase;
 
 struct tn_erase_opts {
 	struct bh_reactor *control;
-	struct bh_blk *blk;	 /* claimed; it stays */
-	uint64_t bytes;		 /* of it, from the first on */
+	struct bh_blk *blk; /* nobody else uses it, and it stays */
+	uint64_t bytes;	    /* of it, from the first on */
 	const uint32_t *pattern; /* to write everywhere; NULL: blocks are freed */
-	/* So many bytes more have been done; false: enough. */
+	/* So many bytes more have been done (0: they are durable); false: enough. */
 	bool (*progress)(void *arg, uint64_t bytes);
 	void (*done)(void *arg, int error); /* not inside tn_erase_start(); it is gone */
 	void *arg;

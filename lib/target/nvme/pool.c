@@ -19,28 +19,12 @@
 #include "target/nvme/control.h"
 #include "target/nvme/subsys.h"
 
-#define STEP_SYNC (4u << 20) /* bytes, of a store that does it at once */
-#define STEP_ASYNC (64u << 20)
-#define LOOK_NS 1000000ull
-
 struct tn_wipe {
 	struct tn_space *space;
-	struct bh_blk_chan *chan;
-	struct bh_timer *timer;
-	uint64_t at; /* blocks done */
-	uint32_t step;
-	bool is_queued;
+	struct tn_erase *erase;
 	void (*done)(void *arg, int result);
 	void *arg;
 };
-
-static void wipe_free(struct tn_wipe *wipe)
-{
-	bh_timer_destroy(wipe->timer);
-	bh_blk_chan_close(wipe->chan);
-	wipe->space->wipe = NULL;
-	free(wipe);
-}
 
 /* It is made, or not. */
 static void wipe_end(struct tn_wipe *wipe, int error)
@@ -50,7 +34,9 @@ static void wipe_end(struct tn_wipe *wipe, int error)
 	void *arg = wipe->arg;
 	int nsid = (int)space->nsid;
 
-	wipe_free(wipe);
+	tn_erase_stop(wipe->erase);
+	free(wipe);
+	space->wipe = NULL;
 	space->is_making = false;
 	space->is_deleting = error != 0;
 	if (!error)
@@ -59,54 +45,31 @@ static void wipe_end(struct tn_wipe *wipe, int error)
 	done(arg, error ? error : nsid);
 }
 
-/* 0: done, 1: queued, or why not. */
-static int submit(struct tn_wipe *wipe)
+static bool wipe_goes_on(void *arg, uint64_t bytes)
 {
-	const struct bh_blk_info *info = bh_blk_info(wipe->space->blk);
-	struct bh_blk_io io = { .op = BH_BLK_WRITE_ZEROES, .flags = BH_BLK_FLAG_DEALLOCATE };
-	uint64_t left = info->blocks - wipe->at;
-	int rc;
-
-	if (!(info->caps & BH_BLK_CAP_WRITE_ZEROES))
-		io = (struct bh_blk_io){ .op = BH_BLK_DEALLOCATE };
-	else if (!(info->caps & BH_BLK_CAP_DEALLOCATE))
-		io.flags = 0;
-	io.lba = wipe->at;
-	io.blocks = left < wipe->step ? (uint32_t)left : wipe->step;
-	rc = bh_blk_submit(wipe->chan, &io);
-	if (rc == 0 || rc == BH_BLK_QUEUED)
-		wipe->at += io.blocks;
-	return rc;
+	(void)arg;
+	(void)bytes;
+	return true;
 }
 
-static void wipe_look(void *ctx)
+static void wiped(void *arg, int error)
 {
-	struct tn_wipe *wipe = ctx;
-	struct bh_blk_done done = { 0 };
-	int rc = 0;
+	struct tn_wipe *wipe = arg;
 
-	if (wipe->is_queued) {
-		wipe->is_queued = !bh_blk_reap(wipe->chan, &done, 1);
-		rc = done.status;
-	}
-	if (!rc && !wipe->is_queued) {
-		if (wipe->at == bh_blk_info(wipe->space->blk)->blocks) {
-			wipe_end(wipe, 0);
-			return;
-		}
-		rc = submit(wipe);
-		wipe->is_queued = rc == BH_BLK_QUEUED;
-	}
-	if (rc < 0 && rc != -EAGAIN)
-		wipe_end(wipe, rc);
-	else
-		bh_timer_set(wipe->timer, wipe->is_queued || rc ? LOOK_NS : 0);
+	wipe->erase = NULL;
+	wipe_end(wipe, error);
 }
 
 static int wipe_begin(struct tn_space *space, void (*done)(void *arg, int result), void *arg)
 {
 	const struct bh_blk_info *info = bh_blk_info(space->blk);
 	struct tn_wipe *wipe = calloc(1, sizeof(*wipe));
+	const struct tn_erase_opts opts = { .control = space->subsys->control,
+					    .blk = space->blk,
+					    .bytes = info->blocks * info->block_size,
+					    .progress = wipe_goes_on,
+					    .done = wiped,
+					    .arg = wipe };
 	int rc;
 
 	if (!wipe)
@@ -114,16 +77,12 @@ static int wipe_begin(struct tn_space *space, void (*done)(void *arg, int result
 	wipe->space = space;
 	wipe->done = done;
 	wipe->arg = arg;
-	wipe->step = (info->caps & BH_BLK_CAP_SYNC ? STEP_SYNC : STEP_ASYNC) / info->block_size;
-	rc = bh_timer_create(space->subsys->control, wipe_look, wipe, &wipe->timer);
-	if (rc == 0)
-		rc = bh_blk_chan_open(space->blk, &wipe->chan);
+	rc = tn_erase_start(&opts, &wipe->erase);
 	if (rc) {
-		wipe_free(wipe);
+		free(wipe);
 		return rc;
 	}
 	space->wipe = wipe;
-	bh_timer_set(wipe->timer, 0);
 	return 0;
 }
 
