@@ -140,21 +140,29 @@ static void everything_is_erased(void)
 	clean_up();
 }
 
-/* The process is killed in the middle of it. */
+/* The process ends in the middle of it, and another one begins. */
+static void interrupt(struct rig *r, uint32_t flags, bool is_killed)
+{
+	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
+	start(r, 64);
+	FT_EQUAL(sanitize(r->host[1].nvme, BH_NVME_SANITIZE_OVERWRITE | flags), 0); /* 16 passes */
+	FT_EQUAL(sstat(r) & BH_NVME_SSTAT_OUTCOME_MASK, BH_NVME_SSTAT_IN_PROGRESS);
+	disconnect(r);
+	if (is_killed)
+		ft_target_kill(&r->target);
+	else
+		ft_target_stop(&r->target);
+	FT_EQUAL(truncate(ft_path("disk"), 8 * MIB), 0);
+	start(r, 8);
+	FT_EQUAL(sstat(r), BH_NVME_SSTAT_FAILED);
+	FT_EQUAL(SC(ft_read(r->q[0], ns_of(r, 0), r->buf, 80, 8)), BH_NVME_SC_SANITIZE_FAILED);
+}
+
 static void interrupted_has_failed(void)
 {
 	struct rig r;
 
-	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
-	start(&r, 64);
-	FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_OVERWRITE), 0); /* 16 passes */
-	FT_EQUAL(sstat(&r) & BH_NVME_SSTAT_OUTCOME_MASK, BH_NVME_SSTAT_IN_PROGRESS);
-	disconnect(&r);
-	ft_target_kill(&r.target);
-	FT_EQUAL(truncate(ft_path("disk"), 8 * MIB), 0);
-	start(&r, 8);
-	FT_EQUAL(sstat(&r), BH_NVME_SSTAT_FAILED);
-	FT_EQUAL(SC(ft_read(r.q[0], ns_of(&r, 0), r.buf, 80, 8)), BH_NVME_SC_SANITIZE_FAILED);
+	interrupt(&r, 0, true);
 	FT_EQUAL(sanitize(r.host[1].nvme, BH_NVME_SANITIZE_EXIT_FAILURE),
 		 BH_NVME_SC_SANITIZE_FAILED);
 	FT_EQUAL(sanitize(r.host[1].nvme, BH_NVME_SANITIZE_OVERWRITE | ONE_PASS), 0);
@@ -171,14 +179,7 @@ static void targets_stop_all_the_same(void)
 {
 	struct rig r;
 
-	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
-	start(&r, 64);
-	FT_EQUAL(sanitize(r.host[1].nvme, BH_NVME_SANITIZE_OVERWRITE | BH_NVME_SANITIZE_AUSE), 0);
-	disconnect(&r);
-	ft_target_stop(&r.target);
-	FT_EQUAL(truncate(ft_path("disk"), 8 * MIB), 0);
-	start(&r, 8);
-	FT_EQUAL(sstat(&r), BH_NVME_SSTAT_FAILED);
+	interrupt(&r, BH_NVME_SANITIZE_AUSE, false);
 	FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_EXIT_FAILURE), 0);
 	FT_EQUAL(ft_read(r.q[0], ns_of(&r, 0), r.buf, 80, 8), 0);
 	disconnect(&r);
