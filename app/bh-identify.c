@@ -18,12 +18,13 @@
 #define POOL_BYTES (4u << 20) /* admin queue and identify data */
 
 static const char help[] =
-	"usage: bh-identify [--json] [-v] ADDRESS\n"
+	"usage: bh-identify [--json] [--telemetry FILE] [-v] ADDRESS\n"
 	"\n"
 	"Shows an NVMe controller's registers, identity and capabilities, and each active "
 	"namespace.\n"
 	"\n"
 	"  --json       one object instead of text (schema: doc/json/bh-identify.json)\n"
+	"  --telemetry FILE   have the controller capture its inner state, and write that there\n"
 	"  -v           say more of what the libraries do (twice: everything)\n"
 	"  --help       this text\n"
 	"  --version    the version\n"
@@ -42,17 +43,19 @@ enum {
 	OPT_HELP = 256,
 	OPT_VERSION,
 	OPT_JSON,
+	OPT_TELEMETRY,
 };
 
 static const struct option options[] = {
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "telemetry", required_argument, NULL, OPT_TELEMETRY },
 	{ NULL, 0, NULL, 0 },
 };
 
 /* -1: go on; else the exit code. */
-static int parse_options(struct app *app, int argc, char **argv, bool *json)
+static int parse_options(struct app *app, int argc, char **argv, bool *json, const char **telemetry)
 {
 	struct bh_address address;
 	const char *why = NULL;
@@ -67,6 +70,9 @@ static int parse_options(struct app *app, int argc, char **argv, bool *json)
 		case OPT_JSON:
 			*json = true;
 			break;
+		case OPT_TELEMETRY:
+			*telemetry = optarg;
+			break;
 		case OPT_HELP:
 			fputs(help, stdout);
 			return 0;
@@ -74,7 +80,7 @@ static int parse_options(struct app *app, int argc, char **argv, bool *json)
 			app_version(app);
 			return 0;
 		default:
-			return app_usage(app, "unknown option '%s'", argv[optind - 1]);
+			return app_bad_option(app, c, argv);
 		}
 	}
 	if (argc - optind != 1)
@@ -103,10 +109,11 @@ int main(int argc, char **argv)
 {
 	struct app_nvme n;
 	struct app app;
+	const char *telemetry = NULL;
 	bool json = false;
 
 	app_init(&app, "bh-identify");
-	int code = parse_options(&app, argc, argv, &json);
+	int code = parse_options(&app, argc, argv, &json, &telemetry);
 	if (code >= 0)
 		return code;
 	signal(SIGPIPE, SIG_IGN);
@@ -114,6 +121,8 @@ int main(int argc, char **argv)
 	if (app_nvme_open(&app, argv[optind], POOL_BYTES, NULL, &n) != 0)
 		return 1;
 	code = show(&app, &n, json);
+	if (code == 0 && telemetry)
+		code = identify_telemetry(&app, &n, telemetry);
 	app_nvme_close(&n);
 	return code;
 }

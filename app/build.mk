@@ -8,7 +8,7 @@ MEASURE_SRCS := options.c crew.c app_json.c common.c
 bh-perf_SRCS := bh-perf.c perf_options.c perf_setup.c perf_meta.c perf_worker.c perf_loop.c perf_single.c perf_verify.c \
 	perf_zoned.c perf_coarse.c perf_report.c zipf.c $(MEASURE_SRCS)
 bh-perf_LIBS := -lm
-bh-identify_SRCS := bh-identify.c identify_names.c identify_sanitize.c identify_zones.c identify_text.c identify_json.c app_json.c common.c
+bh-identify_SRCS := bh-identify.c identify_names.c identify_sanitize.c identify_telemetry.c identify_zones.c identify_text.c identify_json.c app_json.c common.c
 bh-hello_SRCS := bh-hello.c
 bh-devices_SRCS := bh-devices.c devices_find.c devices_open.c devices_text.c devices_json.c app_json.c common.c
 bh-ctl_SRCS := bh-ctl.c rpc_client.c common.c

@@ -66,6 +66,9 @@ bool identify_sanitize(const struct app_nvme *n, struct bh_nvme_sanitize_log *ou
 /* What became of the last one: "never", "completed" and so on, as in JSON. */
 const char *identify_sanitize_outcome(const struct bh_nvme_sanitize_log *log);
 
+/* Captures the Telemetry log and writes it to a file: 0, or the exit code, said why. */
+int identify_telemetry(const struct app *app, const struct app_nvme *n, const char *path);
+
 #define IDENTIFY_ZONE_STATES 7
 
 struct identify_zone_state {
