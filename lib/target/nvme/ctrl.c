@@ -88,6 +88,10 @@ static void on_quiesce(void *ctx, enum bh_quiesce_reason reason, uint64_t iova, 
 	req->kind = is_table ? TN_GATE_TABLE : TN_GATE_ALL;
 	req->iova = iova;
 	req->len = len;
+	if (reason == BH_QUIESCE_DISCONNECT) { /* all of it */
+		req->iova = 0;
+		req->len = UINT64_MAX;
+	}
 	req->is_going = reason == BH_QUIESCE_UNMAP || reason == BH_QUIESCE_DISCONNECT;
 	tn_gate_ask(ctrl, req);
 }

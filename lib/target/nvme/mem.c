@@ -20,6 +20,8 @@
 
 #include "target/nvme/control.h"
 
+/* A guest with an IOMMU of its own maps a buffer for as long as one command: to share that is dear. */
+#define MIN_BYTES (1ull << 20)
 #define PIECE_BYTES (4ull << 30)
 #define MAX_PIECES 64u /* a descriptor each, in stores too */
 
@@ -68,7 +70,7 @@ void tn_mem_mapped(struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len, uin
 	struct bh_blk_mem mem = { .fd = fd };
 	uint8_t *va;
 
-	if (!(prot & BH_CMEM_PROT_WRITE) || !(prot & BH_CMEM_PROT_READ))
+	if (len < MIN_BYTES || !(prot & BH_CMEM_PROT_WRITE) || !(prot & BH_CMEM_PROT_READ))
 		return;
 	va = bh_cmem_ptr(ctrl->cmem, &cache, iova, len, prot);
 	if (!va || (((uintptr_t)va | fd_offset | len) & mask) != 0)
