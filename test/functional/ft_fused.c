@@ -185,7 +185,24 @@ static void controllers_on_one_late_store(void)
 	two_controllers("late:1M\\,hold=1\\,seed=7", FILE_BLOCKS, 10);
 }
 
+/* An SSD, which is asked to compare and then to write, and is another target here. */
+static void controllers_on_one_ssd(void)
+{
+	char store[200], word[200];
+	const char *specs[] = { word, NULL };
+	struct ft_target back;
+
+	ft_target_init(&back);
+	snprintf(back.socket[0], sizeof(back.socket[0]), "%s", ft_path("ssd"));
+	snprintf(word, sizeof(word), "nvme:%s,ns=ram:1M", back.socket[0]);
+	ft_target_start(&back, ft_cpus(1, ','), specs);
+	snprintf(store, sizeof(store), "nvme:%s", back.socket[0]);
+	two_controllers(store, FILE_BLOCKS, 25);
+	ft_target_stop(&back);
+}
+
 FT_MAIN({ "queues_of_one_controller", queues_of_one_controller, 0 },
 	{ "controllers_on_one_ram_store", controllers_on_one_ram_store, 0 },
 	{ "controllers_on_one_file", controllers_on_one_file, 0 },
+	{ "controllers_on_one_ssd", controllers_on_one_ssd, 0 },
 	{ "controllers_on_one_late_store", controllers_on_one_late_store, 0 })
