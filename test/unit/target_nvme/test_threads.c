@@ -113,6 +113,8 @@ static void irqs(struct call *c)
 	sem_post(&answered);
 }
 
+static uint64_t submitted; /* commands, since start() */
+
 static void start(const struct bh_blk_type *type, const char *arg)
 {
 	struct bh_blk_spec spec = { .arg = arg, .block_size = 512 };
@@ -120,6 +122,7 @@ static void start(const struct bh_blk_type *type, const char *arg)
 	char why[256];
 	uint16_t qid;
 
+	submitted = 0;
 	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 2, BH_DOORBELLS_MAPPED);
 	sem_init(&answered, 0, 0);
 	CU_ASSERT_EQUAL(bh_reactor_start(rig.control), 0);
@@ -211,6 +214,7 @@ static unsigned int traffic(unsigned int commands, bool gates)
 				struct bh_nvme_cmd cmd = rig_cmd(1 + (sent[qid] & 1), lba, 8, at);
 
 				cmd.cid = (uint16_t)sent[qid]++;
+				submitted++;
 				rig_put(q, &cmd);
 			}
 			if (q->tail != tail)
@@ -230,7 +234,7 @@ static unsigned int traffic(unsigned int commands, bool gates)
 			on_control(gate_table, &c);
 			on_control(change_and_open, &c);
 			on_control(irqs, &c);
-			CU_ASSERT(counted() <= sent[1] + sent[2] + sent[3]);
+			CU_ASSERT(counted() <= submitted);
 		}
 	}
 	return failed;
@@ -278,6 +282,7 @@ static void put_count(struct rig_queue *q, uint64_t from)
 		cmd[i].flags = i ? BH_NVME_FUSE_SECOND : BH_NVME_FUSE_FIRST;
 		cmd[i].cid = (uint16_t)i;
 		rig_put(q, &cmd[i]);
+		submitted++;
 	}
 }
 
