@@ -70,11 +70,15 @@ bool tn_mem_is_shared(const struct bh_target_nvme *ctrl, uint64_t iova, uint64_t
 /*
  * Takes what overlaps the range back from all stores, or all from a namespace's: true: done(arg) when
  * no device reaches it, in a message of its own. False: there is none. No request is in it.
+ *
+ * A range's done asks again: it may be that only what was on its way back before has come. A
+ * namespace's calls tn_mem_ns_taken().
  */
 bool tn_mem_take(struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len, struct tn_taking *taking,
 		 void (*done)(void *arg), void *arg);
 bool tn_mem_take_ns(struct bh_target_nvme *ctrl, struct tn_ns *ns, struct tn_taking *taking,
 		    void (*done)(void *arg), void *arg);
+void tn_mem_ns_taken(struct bh_target_nvme *ctrl);
 
 /* ---- flush.c: stores made durable, one flush of the I/O plane at a time ---- */
 
@@ -145,6 +149,9 @@ struct tn_ctl {
 	struct tn_taking taking;	/* what goes behind it */
 	struct tn_mem *mem;
 	unsigned int num_mem;
+	unsigned int ns_takings; /* from namespaces that go; then those of a range have their turn */
+	void (*taken_then)(void *arg);
+	void *taken_arg;
 	struct tn_gate_req reset_gate; /* for CC.EN 1 -> 0 */
 	struct tn_flush_req shutdown_flush;
 	struct tn_flush_req destroy_flush;

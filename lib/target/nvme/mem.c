@@ -9,8 +9,9 @@
  *
  * Memory goes in this order: the I/O plane finishes the requests that are in it (io_gate.c), here it
  * is taken back from the stores, which answer when no device reaches it, then the server unmaps it.
- * A namespace that goes takes it back from its store likewise. Both wait, and nothing else does: the
- * control thread goes on.
+ * A namespace that goes takes it back from its store likewise; what is to be unmapped meanwhile waits
+ * for that, since it may be the same memory. Both wait, and nothing else does: the control thread
+ * goes on.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -156,6 +157,11 @@ bool tn_mem_take(struct bh_target_nvme *ctrl, uint64_t iova, uint64_t len, struc
 	struct tn_ctl *ctl = tn_ctl(ctrl);
 	struct tn_mem **at = &ctl->mem, *m;
 
+	if (ctl->ns_takings) {
+		ctl->taken_then = done;
+		ctl->taken_arg = arg;
+		return true;
+	}
 	if (!tn_mem_is_shared(ctrl, iova, len))
 		return false;
 	taking_begin(ctrl, taking, done, arg);
@@ -181,9 +187,21 @@ bool tn_mem_take_ns(struct bh_target_nvme *ctrl, struct tn_ns *ns, struct tn_tak
 	if (!ns->is_shared_with || !m)
 		return false;
 	ns->is_shared_with = false;
+	tn_ctl(ctrl)->ns_takings++;
 	taking_begin(ctrl, taking, done, arg);
 	for (; m; m = m->next)
 		take_from(taking, ns->blk, &m->mem);
 	one_taken(taking);
 	return true;
+}
+
+void tn_mem_ns_taken(struct bh_target_nvme *ctrl)
+{
+	struct tn_ctl *ctl = tn_ctl(ctrl);
+	void (*then)(void *arg) = ctl->taken_then;
+
+	if (--ctl->ns_takings || !then)
+		return;
+	ctl->taken_then = NULL;
+	then(ctl->taken_arg);
 }

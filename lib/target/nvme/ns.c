@@ -275,7 +275,10 @@ static void forget(struct ns *ns)
 
 static void forget_it(void *arg)
 {
-	forget(arg);
+	struct ns *ns = arg;
+
+	tn_mem_ns_taken(ns->ns.ctrl);
+	forget(ns);
 }
 
 static void closed(void *arg)

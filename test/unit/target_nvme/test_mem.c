@@ -203,8 +203,35 @@ static void a_namespace_goes_without_it(void)
 	bh_blk_put(&taker->blk);
 }
 
+/* Its store has it still when the client wants it back: that waits, too. */
+static void memory_waits_for_a_namespace_that_goes(void)
+{
+	const struct bh_vfu_ops *ops = rig.server->opts.ops;
+	struct taker *taker = attach(1);
+	unsigned int before;
+	bool is_gone = false;
+
+	bh_blk_get(&taker->blk);
+	map(MAPPED_AT, 1 << 20, BOTH, 0);
+	taker->holds = true;
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_detach(rig.ctrl, 1, gone, &is_gone), 0);
+	before = rig.server->quiesced;
+	ops->quiesce(rig.ctrl, BH_QUIESCE_UNMAP, MAPPED_AT, 1 << 20);
+	rig_pump();
+	CU_ASSERT_EQUAL(rig.server->quiesced, before);
+	CU_ASSERT_FALSE(is_gone);
+	lets_go(taker);
+	rig_pump();
+	CU_ASSERT_EQUAL(rig.server->quiesced, before + 1);
+	CU_ASSERT(is_gone);
+	ops->resume(rig.ctrl, BH_QUIESCE_UNMAP);
+	bh_blk_put(&taker->blk);
+}
+
 BH_SUITE_FIXTURE("mem", rig_setup, rig_teardown,
 		 { "stores_hear_of_what_they_can_have", stores_hear_of_what_they_can_have },
 		 { "what_goes_is_taken_back_first", what_goes_is_taken_back_first },
 		 { "too_late_all_of_it_is", too_late_all_of_it_is },
-		 { "a_namespace_goes_without_it", a_namespace_goes_without_it }, )
+		 { "a_namespace_goes_without_it", a_namespace_goes_without_it },
+		 { "memory_waits_for_a_namespace_that_goes",
+		   memory_waits_for_a_namespace_that_goes }, )
