@@ -31,16 +31,16 @@ struct queue {
 uint8_t *fz_mem;
 int fz_mem_fd = -1;
 
-struct bh_target_nvme *fz_target;
-struct bh_blk *fz_blk[FZ_NS + 1];
+/* One per controller of the world. */
+static struct client {
+	struct vfu_conn conn, twin;
+	struct queue queue[2];
+	uint32_t rings; /* where in fz_mem they begin */
+} clients[FZ_CLIENTS], *self = clients;
 
-static struct bh_reactor *control, *worker[2];
-static struct vfu_conn conn, twin;
 static enum fz_manners manners;
 static uint64_t alias[4];
 static unsigned int num_aliases;
-static struct queue queue[2];
-static char path[64];
 static uint16_t next_id;
 static unsigned int inputs;
 static int fds_expected;
@@ -121,7 +121,7 @@ uint64_t fz_address(struct fz_input *in)
  */
 void fz_command(struct fz_input *in, struct bh_nvme_cmd *cmd)
 {
-	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL, 4, 5, 6, 7 };
+	static const uint32_t nsids[] = { 1, 2, 3, BH_NVME_NSID_ALL, 4, 5, 6, 1 };
 	uint8_t has = fz_u8(in), nsid;
 
 	memset(cmd, 0, sizeof(*cmd));
@@ -197,95 +197,30 @@ static bool fds_are_back(void)
 	return true;
 }
 
-static struct bh_blk *of_spec(const struct bh_blk_type *type, const struct bh_blk_spec *spec)
+/* Worlds that were made since have theirs. */
+static void check_fds(void)
 {
-	char why[256] = "";
-	struct bh_blk *blk;
+	static unsigned int worlds;
 
-	if (type->create(spec, type->name, NULL, why, &blk) != 0)
-		fz_failed(why);
-	return blk;
+	if (worlds != fz_num_worlds())
+		fds_expected = count_fds();
+	else if (!fds_are_back())
+		fds_explain();
+	worlds = fz_num_worlds();
 }
 
-static struct bh_blk *new_store(const struct bh_blk_type *type, uint32_t block_size)
+void fz_client_open(void)
 {
-	const struct bh_blk_spec spec = { .arg = "1M", .block_size = block_size };
-
-	return of_spec(type, &spec);
-}
-
-static void attach_all(void)
-{
-	static const struct bh_blk_spec
-		with_pi = { .arg = "1M", .block_size = 512, .md_bytes = 16, .pi = 1 },
-		zoned = { .arg = "1M",
-			  .block_size = 512,
-			  .zoned = { .bytes = 64 << 10, .capacity = 48 << 10, .max_open = 2 } };
-
-	fz_blk[1] = new_store(&bh_blk_ram_type, 512);
-	fz_blk[2] = new_store(&bh_blk_null_type, 4096);
-	fz_blk[3] = fz_store_new(false);
-	fz_blk[4] = fz_store_new(true);
-	fz_blk[5] = new_store(&bh_blk_ram_type, 4096);
-	fz_blk[6] = of_spec(&bh_blk_ram_type, &with_pi);
-	fz_blk[7] = of_spec(&bh_blk_ram_type, &zoned);
-	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
-		if (bh_target_nvme_ns_attach(fz_target, fz_blk[nsid], nsid) < 0)
-			fz_failed("no namespace");
-}
-
-static void tidy_up(void)
-{
-	char *slash;
-
-	bh_target_nvme_free(fz_target);
-	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
-		bh_blk_put(fz_blk[nsid]);
-	slash = strrchr(path, '/');
-	*slash = '\0';
-	rmdir(path);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	const char *tmp = getenv("BH_TMP");
-	struct bh_target_nvme_opts opts;
-	struct bh_reactor_opts ro;
-
-	(void)argc, (void)argv;
-	snprintf(path, sizeof(path), "%.40s/bh-fuzz-XXXXXX",
-		 tmp && strlen(tmp) < 40 ? tmp : "/tmp");
-	if (!mkdtemp(path))
-		fz_failed("no directory");
-	strcat(path, "/s");
-	bh_fault_install();
-	bh_reactor_opts_init(&ro);
-	if (bh_reactor_create(&ro, &control) != 0 || bh_reactor_create(&ro, &worker[0]) != 0 ||
-	    bh_reactor_create(&ro, &worker[1]) != 0)
-		fz_failed("no reactor");
-	bh_target_nvme_opts_init(&opts);
-	opts.path = path;
-	opts.control = control;
-	opts.threads = worker;
-	opts.num_threads = 2;
-	opts.queues = 4;
-	opts.depth = 64;
-	opts.doorbells = BH_DOORBELLS_TRAPPED;
-	opts.mdts = 64 << 10;
-	opts.cmb_bytes = FZ_CMB_BYTES;
-	if (bh_target_nvme_create(&opts, &fz_target) != 0)
-		fz_failed("no controller");
-	attach_all();
 	fz_mem_fd = memfd_create("client", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fz_mem_fd < 0 || ftruncate(fz_mem_fd, FZ_BYTES) != 0)
 		fz_failed("no memory");
 	fz_mem = mmap(NULL, FZ_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fz_mem_fd, 0);
 	if (fz_mem == MAP_FAILED)
 		fz_failed("no memory");
-	conn.fd = twin.fd = -1;
-	atexit(tidy_up);
-	return 0;
+	for (unsigned int i = 0; i < FZ_CLIENTS; i++) {
+		clients[i].conn.fd = clients[i].twin.fd = -1;
+		clients[i].rings = i * 0x4000;
+	}
 }
 
 /* ---- the client ---- */
@@ -339,15 +274,21 @@ static void answer_dma(struct vfu_conn *to, const struct vfu_msg *msg)
 		       is_read ? access.count : 0, NULL, 0);
 }
 
-static void hang_up(struct vfu_conn *from)
+static void close_conn(struct vfu_conn *from)
 {
 	if (from->fd >= 0)
 		vfu_conn_fini(from);
 	from->fd = -1;
 }
 
+static void hang_up(struct client *client)
+{
+	close_conn(&client->conn);
+	close_conn(&client->twin);
+}
+
 /* False: nothing came. */
-static bool receive(struct vfu_conn *from)
+static bool receive(struct client *client, struct vfu_conn *from)
 {
 	struct vfu_msg msg;
 	int rc;
@@ -360,8 +301,7 @@ static bool receive(struct vfu_conn *from)
 		fz_failed("the controller sent a header that is none");
 	if (rc < 0) {
 		vfu_msg_fini(&msg);
-		hang_up(&conn);
-		hang_up(&twin);
+		hang_up(client);
 		return false;
 	}
 	if (rc == 1 && (msg.header.flags & VFU_FLAG_TYPE_MASK) == VFU_TYPE_COMMAND)
@@ -371,18 +311,19 @@ static bool receive(struct vfu_conn *from)
 	return rc == 1;
 }
 
-static bool turn(void)
-{
-	bool moved = bh_reactor_run_once(control) > 0;
-
-	moved |= bh_reactor_run_once(worker[0]) > 0;
-	moved |= bh_reactor_run_once(worker[1]) > 0;
-	return moved;
-}
-
 static bool flush(struct vfu_conn *to)
 {
 	return to->fd >= 0 && vfu_conn_wants_out(to) && vfu_conn_flush(to) == 1;
+}
+
+static bool serve(struct client *client)
+{
+	bool moved = receive(client, &client->conn);
+
+	moved |= receive(client, &client->twin);
+	moved |= flush(&client->conn);
+	moved |= flush(&client->twin);
+	return moved;
 }
 
 void fz_pump(void)
@@ -390,26 +331,32 @@ void fz_pump(void)
 	unsigned int idle = 0, turns = 0;
 
 	while (idle < 2) {
-		bool moved = turn();
+		bool moved = fz_turn();
 
-		moved |= receive(&conn);
-		moved |= receive(&twin);
-		moved |= flush(&conn);
-		moved |= flush(&twin);
+		for (unsigned int i = 0; i < FZ_CLIENTS; i++)
+			moved |= serve(&clients[i]);
 		idle = moved ? 0 : idle + 1;
 		if (++turns > MAX_TURNS)
 			fz_failed("it is busy for ever");
 	}
 }
 
-void fz_connect(void)
+static void connect_self(void)
 {
+	char path[FZ_PATH];
 	int fd;
 
+	fz_path((unsigned int)(self - clients), path);
 	if (vfu_connect(path, 100, &fd) != 0)
 		fz_failed("nobody listens");
-	vfu_conn_init(&conn, fd, NULL);
-	memset(queue, 0, sizeof(queue));
+	vfu_conn_init(&self->conn, fd, NULL);
+	memset(self->queue, 0, sizeof(self->queue));
+}
+
+void fz_connect(void)
+{
+	self = clients;
+	connect_self();
 	memset(fz_mem, 0, FZ_BYTES);
 	manners = FZ_ANSWERS;
 	num_aliases = 0;
@@ -417,12 +364,25 @@ void fz_connect(void)
 	fz_pump();
 }
 
+void fz_use(unsigned int which)
+{
+	self = &clients[which];
+	if (self->conn.fd >= 0 || which == 0)
+		return;
+	connect_self();
+	fz_pump();
+	fz_negotiate();
+	fz_map(FZ_MAPPED);
+	fz_enable();
+	fz_create_queues();
+}
+
 void fz_raw(const void *buf, size_t len, const int *fds, unsigned int nfds)
 {
-	if (conn.fd < 0 || len == 0)
+	if (self->conn.fd < 0 || len == 0)
 		return;
 	/* What the socket does not take is the client's own loss: inputs are shorter than it is. */
-	(void)!send_with_fds(conn.fd, buf, len, fds, nfds, MSG_DONTWAIT);
+	(void)!send_with_fds(self->conn.fd, buf, len, fds, nfds, MSG_DONTWAIT);
 }
 
 void fz_send(uint16_t command, uint32_t flags, const void *body, size_t len, const int *fds,
@@ -455,15 +415,15 @@ void fz_negotiate_as(const char *json)
 	memcpy(body + 4, json, len);
 	fz_send(VFU_VERSION, 0, body, 4 + len, NULL, 0);
 	memset(&msg, 0, sizeof(msg));
-	while ((rc = vfu_conn_recv(&conn, &msg)) == 0) {
-		turn();
+	while ((rc = vfu_conn_recv(&self->conn, &msg)) == 0) {
+		fz_turn();
 		if (bh_now_ns() > end)
 			fz_failed("it does not serve the next client");
 	}
 	if (rc != 1 || msg.header.flags & VFU_FLAG_ERROR)
 		fz_failed("it refuses the next client");
 	if (msg.nfds > 0) {
-		vfu_conn_init(&twin, msg.fds[0], NULL);
+		vfu_conn_init(&self->twin, msg.fds[0], NULL);
 		msg.fds[0] = -1;
 		msg.nfds = 0;
 	}
@@ -510,33 +470,43 @@ void fz_read(uint32_t region, uint64_t offset, uint32_t count)
 
 enum { CONFIG = 7, COMMAND = 4, MEMORY_AND_MASTER = 6 };
 
-void fz_enable(void)
+void fz_enable_as(uint32_t cc)
 {
-	queue[0] = (struct queue){ .sq = FZ_ASQ, .cq = FZ_ACQ, .phase = true };
+	self->queue[0] = (struct queue){ .sq = self->rings + FZ_ASQ,
+					 .cq = self->rings + FZ_ACQ,
+					 .phase = true };
+	memset(fz_mem + self->queue[0].cq, 0, 0x1000);
 	fz_write(CONFIG, COMMAND, MEMORY_AND_MASTER, 2);
 	fz_write(0, BH_NVME_REG_AQA, (FZ_DEPTH - 1) << 16 | (FZ_DEPTH - 1), 4);
-	fz_write(0, BH_NVME_REG_ASQ, FZ_IOVA + FZ_ASQ, 8);
-	fz_write(0, BH_NVME_REG_ACQ, FZ_IOVA + FZ_ACQ, 8);
-	fz_write(0, BH_NVME_REG_CC, BH_NVME_CC_EN | 6u << 16 | 4u << 20, 4);
+	fz_write(0, BH_NVME_REG_ASQ, FZ_IOVA + self->queue[0].sq, 8);
+	fz_write(0, BH_NVME_REG_ACQ, FZ_IOVA + self->queue[0].cq, 8);
+	fz_write(0, BH_NVME_REG_CC, BH_NVME_CC_EN | 6u << 16 | 4u << 20 | cc, 4);
 	fz_pump();
+}
+
+void fz_enable(void)
+{
+	fz_enable_as(0);
 }
 
 void fz_create_queues(void)
 {
 	struct bh_nvme_cmd cq = {
 		.opc = BH_NVME_ADMIN_CREATE_CQ,
-		.dptr.prp.prp1 = FZ_IOVA + FZ_CQ,
+		.dptr.prp.prp1 = FZ_IOVA + self->rings + FZ_CQ,
 		.cdw10 = (FZ_DEPTH - 1) << 16 | 1,
 		.cdw11 = 1,
 	};
 	struct bh_nvme_cmd sq = {
 		.opc = BH_NVME_ADMIN_CREATE_SQ,
-		.dptr.prp.prp1 = FZ_IOVA + FZ_SQ,
+		.dptr.prp.prp1 = FZ_IOVA + self->rings + FZ_SQ,
 		.cdw10 = (FZ_DEPTH - 1) << 16 | 1,
 		.cdw11 = 1 << 16 | 1,
 	};
 
-	queue[1] = (struct queue){ .sq = FZ_SQ, .cq = FZ_CQ, .phase = true };
+	self->queue[1] = (struct queue){ .sq = self->rings + FZ_SQ,
+					 .cq = self->rings + FZ_CQ,
+					 .phase = true };
 	fz_submit(0, &cq);
 	fz_submit(0, &sq);
 	fz_ring(0);
@@ -545,7 +515,7 @@ void fz_create_queues(void)
 
 void fz_submit(unsigned int qid, const struct bh_nvme_cmd *cmd)
 {
-	struct queue *q = &queue[qid];
+	struct queue *q = &self->queue[qid];
 
 	memcpy(fz_mem + q->sq + q->tail * sizeof(*cmd), cmd, sizeof(*cmd));
 	q->tail = (q->tail + 1) % FZ_DEPTH;
@@ -553,13 +523,13 @@ void fz_submit(unsigned int qid, const struct bh_nvme_cmd *cmd)
 
 void fz_ring(unsigned int qid)
 {
-	fz_write(0, bh_nvme_sq_doorbell((uint16_t)qid, 0), queue[qid].tail, 4);
+	fz_write(0, bh_nvme_sq_doorbell((uint16_t)qid, 0), self->queue[qid].tail, 4);
 	fz_pump();
 }
 
 void fz_reap(unsigned int qid)
 {
-	struct queue *q = &queue[qid];
+	struct queue *q = &self->queue[qid];
 	struct bh_nvme_cpl cpl;
 	unsigned int n = 0;
 
@@ -578,18 +548,17 @@ void fz_reap(unsigned int qid)
 
 void fz_disconnect(void)
 {
-	hang_up(&conn);
-	hang_up(&twin);
+	for (unsigned int i = 0; i < FZ_CLIENTS; i++)
+		hang_up(&clients[i]);
 	fz_pump();
+	fz_restore();
 	if (++inputs % FD_CHECK)
 		return;
 	/* Settled only when the next client could be served. */
+	fz_enter(FZ_PLAIN);
 	fz_connect();
 	fz_negotiate();
-	if (fds_expected == 0)
-		fds_expected = count_fds();
-	else if (!fds_are_back())
-		fds_explain();
-	hang_up(&conn);
+	check_fds();
+	hang_up(self);
 	fz_pump();
 }

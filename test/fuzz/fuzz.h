@@ -4,7 +4,8 @@
  * thread that turns the reactors itself. It has two poll threads, a controller memory buffer, and
  * namespaces on every kind of store: 1 in memory, 2 that is none, 3 and 4 that answer when they
  * are told (store.c: one by buffers of the controller's, one with client memory), 5 of 4096-byte
- * blocks, 6 with protection information, 7 zoned.
+ * blocks. That is the first of several worlds, of which an input chooses (world.c): in the others
+ * namespaces have metadata, or zones, or are of a subsystem with a pool and a second controller.
  *
  * Each input gets a client of its own on the controller that all inputs share; when it is done the
  * client leaves. A controller that does not serve the next client, or that has kept a file
@@ -24,7 +25,8 @@
 #include "vfu/vfu.h"
 
 #define FZ_IOVA 0x100000000ull
-#define FZ_NS 7u
+#define FZ_NS 5u
+#define FZ_STORE_BYTES (1u << 20) /* of each namespace */
 #define FZ_CMB_BYTES 0x10000u
 #define FZ_BYTES 0x40000u /* of client memory */
 #define FZ_ASQ 0x0u	  /* where the client keeps what it needs, in that memory */
@@ -70,12 +72,43 @@ enum fz_manners {
 
 extern uint8_t *fz_mem; /* the client's memory */
 extern int fz_mem_fd;
+
+/* ---- world.c ---- */
+
+enum fz_world {
+	FZ_PLAIN,
+	FZ_META,   /* 2 in memory, and all with metadata and protection information */
+	FZ_ZONED,  /* all but 2: 16 zones, of which two can be open */
+	FZ_SHARED, /* a subsystem, its second controller has the same namespaces */
+	FZ_WORLDS,
+};
+
+#define FZ_PATH 80u
+#define FZ_CLIENTS 2u
+
+/* Of the world that was entered last. */
 extern struct bh_target_nvme *fz_target;
 extern struct bh_blk *fz_blk[FZ_NS + 1]; /* by nsid */
+
+void fz_enter(enum fz_world world);
+enum fz_world fz_here(void);
+unsigned int fz_num_worlds(void); /* that were entered */
+void fz_restore(void);		  /* the client has left: namespaces as they were */
+bool fz_turn(void);		  /* all reactors once; true: something moved */
+void fz_path(unsigned int which, char path[FZ_PATH]);
+
+/* ---- fuzz.c ---- */
+
+void fz_client_open(void); /* once */
 
 __attribute__((noreturn)) void fz_failed(const char *what);
 
 void fz_connect(void); /* up to the socket */
+/*
+ * Of the two controllers of FZ_SHARED: what follows is said to that one. Each has a client of its own,
+ * in the same memory; the first is there from fz_connect() on, the second when it is connected.
+ */
+void fz_use(unsigned int which);
 void fz_negotiate(void);
 /* With capabilities of the client's choice. */
 void fz_negotiate_as(const char *json);
@@ -88,6 +121,7 @@ void fz_alias(uint64_t iova);
 void fz_map(enum fz_memory memory);
 /* Configuration space is set up, the controller enabled; with one pair of I/O queues. */
 void fz_enable(void);
+void fz_enable_as(uint32_t cc); /* with bits of CC beside EN and the entry sizes */
 void fz_create_queues(void);
 void fz_disconnect(void);
 
@@ -117,7 +151,8 @@ enum fz_habit {
 	FZ_HABITS,
 };
 
-struct bh_blk *fz_store_new(bool is_direct);
+/* spec: its metadata and zones; NULL: it has no place for any. */
+struct bh_blk *fz_store_new(bool is_direct, const struct bh_blk_spec *spec);
 void fz_store_habit(uint8_t habit);
 /* Completes one of those held, whichever; false: none is. status: 0 or -errno. */
 bool fz_store_complete(unsigned int which, int status);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Admin commands, with anything in the memory they point to. */
+/* Admin commands, with anything in the memory they point to, in every world. */
 #include "fuzz.h"
 
 #include <string.h>
@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t start = fz_u8(&in);
 	struct bh_nvme_cmd cmd;
 
+	fz_enter((enum fz_world)(start >> 4 & 3));
 	fz_connect();
 	fz_negotiate();
 	fz_map(start & 1 ? FZ_MAPPED : (enum fz_memory)(1 + (start >> 1 & 1)));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* I/O commands with their PRP lists and SGLs, in every way client memory can be reached. */
+/*
+ * I/O commands with their PRP lists and SGLs, in every way client memory can be reached and in every
+ * world.
+ */
 #include "fuzz.h"
 
 #include <string.h>
@@ -25,6 +28,10 @@ static void patch(struct fz_input *in, uint8_t how)
 	}
 }
 
+/* Opcodes that lie far from the others. */
+static const uint8_t late[] = { BH_NVME_CMD_ZONE_MGMT_SEND, BH_NVME_CMD_ZONE_MGMT_RECV,
+				BH_NVME_CMD_ZONE_APPEND };
+
 /* Its memory goes away under the commands in flight. */
 static void unmap(void)
 {
@@ -44,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t start = fz_u8(&in);
 	struct bh_nvme_cmd cmd;
 
+	fz_enter((enum fz_world)(start >> 6));
 	fz_connect();
 	fz_negotiate();
 	fz_map((enum fz_memory)(1 + start % 3));
@@ -57,6 +65,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fz_command(&in, &cmd);
 		if (how & 4) /* an opcode there is */
 			cmd.opc %= 0x1a;
+		else if (how & 8)
+			cmd.opc = late[cmd.opc % sizeof(late)];
 		fz_submit(1, &cmd);
 		if (how & 2)
 			continue;

@@ -10,16 +10,22 @@
 
 #include "fuzz.h"
 
-enum { STORE_BYTES = 1 << 20, MAX_HELD = 128 };
+enum { MAX_HELD = 128 };
 
 struct store {
 	struct bh_blk blk;
 	uint8_t *base;
 };
 
+/* In bytes, as it was asked for: a format may have changed when it is done. */
+struct span {
+	size_t at, bytes;
+};
+
 static struct held {
 	struct bh_blk_chan *chan;
 	struct bh_blk_io io;
+	struct span span;
 	bool is_cancelled;
 } held[MAX_HELD];
 
@@ -34,11 +40,16 @@ static void store_destroy(struct bh_blk *blk)
 	free(store);
 }
 
-static void move(const struct bh_blk *blk, const struct bh_blk_io *io)
+static struct span span_of(const struct bh_blk *blk, const struct bh_blk_io *io)
 {
-	const struct store *store = (const struct store *)blk;
-	uint8_t *at = store->base + io->lba * blk->info.block_size;
-	size_t bytes = (size_t)io->blocks * blk->info.block_size;
+	return (struct span){ io->lba * blk->info.block_size,
+			      (size_t)io->blocks * blk->info.block_size };
+}
+
+static void move(const struct bh_blk *blk, const struct bh_blk_io *io, const struct span *span)
+{
+	uint8_t *at = ((const struct store *)blk)->base + span->at;
+	size_t bytes = span->bytes;
 
 	if (io->op == BH_BLK_WRITE_ZEROES || io->op == BH_BLK_DEALLOCATE)
 		memset(at, 0, bytes);
@@ -60,18 +71,19 @@ static int store_submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 {
 	static const int errors[] = { 0, -EAGAIN, -EIO, -ENOSPC, -EINVAL };
 	int rc = io->op == BH_BLK_FLUSH ? 0 : bh_blk_check(chan->blk, io);
+	const struct span span = span_of(chan->blk, io);
 
 	if (rc)
 		return rc;
 	if (io->op == BH_BLK_COMPARE)
 		return -EOPNOTSUPP;
 	if (habit == FZ_AT_ONCE)
-		move(chan->blk, io);
+		move(chan->blk, io, &span);
 	if (habit != FZ_LATER)
 		return errors[(habit - FZ_AT_ONCE) % 5];
 	if (num_held == MAX_HELD)
 		return -EAGAIN;
-	held[num_held++] = (struct held){ chan, *io, false };
+	held[num_held++] = (struct held){ chan, *io, span, false };
 	return BH_BLK_QUEUED;
 }
 
@@ -96,7 +108,7 @@ bool fz_store_complete(unsigned int which, int status)
 	if (h.is_cancelled)
 		status = -ECANCELED;
 	else
-		move(h.chan->blk, &h.io);
+		move(h.chan->blk, &h.io, &h.span);
 	bh_blk_chan_complete(h.chan, h.io.cookie, status);
 	return true;
 }
@@ -114,17 +126,19 @@ static const struct bh_blk_ops store_ops = {
 	.cancel = store_cancel,
 };
 
-struct bh_blk *fz_store_new(bool is_direct)
+struct bh_blk *fz_store_new(bool is_direct, const struct bh_blk_spec *spec)
 {
 	const uint32_t caps = BH_BLK_CAP_WRITE | BH_BLK_CAP_FLUSH | BH_BLK_CAP_WRITE_ZEROES |
 			      BH_BLK_CAP_DEALLOCATE | (is_direct ? BH_BLK_CAP_CANCEL_SYNC : 0);
 	struct store *store = calloc(1, sizeof(*store));
+	char why[256] = "no store";
 
 	if (!store || bh_blk_init(&store->blk, &store_ops, is_direct ? "direct" : "bounced", 512,
-				  STORE_BYTES / 512, caps, NULL) != 0)
+				  FZ_STORE_BYTES / 512, caps, NULL) != 0)
 		fz_failed("no store");
-	store->base = calloc(1, STORE_BYTES);
-	if (!store->base)
-		fz_failed("no store");
+	store->base = calloc(1, FZ_STORE_BYTES);
+	store->blk.beside = spec ? BH_BLK_BESIDE_MEMORY : BH_BLK_BESIDE_NOTHING;
+	if (!store->base || (spec && bh_blk_media_open(&store->blk, spec, why) != 0))
+		fz_failed(why);
 	return &store->blk;
 }
