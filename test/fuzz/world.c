@@ -333,6 +333,7 @@ void fz_restore(void)
 	struct world *w = &worlds[here];
 	bool is_new = false;
 
+	fz_store_habit(FZ_LATER); /* no error for ever */
 	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
 		wait_for(is_settled, w, nsid);
 	if (w->subsys && !is_untouched(w)) {
