@@ -18,8 +18,7 @@
 #define BN_ARENAS 8u	     /* of a channel */
 #define BN_ZEROES (1u << 16) /* blocks of one Write Zeroes */
 #define BN_TIMEOUT_NS 25000000000ull
-#define BN_PATIENCE_NS \
-	1000000000ull /* with a request that was cancelled, in memory that is to go */
+#define BN_PATIENCE_NS 2000000000ull /* with a cancelled request in memory that is to go */
 
 struct bn_chan;
 
@@ -58,6 +57,7 @@ struct bn_device {
 	bool is_dead;		  /* the thread's: it is the one that let go last */
 	bool is_lost;		  /* the thread's */
 	bool told_copied;	  /* __atomic */
+	uint64_t reset_ns;	  /* the thread's: when it was last reset for being stuck */
 	unsigned int num_changes; /* the thread's: since tables of translations were freed */
 	/* Changes of the space, which may take a while, one at a time. Before lock, after a channel's. */
 	pthread_mutex_t space_lock;

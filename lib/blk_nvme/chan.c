@@ -6,8 +6,8 @@
  * it as they are. Others are copied through memory of ours, a piece at a time. A device may write to
  * a buffer until it has completed the command or was reset, so the store is none of CANCEL_SYNC: who
  * wants memory back waits for the requests in it. One that is cancelled is not repeated, nor is
- * anything copied to its buffers, and when it is in shared memory and has not come back in a second,
- * the controller is reset.
+ * anything copied to its buffers, and when it is in shared memory and has not come back in two
+ * seconds, the controller is reset.
  *
  * A command that the controller aborts because it is being reset, or that finds no controller, is
  * parked and submitted again; one that has been at it for 25 s fails with -ENOTCONN.

@@ -243,13 +243,18 @@ static void run_orders(struct bn_device *device)
 static void look_for_stuck(struct bn_device *device)
 {
 	struct bn_chan *chan = device->chans; /* ours to change */
+	uint64_t now = bh_now_ns();
 
+	/* Owners find out about a reset when they look. */
+	if (now - device->reset_ns < BN_PATIENCE_NS)
+		return;
 	while (chan && !bn_chan_is_stuck(chan))
 		chan = chan->next;
 	if (!chan)
 		return;
 	bh_log(device->log, BH_LOG_WARN, BN_LOG,
 	       "%s: does not let go of a client's memory: resetting it", device->address.target);
+	device->reset_ns = now;
 	bh_nvme_reset(device->nvme);
 }
 
