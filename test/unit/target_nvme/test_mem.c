@@ -83,6 +83,7 @@ static struct taker *attach(uint32_t nsid)
 		bh_blk_init(&taker->blk, &taker_ops, "taker", 512, 1024, BH_BLK_CAP_SHARE, NULL),
 		0);
 	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(rig.ctrl, &taker->blk, nsid), (int)nsid);
+	bh_blk_put(&taker->blk);
 	return taker; /* the attachment's */
 }
 
