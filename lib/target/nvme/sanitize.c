@@ -445,6 +445,8 @@ static uint16_t check(const struct bh_target_nvme *ctrl, uint32_t cdw10)
 	if (last->is_failure_mode && !(last->cdw10 & BH_NVME_SANITIZE_AUSE) &&
 	    cdw10 & BH_NVME_SANITIZE_AUSE)
 		return BH_NVME_SC_SANITIZE_FAILED;
+	if (subsys->pool && !(bh_blk_info(subsys->pool)->caps & BH_BLK_CAP_WRITE))
+		return BH_NVME_SC_NS_WRITE_PROTECTED;
 	for (nsid = 1; nsid <= BH_TARGET_NVME_MAX_NS; nsid++) {
 		const struct tn_space *space = subsys->space[nsid];
 

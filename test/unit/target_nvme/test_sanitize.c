@@ -360,6 +360,9 @@ static void what_stands_in_the_way(void)
 	beside->info.caps &= ~BH_BLK_CAP_WRITE;
 	CU_ASSERT_EQUAL(sanitize(BH_NVME_SANITIZE_BLOCK_ERASE, 0), BH_NVME_SC_NS_WRITE_PROTECTED);
 	beside->info.caps |= BH_BLK_CAP_WRITE;
+	pool->info.caps &= ~BH_BLK_CAP_WRITE;
+	CU_ASSERT_EQUAL(sanitize(BH_NVME_SANITIZE_BLOCK_ERASE, 0), BH_NVME_SC_NS_WRITE_PROTECTED);
+	pool->info.caps |= BH_BLK_CAP_WRITE;
 	CU_ASSERT_EQUAL(sanitize(BH_NVME_SANITIZE_BLOCK_ERASE, 0), 0);
 	CU_ASSERT_TRUE(is_over());
 }
