@@ -43,6 +43,9 @@ void tgt_ns_call_free(struct ns_call *call)
 {
 	if (!call)
 		return;
+	/* Whoever has ended it has let go of it. */
+	pthread_mutex_lock(&call->tgt->wake_lock);
+	pthread_mutex_unlock(&call->tgt->wake_lock);
 	sem_destroy(&call->done);
 	free(call);
 }
