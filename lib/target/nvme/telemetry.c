@@ -286,11 +286,11 @@ void tn_telemetry_fatal(struct bh_target_nvme *ctrl)
 	const char *why = __atomic_load_n(&tn_ctl(ctrl)->fatal_why, __ATOMIC_ACQUIRE);
 	struct tn_telemetry *t = tn_ctl(ctrl)->telemetry;
 
+	t->is_told = false; /* events do not outlive a reset */
 	if (!why || capture(ctrl, &t->own, BH_NVME_LOG_TELEMETRY_CTRL, why) != 0)
 		return;
 	t->own_gen++;
 	t->is_available = true;
-	t->is_told = false;
 	record(ctrl, &t->own);
 }
 

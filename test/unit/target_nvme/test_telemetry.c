@@ -133,6 +133,12 @@ static void fatal_controllers_capture(void)
 	CU_ASSERT_FALSE(is_told());
 	want_events(BH_NVME_OAES_TELEMETRY);
 	CU_ASSERT_TRUE(is_told());
+	/* A host that has not read it, and resets, or is another, is told again. */
+	rig_disable();
+	rig_enable(16, 16);
+	rig_post_aer();
+	want_events(BH_NVME_OAES_TELEMETRY);
+	CU_ASSERT_TRUE(is_told());
 	log = read_log(OWN, BH_NVME_GLP_RAE);
 	CU_ASSERT_EQUAL(log->ctrl_available, 1);
 	CU_ASSERT_EQUAL(log->ctrl_gen, 1);
