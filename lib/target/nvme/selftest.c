@@ -27,6 +27,12 @@
 #define SEGMENT_DATA 2u
 #define NOMINAL_BYTES (100ull << 20) /* per second: for the time that is announced */
 
+/* Of one request, with all that its store may still look at when the test has ended. */
+struct buffer {
+	uint8_t data[BUFFER_BYTES]; /* pages */
+	struct iovec iov;
+};
+
 struct tn_selftest {
 	struct bh_target_nvme *ctrl;
 	struct bh_timer *timer;
@@ -39,8 +45,7 @@ struct tn_selftest {
 	uint32_t blocks;    /* of the request under way */
 	bool is_waiting;    /* for the store */
 	uint64_t done, all; /* bytes */
-	uint8_t *buf;
-	struct iovec iov;
+	struct buffer *buf;
 	unsigned int count;
 	struct bh_nvme_self_test_result result[BH_NVME_SELF_TEST_RESULTS]; /* newest first */
 };
@@ -215,9 +220,9 @@ static int read_place(struct tn_selftest *s, const struct tn_ns *ns)
 	struct bh_blk_io io = { .op = BH_BLK_READ, .iovcnt = 1, .lba = s->lba, .cookie = s->buf };
 
 	s->blocks = rest < most ? (uint32_t)rest : most;
-	s->iov = (struct iovec){ s->buf, (size_t)s->blocks << ns->block_shift };
+	s->buf->iov = (struct iovec){ s->buf->data, (size_t)s->blocks << ns->block_shift };
 	io.blocks = s->blocks;
-	io.iov = &s->iov;
+	io.iov = &s->buf->iov;
 	return bh_blk_submit(s->chan, &io);
 }
 
@@ -285,7 +290,7 @@ static void start(struct tn_selftest *s, uint8_t code, uint32_t nsid)
 	for (i = 1; i <= BH_TARGET_NVME_MAX_NS; i++)
 		if (is_meant(s, i))
 			s->all += share_of(s, tn_ns_get(s->ctrl, i));
-	if (!buffer_is_sound(s->buf))
+	if (!buffer_is_sound(s->buf->data))
 		failed(s, SEGMENT_BUFFER, 0);
 	else
 		bh_timer_set(s->timer, TURN_NS);
@@ -308,7 +313,8 @@ static void start_cmd(struct tn_admin_cmd *cmd, uint8_t code)
 		tn_admin_fail(cmd, BH_NVME_SC_SELF_TEST_IN_PROGRESS, TN_AT_CDW10);
 		return;
 	}
-	s->buf = aligned_alloc(TN_PAGE_SIZE, BUFFER_BYTES);
+	static_assert(sizeof(*s->buf) <= BUFFER_BYTES + TN_PAGE_SIZE, "whole pages");
+	s->buf = aligned_alloc(TN_PAGE_SIZE, BUFFER_BYTES + TN_PAGE_SIZE);
 	if (!s->buf) {
 		tn_admin_complete(cmd, BH_NVME_SC_INTERNAL_ERROR);
 		return;

@@ -10,12 +10,31 @@ static struct {
 	uint64_t read;	  /* blocks */
 	uint64_t bad_lba; /* UINT64_MAX: none */
 	bool is_slow;	  /* has no room, for ever */
+	bool is_holding;  /* what it gets */
+	unsigned int held;
+	struct {
+		struct bh_blk_chan *chan;
+		struct bh_blk_io io;
+		void *base;
+	} hold[2];
 } store;
+
+static int hold(struct bh_blk_chan *chan, const struct bh_blk_io *io)
+{
+	if (store.held == 2)
+		return -EAGAIN;
+	store.hold[store.held].chan = chan;
+	store.hold[store.held].io = *io;
+	store.hold[store.held++].base = io->iov->iov_base;
+	return BH_BLK_QUEUED;
+}
 
 static int submit(struct bh_blk_chan *chan, const struct bh_blk_io *io)
 {
 	if (store.is_slow)
 		return -EAGAIN;
+	if (store.is_holding)
+		return hold(chan, io);
 	CU_ASSERT_EQUAL(io->op, BH_BLK_READ);
 	CU_ASSERT_EQUAL(bh_blk_check(chan->blk, io), 0);
 	store.read += io->blocks;
@@ -216,6 +235,40 @@ static void as_many_results_as_there_is_room_for(void)
 				i % 2 ? BH_NVME_SELF_TEST_EXTENDED : BH_NVME_SELF_TEST_SHORT);
 }
 
+static void begin_held(unsigned int held)
+{
+	uint64_t end = bh_now_ns() + 5000000000ull;
+
+	CU_ASSERT_EQUAL(test(BH_NVME_SELF_TEST_SHORT, 1), 0);
+	while (store.held < held && bh_now_ns() < end)
+		rig_pump();
+	CU_ASSERT_EQUAL_FATAL(store.held, held);
+	CU_ASSERT_EQUAL(test(BH_NVME_SELF_TEST_ABORT, 1), 0);
+}
+
+/* What a store has of a test that was ended stays what it was, whatever the next one does. */
+static void a_store_is_late(void)
+{
+	struct bh_blk *blk = rig_store(1 << 20, 512);
+	unsigned int i;
+
+	store.real = blk->ops;
+	store.ops = *blk->ops;
+	store.ops.submit = submit;
+	blk->ops = &store.ops;
+	blk->info.caps &= ~BH_BLK_CAP_SYNC;
+	CU_ASSERT_EQUAL(bh_target_nvme_ns_attach(rig.ctrl, blk, 1), 1);
+	store.is_holding = true;
+	begin_held(1);
+	begin_held(2);
+	for (i = 0; i < 2; i++) {
+		CU_ASSERT_PTR_EQUAL(store.hold[i].io.iov->iov_base, store.hold[i].base);
+		memset(store.hold[i].base, 1, store.hold[i].io.iov->iov_len);
+		bh_blk_chan_complete(store.hold[i].chan, store.hold[i].io.cookie, 0);
+	}
+	bh_blk_put(blk);
+}
+
 /* The controller goes in the middle of a test. */
 static void destroyed_while_testing(void)
 {
@@ -231,4 +284,5 @@ BH_SUITE_FIXTURE("target_nvme_selftest", setup, rig_teardown, { "none_at_first",
 		 { "resets", resets }, { "a_namespace_goes", a_namespace_goes },
 		 { "a_store_that_cannot_be_opened", a_store_that_cannot_be_opened },
 		 { "as_many_results_as_there_is_room_for", as_many_results_as_there_is_room_for },
+		 { "a_store_is_late", a_store_is_late },
 		 { "destroyed_while_testing", destroyed_while_testing }, )
