@@ -48,7 +48,10 @@ void tn_line_fill(struct tn_thread *t, const struct tn_ns *ns)
 	line->max_blocks = t->ctrl->mdts >> ns->block_shift;
 	life->md = ns->blk->md;
 	life->format = ns->blk->info.format;
-	line->kind = (uint8_t)(tn_refusal(t->ctrl) ? TN_NS_REFUSED : kind_of(ns->blk));
+	line->kind = (uint8_t)kind_of(ns->blk);
+	/* Of an operation that is under way a namespace hears by being paused. */
+	if (tn_refusal(t->ctrl) == BH_NVME_SC_SANITIZE_FAILED)
+		line->kind = TN_NS_REFUSED;
 	life->zones = ns->blk->zones;
 	line->has_beside = life->md || life->zones;
 	tn_line_set_inline(line);

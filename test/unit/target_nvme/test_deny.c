@@ -183,8 +183,31 @@ static void aborting_waits_for_what_is_under_way(void)
 	rig_close();
 }
 
+/*
+ * A sanitize operation that has not begun, and will not, leaves no mark on a namespace that is being
+ * attached meanwhile; one that has failed does.
+ */
+static void failed_sanitizing_refuses(void)
+{
+	struct bh_nvme_cmd cmd = rig_cmd(BH_NVME_CMD_READ, 0, 1, RIG_DATA_AT);
+
+	rig_open(BH_CMEM_MAPPED, BH_CMEM_MAPPED, 1, BH_DOORBELLS_MAPPED);
+	rig_queue(1, 8, false);
+	rig.ctrl.refusal = BH_NVME_SC_SANITIZE_IN_PROGRESS;
+	rig_ns(1, &bh_blk_ram_type, "1M", 512);
+	rig.ctrl.refusal = BH_NVME_SC_SANITIZE_FAILED;
+	rig_ns(2, &bh_blk_ram_type, "1M", 512);
+	cmd.nsid = 2;
+	CU_ASSERT_EQUAL(rig_run(&cmd), BH_NVME_SC_SANITIZE_FAILED);
+	rig.ctrl.refusal = 0;
+	cmd.nsid = 1;
+	CU_ASSERT_EQUAL(rig_run(&cmd), 0);
+	rig_close();
+}
+
 BH_SUITE("target_nvme_deny", { "commands_by_class", commands_by_class },
 	 { "commands_go_to_the_control_thread", commands_go_to_the_control_thread },
 	 { "left_behind_while_away", left_behind_while_away },
 	 { "not_where_there_are_none", not_where_there_are_none },
-	 { "aborting_waits_for_what_is_under_way", aborting_waits_for_what_is_under_way }, )
+	 { "aborting_waits_for_what_is_under_way", aborting_waits_for_what_is_under_way },
+	 { "failed_sanitizing_refuses", failed_sanitizing_refuses }, )
