@@ -32,9 +32,9 @@ struct bn_shared {
 	void *va;
 	size_t len;
 	struct bn_device *device;
-	struct bh_pool *pool;
-	unsigned int users; /* under the device's lock */
-	bool is_mapped;	    /* the controller's thread's */
+	struct bh_pool *pool; /* NULL: the device cannot have it, and nobody asks for it again */
+	unsigned int users;   /* under the device's lock */
+	bool is_mapped;	      /* the controller's thread's */
 	struct bn_order add, del;
 	void (*done)(void *arg);
 	void *arg;
@@ -86,6 +86,8 @@ static void map(struct bn_device *device, struct bn_shared *s)
 {
 	int rc;
 
+	if (!s->pool)
+		return;
 	pthread_mutex_lock(&device->space_lock);
 	rc = bh_dma_space_add(device->space, s->pool);
 	pthread_mutex_unlock(&device->space_lock);
@@ -182,12 +184,11 @@ static void share_new(struct bn_device *device, const struct bh_blk_mem *mem)
 	int rc = s ? bh_pool_import(mem->va, mem->len, mem->fd, mem->fd_offset, "client", &s->pool)
 		   : -ENOMEM;
 
-	if (rc) {
+	if (rc)
 		bh_log(device->log, BH_LOG_INFO, BN_LOG, "%s: a client's memory at %p: %s",
 		       device->address.target, mem->va, strerror(-rc));
-		free(s);
+	if (!s)
 		return;
-	}
 	s->va = mem->va;
 	s->len = mem->len;
 	s->device = device;
