@@ -4,8 +4,9 @@
  * replayed to it, both in libpcap's format.
  *
  * The file to be replayed is read when the port is opened, all of it, so that nothing has to be
- * opened or read later; it comes on queue 0, once or as often as wanted, each time a driver starts. Captures of all queues
- * go to one file, under a lock, and are flushed when a thread is about to sleep and at the end.
+ * opened or read later; it comes on queue 0, once or as often as wanted, each time a driver starts.
+ * Captures of all queues go to one file, under a lock, and are flushed when a thread is about to
+ * sleep and at the end.
  */
 #include <errno.h>
 #include <pthread.h>

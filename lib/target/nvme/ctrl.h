@@ -4,9 +4,9 @@
  *
  * Two planes, two kinds of threads:
  *
- *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c mem.c ns.c subsys.c), on the control
- *    thread: registers and their state machine, the admin queue, namespaces, events, and the order
- *    of resets. It is event driven and never waits.
+ *  - the control plane (ctrl.c regs.c admin.c identify.c feature.c log.c mem.c ns.c subsys.c), on the
+ *    control thread: registers and their state machine, the admin queue, namespaces, events, and the
+ *    order of resets. It is event driven and never waits.
  *  - the I/O plane (thread.c queue.c queue_io.c cmd.c req.c bounce.c xfer.c doorbell.c), on the
  *    poll threads: I/O queues, commands, data. A queue is touched by its owner thread only.
  *

@@ -2,8 +2,8 @@
 /*
  * One pass over the blocks of a store that nobody else uses, for Format NVM, Sanitize and new
  * namespaces of a pool: each is written, or all become zeros in the cheapest way there is (holes in a
- * file). What has been written
- * is made durable before the pass is over, so that the next one does not write the same memory again.
+ * file). What has been written is made durable before the pass is over, so that the next one does not
+ * write the same memory again.
  *
  * It goes in steps of one request, on the control thread, which does other things in between. The
  * channel is the pass's own. One that is stopped leaves the request that is under way, and the memory

@@ -477,7 +477,7 @@ static void host_is_known(void *cmd)
 	tn_admin_complete(cmd, BH_NVME_SC_SUCCESS);
 }
 
-/* 0 or why not. What has changed by it is an event, but for the clock, which has an event of its own. */
+/* 0 or why not. What it has changed is an event, but for the clock, which has one of its own. */
 static uint16_t set_feature(struct tn_admin_cmd *cmd)
 {
 	uint8_t fid = (uint8_t)BH_NVME_GET(cmd->sqe.cdw10, FEATURES_FID);

@@ -3,10 +3,10 @@
  * Persistent events (NVMe 2.0 5.16.1.14.1): what is recorded, and when.
  *
  * Recorded is what changes what a host finds: the controller's being enabled, namespaces that hosts
- * create and delete, formats, sanitize operations, features that were set to something else, the clock; and once per
- * client and per day a snapshot of SMART, for the numbers that it counts. Nothing of a controller
- * without a body fails or gets warm, so events of hardware, firmware and temperature are not
- * supported.
+ * create and delete, formats, sanitize operations, telemetry that was captured, features that were set
+ * to something else, the clock; and once per client and per day a snapshot of SMART, for the numbers
+ * that it counts. Nothing of a controller without a body fails or gets warm, so events of hardware,
+ * firmware and temperature are not supported.
  */
 #include <string.h>
 
