@@ -113,22 +113,26 @@ static void everything_is_erased(void)
 {
 	struct rig r;
 	uint16_t sf, seen = 0;
+	unsigned int i;
 
 	FT_EQUAL(mkdir(ft_path("state"), 0700), 0);
 	start(&r, 8);
 	memset(r.buf, 0x5a, 4096);
 	FT_EQUAL(ft_write(r.q[0], ns_of(&r, 0), r.buf, 80, 8), 0);
 	FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_CRYPTO_ERASE), BH_NVME_SC_INVALID_FIELD);
-	FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_OVERWRITE | 2 * ONE_PASS |
-						  BH_NVME_SANITIZE_INVERT |
-						  BH_NVME_SANITIZE_NO_DEALLOC),
-		 0);
-	/* It has begun: nothing is read before it is over, and then the complement. */
-	FT_UNTIL(20000, !(sf = ft_read(r.q[0], ns_of(&r, 0), r.buf, 80, 8)), seen = SC(sf));
-	FT_CHECK(seen == BH_NVME_SC_SANITIZE_IN_PROGRESS);
+	/* 16 passes, which may be over all the same before this process is given a CPU to look. */
+	for (i = 0; i < 10 && !seen; i++) {
+		FT_EQUAL(sanitize(r.host[0].nvme, BH_NVME_SANITIZE_OVERWRITE |
+							  BH_NVME_SANITIZE_INVERT |
+							  BH_NVME_SANITIZE_NO_DEALLOC),
+			 0);
+		/* It has begun: nothing is read before it is over, and then the complement. */
+		FT_UNTIL(20000, !(sf = ft_read(r.q[0], ns_of(&r, 0), r.buf, 80, 8)), seen = SC(sf));
+		FT_UNTIL(5000, is_over(&r), usleep(1000));
+	}
+	FT_EQUAL(seen, BH_NVME_SC_SANITIZE_IN_PROGRESS);
 	FT_EQUAL(*(uint32_t *)(void *)r.buf, ~PATTERN);
-	FT_UNTIL(5000, is_over(&r), usleep(1000));
-	FT_EQUAL(sstat(&r), BH_NVME_SSTAT_COMPLETED | 2u << BH_NVME_SSTAT_PASSES_SHIFT);
+	FT_EQUAL(sstat(&r), BH_NVME_SSTAT_COMPLETED | 16u << BH_NVME_SSTAT_PASSES_SHIFT);
 	FT_CHECK(file_is(~PATTERN));
 	/* What completed may be followed by I/O at once, by whatever host. */
 	FT_EQUAL(sanitize(r.host[1].nvme, BH_NVME_SANITIZE_BLOCK_ERASE), 0);

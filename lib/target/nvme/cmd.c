@@ -207,11 +207,13 @@ static uint16_t decode_flush(struct tn_thread *t, struct tn_job *job, const stru
 }
 
 /* It may be tried again. */
-static uint16_t refused(const struct tn_thread *t, struct tn_job *job)
+static uint16_t refused(const struct tn_thread *t, uint32_t nsid, struct tn_job *job)
 {
 	uint16_t sf = tn_refusal(t->ctrl);
 
 	job->param = PARAM(nsid);
+	if (!sf && nsid <= BH_TARGET_NVME_MAX_NS)
+		sf = t->life[nsid].paused_sf;
 	return sf ? sf : BH_NVME_SC_FORMAT_IN_PROGRESS;
 }
 
@@ -250,7 +252,7 @@ uint16_t tn_cmd_decode(struct tn_thread *t, const struct bh_nvme_cmd *cmd, struc
 	if (!all && t->line[cmd->nsid].kind == TN_NS_NONE)
 		return invalid(job, BH_NVME_SC_INVALID_FIELD, PARAM(nsid));
 	if (all ? tn_refusal(t->ctrl) : t->line[cmd->nsid].kind >= TN_NS_PAUSED)
-		return refused(t, job);
+		return refused(t, cmd->nsid, job);
 	if (!all)
 		job->line = &t->line[cmd->nsid];
 	if (job->line->has_beside) {

@@ -13,6 +13,8 @@ static void pause_run(struct tn_op *op)
 {
 	struct tn_line *line = &op->thread->line[op->u.ns->nsid];
 
+	/* Kept until it goes on, which the refusal is not. */
+	op->thread->life[op->u.ns->nsid].paused_sf = tn_refusal(op->thread->ctrl);
 	line->kind = TN_NS_PAUSED;
 	line->inline_blocks = 0;
 	if (line->inflight)

@@ -126,6 +126,7 @@ struct tn_line_life {
 	struct bh_fd_source *source;
 	struct tn_op *removing;
 	struct tn_op *pausing;
+	uint16_t paused_sf; /* what commands are answered while it stands still */
 	/* Of namespaces with metadata, see struct bh_blk. */
 	uint8_t *md;
 	struct bh_blk_format format;
