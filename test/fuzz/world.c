@@ -147,6 +147,15 @@ static void populate(struct world *w)
 	}
 }
 
+/* Of the subsystem: what it keeps there it may do. */
+static const char *state_path(void)
+{
+	static char path[FZ_PATH];
+
+	snprintf(path, sizeof(path), "%.48s/state", directory);
+	return path;
+}
+
 static void new_world(struct world *w)
 {
 	struct bh_target_subsys_opts opts;
@@ -160,6 +169,7 @@ static void new_world(struct world *w)
 		opts.nqn = "nqn.2026-01.io.bellhop:fuzz";
 		opts.control = control;
 		opts.pool = w->pool;
+		opts.state = state_path();
 		if (bh_target_subsys_create(&opts, &w->subsys) != 0)
 			fz_failed("no subsystem");
 		new_controller(w, 1);
@@ -205,6 +215,7 @@ static void tidy_up(void)
 		for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
 			bh_blk_put(w->blk[nsid]);
 	}
+	unlink(state_path());
 	rmdir(directory);
 }
 
@@ -252,7 +263,7 @@ static bool is_settled(struct world *w, uint32_t nsid)
 	struct bh_target_nvme_ns_info info;
 
 	return (bh_target_nvme_ns_info(w->ctrl[0], nsid, &info) != 0 || info.is_active) &&
-	       !w->blk[nsid]->is_claimed;
+	       !w->blk[nsid]->is_claimed && !(w->subsys && w->subsys->sanitize);
 }
 
 static bool is_claimed_now;
@@ -298,6 +309,18 @@ static void restore_store(struct world *w, uint32_t nsid)
 		bh_zones_reset_end(w->blk[nsid]->zones, lba);
 }
 
+/* One that has failed would refuse what comes. */
+static bool forget_sanitize(struct world *w)
+{
+	if (!w->subsys->sanitized.outcome)
+		return false;
+	memset(&w->subsys->sanitized, 0, sizeof(w->subsys->sanitized));
+	w->subsys->refusal = 0;
+	for (unsigned int k = 0; k < FZ_CLIENTS; k++)
+		w->ctrl[k]->refusal = 0;
+	return true;
+}
+
 /* The namespaces are those there were, and nobody has reserved any. */
 static bool is_untouched(struct world *w)
 {
@@ -336,7 +359,7 @@ void fz_restore(void)
 	fz_store_habit(FZ_LATER); /* no error for ever */
 	for (uint32_t nsid = 1; nsid <= FZ_NS; nsid++)
 		wait_for(is_settled, w, nsid);
-	if (w->subsys && !is_untouched(w)) {
+	if (w->subsys && (forget_sanitize(w) || !is_untouched(w))) {
 		wait_for(is_empty, w, 0);
 		is_new = true;
 	}
