@@ -179,7 +179,7 @@ static uint64_t pages(uint64_t bytes)
 static int open_queue(struct rig *r)
 {
 	struct bh_nvme_queue_desc desc = {
-		.version = 1,
+		.version = BH_NVME_DESC_VERSION,
 		.qid = 1,
 		.entries = (uint16_t)r->entries,
 		.depth = r->depth,
