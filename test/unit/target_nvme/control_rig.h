@@ -741,6 +741,40 @@ static inline int rig_setup(void)
 	return rig_open(&opts, BH_CMEM_MAPPED);
 }
 
+/* The rig's controller in a subsystem, enabled. */
+static inline int rig_open_in(struct bh_target_subsys *subsys)
+{
+	struct bh_target_nvme_opts opts = rig_opts();
+
+	opts.subsys = subsys;
+	if (rig_open(&opts, BH_CMEM_MAPPED))
+		return -1;
+	rig_enable(16, 16);
+	return 0;
+}
+
+/* Another one beside it, with the same threads; as if it had a host, for what that one is told. */
+static inline int rig_open_second(struct bh_target_subsys *subsys, struct bh_target_nvme **second)
+{
+	struct bh_target_nvme_opts opts = rig_opts();
+	struct bh_vfu_server *first = rig.server;
+
+	opts.subsys = subsys;
+	if (bh_target_nvme_create(&opts, second))
+		return -1;
+	rig.server = first;
+	(*second)->regs.csts = BH_NVME_CSTS_RDY;
+	return 0;
+}
+
+static inline void rig_free_second(struct bh_target_nvme *second)
+{
+	struct bh_vfu_server *first = rig.server;
+
+	bh_target_nvme_free(second);
+	rig.server = first;
+}
+
 static inline int rig_teardown(void)
 {
 	rig.hold_gate = rig.hold_messages = false;

@@ -36,7 +36,6 @@ static const struct bh_log notes = { .write = note, .level = BH_LOG_WARN };
 static int power_on(void)
 {
 	struct bh_target_subsys_opts so;
-	struct bh_target_nvme_opts opts;
 
 	bh_target_subsys_opts_init(&so);
 	so.nqn = "nqn.2026-01.io.x:events";
@@ -45,14 +44,7 @@ static int power_on(void)
 	so.state = path;
 	so.log = &notes;
 	logged[0] = '\0';
-	if (bh_target_subsys_create(&so, &subsys))
-		return -1;
-	opts = rig_opts();
-	opts.subsys = subsys;
-	if (rig_open(&opts, BH_CMEM_MAPPED))
-		return -1;
-	rig_enable(16, 16);
-	return 0;
+	return bh_target_subsys_create(&so, &subsys) || rig_open_in(subsys) ? -1 : 0;
 }
 
 static int power_off(void)

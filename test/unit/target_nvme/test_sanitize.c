@@ -52,19 +52,7 @@ static int subsys_open(void)
 
 static int ctrls_open(void)
 {
-	struct bh_target_nvme_opts opts = rig_opts();
-	struct bh_vfu_server *first;
-
-	opts.subsys = subsys;
-	if (rig_open(&opts, BH_CMEM_MAPPED))
-		return -1;
-	first = rig.server;
-	if (bh_target_nvme_create(&opts, &second))
-		return -1;
-	rig.server = first;
-	rig_enable(16, 16);
-	second->regs.csts = BH_NVME_CSTS_RDY;
-	return 0;
+	return rig_open_in(subsys) || rig_open_second(subsys, &second) ? -1 : 0;
 }
 
 static int setup(void)
@@ -88,12 +76,9 @@ static int setup(void)
 
 static void ctrls_close(void)
 {
-	struct bh_vfu_server *first = rig.server;
-
 	if (second)
-		bh_target_nvme_free(second);
+		rig_free_second(second);
 	second = NULL;
-	rig.server = first;
 	bh_target_nvme_free(rig.ctrl);
 	rig.ctrl = NULL;
 }
@@ -452,16 +437,13 @@ static void resets_do_not_end_it(void)
 
 static void controllers_may_go(void)
 {
-	struct bh_vfu_server *first = rig.server;
-
 	attach();
 	CU_ASSERT_EQUAL(sanitize(BH_NVME_SANITIZE_OVERWRITE, 0), 0);
 	CU_ASSERT_EQUAL(bh_target_nvme_ns_detach(second, 1, NULL, NULL), 0);
 	rig_pump();
 	CU_ASSERT_PTR_NULL(second->ns[1]);
-	bh_target_nvme_free(second);
+	rig_free_second(second);
 	second = NULL;
-	rig.server = first;
 	CU_ASSERT_EQUAL(outcome(), BH_NVME_SSTAT_IN_PROGRESS);
 	CU_ASSERT_TRUE(is_over());
 	CU_ASSERT_EQUAL(outcome(), BH_NVME_SSTAT_COMPLETED);

@@ -29,8 +29,6 @@ static struct bh_blk *ram(uint64_t bytes, uint32_t block_size)
 static int setup(void)
 {
 	struct bh_target_subsys_opts so;
-	struct bh_target_nvme_opts opts;
-	struct bh_vfu_server *first;
 
 	if (rig_init())
 		return -1;
@@ -42,27 +40,14 @@ static int setup(void)
 	so.capacity = 6 * MIB;
 	if (!pool || bh_target_subsys_create(&so, &subsys))
 		return -1;
-	opts = rig_opts();
-	opts.subsys = subsys;
-	if (rig_open(&opts, BH_CMEM_MAPPED))
-		return -1;
-	first = rig.server;
-	if (bh_target_nvme_create(&opts, &second))
-		return -1;
-	rig.server = first;
-	rig_enable(16, 16);
-	/* As if it had a host, for what that one is told. */
-	second->regs.csts = BH_NVME_CSTS_RDY;
-	return 0;
+	return rig_open_in(subsys) || rig_open_second(subsys, &second) ? -1 : 0;
 }
 
 static int teardown(void)
 {
-	struct bh_vfu_server *first = rig.server;
 	int rc;
 
-	bh_target_nvme_free(second);
-	rig.server = first;
+	rig_free_second(second);
 	rc = rig_teardown() || bh_target_subsys_destroy(subsys);
 	bh_blk_put(pool);
 	return rc;

@@ -34,7 +34,6 @@ static char *slurp(const char *path)
 static int setup(void)
 {
 	struct bh_target_subsys_opts so;
-	struct bh_target_nvme_opts opts;
 	int fd;
 
 	snprintf(state, sizeof(state), "/tmp/bh-support-XXXXXX");
@@ -46,13 +45,8 @@ static int setup(void)
 	so.nqn = "nqn.2026-01.io.x:support";
 	so.control = rig.control;
 	so.state = state;
-	if (bh_target_subsys_create(&so, &subsys))
+	if (bh_target_subsys_create(&so, &subsys) || rig_open_in(subsys))
 		return -1;
-	opts = rig_opts();
-	opts.subsys = subsys;
-	if (rig_open(&opts, BH_CMEM_MAPPED))
-		return -1;
-	rig_enable(16, 16);
 	doc = slurp(DOC);
 	return !doc;
 }
